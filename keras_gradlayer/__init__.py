@@ -1,0 +1,26 @@
+"""Gradient layers for Keras GANs: from a GAN that stopped improving to a better sampler."""
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "keras_gradlayer needs Keras on the TensorFlow backend. Received: the "
+        f"{keras.backend.backend()!r} backend. Set KERAS_BACKEND=tensorflow before Python starts."
+    )
+
+from keras_gradlayer import callbacks, data, latents, layers, metrics, models, objectives
+from keras_gradlayer.trainers import GAN, FineTuner
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GAN",
+    "FineTuner",
+    "callbacks",
+    "data",
+    "latents",
+    "layers",
+    "metrics",
+    "models",
+    "objectives",
+]

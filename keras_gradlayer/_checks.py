@@ -1,0 +1,69 @@
+"""Checks of what a user handed over; each raises one error saying what was expected and received."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_gradlayer._gradients import input_gradient
+
+
+def positive_number(name, value, *, zero_ok=False):
+    """Return `value` as a float if it is a finite number above (or at) zero."""
+    ok = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not ok or not math.isfinite(value) or value < 0 or (value == 0 and not zero_ok):
+        kind = "non-negative" if zero_ok else "positive"
+        raise ValueError(f"`{name}` must be a {kind} finite number. Received: {name}={value!r}")
+    return float(value)
+
+
+def positive_int(name, value):
+    """Return `value` as an int if it is a whole number of at least one."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
+    return int(value)
+
+
+def output_shape(model, input_shape, dtype="float32"):
+    """Static output shape of a layer, model or callable for a batch of `input_shape` rows.
+
+    Builds the layer if it is not built yet.
+    """
+    if isinstance(model, keras.layers.Layer):
+        return tuple(model(keras.KerasTensor((None, *input_shape), dtype)).shape)
+    traced = tf.function(model).get_concrete_function(tf.TensorSpec((None, *input_shape), dtype))
+    return tuple(traced.output_shapes)
+
+
+def scores_shape(name, critic, input_shape, dtype="float32"):
+    """Check that `critic` maps a batch of `input_shape` rows to one score a row."""
+    try:
+        shape = output_shape(critic, input_shape, dtype)
+    except Exception as e:
+        raise ValueError(
+            f"`{name}` does not take samples of shape {tuple(input_shape)}, "
+            f"which is what it would be given. It said: {e}"
+        ) from e
+    if shape not in ((None,), (None, 1)):
+        raise ValueError(
+            f"`{name}` must give one score a sample, shape (batch,) or (batch, 1). "
+            f"Received: output shape {shape} for samples of shape {tuple(input_shape)}"
+        )
+
+
+def rows_independent(name, critic, input_shape):
+    """Check that in inference mode a row's score does not depend on the other rows.
+
+    The test is structural: the gradient of the first row's score with respect to the other rows
+    must be exactly zero.
+    """
+    x = tf.random.stateless_normal((4, *input_shape), seed=(0, 1))
+    coupling = input_gradient(lambda x: tf.reshape(critic(x, training=False), (4, -1))[:1], x)[1:]
+    if tf.reduce_any(coupling != 0):
+        raise ValueError(
+            f"`{name}` couples the rows of a batch in inference mode: the score of one sample "
+            "changes with the samples beside it, so a gradient layer would move the same sample "
+            "differently in another batch. Expected a critic whose scores are row by row; remove "
+            "layers that mix the batch (minibatch discrimination, batch statistics at inference)."
+        )

@@ -1,0 +1,64 @@
+"""How a callback joins the compiled training step."""
+
+import keras
+
+
+class StepCallback(keras.callbacks.Callback):
+    """A Keras callback whose hooks are traced into the critic update and the generator move.
+
+    To add a method, subclass it in a file of its own and override the hooks that the method
+    touches. Inside them, `self.model` is the trainer: `self.model.scores(x)` gives the critic's
+    scores in training mode, `self.model.seed_generator` the stream that random numbers come from.
+    The hooks run while the step is traced, so they cost nothing in Python later.
+
+    A step is traced anew when a fit comes with other callbacks or other settings of them; the
+    settings are the plain attributes (numbers, strings, tuples of them). A callback that has
+    attributes of other kinds is traced anew in every fit.
+    """
+
+    critic_steps = None
+    """Critic updates before each generator move, from the one callback that sets it."""
+
+    def set_model(self, model):
+        """Join the trainer's step; `fit` calls this before it traces."""
+        super().set_model(model)
+        if not hasattr(model, "join"):
+            raise TypeError(
+                f"{type(self).__name__} joins the training step of a kgl.GAN or kgl.FineTuner. "
+                f"Received: a {type(model).__name__}"
+            )
+        model.join(self)
+
+    def critic_inputs(self, x):
+        """What the critic is given in the place of `x`, for real and generated samples alike."""
+        return x
+
+    def critic_loss(self, real, fake):
+        """A scalar to add to what the critic descends, or `None`.
+
+        Args:
+            real: samples of the data as the critic sees them, float32 (batch, ...).
+            fake: as many generated samples.
+        """
+
+    def generator_loss(self, real, fake):
+        """A scalar to add to what the generator descends, or `None`; arguments as above."""
+
+    def after_critic_update(self):
+        """Run after each critic update, in the compiled step."""
+
+    def after_generator_move(self):
+        """Run after each generator move."""
+
+    def trace_key(self):
+        """Equal for two callbacks only if they trace the same step."""
+        settings = {k: v for k, v in vars(self).items() if k not in ("params", "_model", "model")}
+        return type(self), tuple((k, _plain(v)) for k, v in sorted(settings.items()))
+
+
+def _plain(value):
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return object()  # equal to nothing else: traced anew

@@ -1,0 +1,316 @@
+"""The command line, `keras-gradlayer`."""
+
+import contextlib
+import pathlib
+import sys
+
+import click
+import keras
+import numpy as np
+
+import keras_gradlayer as kgl
+from keras_gradlayer import demo as demos
+from keras_gradlayer import pictures
+
+_IMAGES = {"cifar10": kgl.data.cifar10, "mnist": kgl.data.mnist, "stl10": kgl.data.stl10}
+_IMAGE_SHAPES = {"cifar10": (32, 32, 3), "mnist": (28, 28, 1), "stl10": (48, 48, 3)}
+
+_seed = click.option("--seed", default=0, show_default=True, help="Everything random follows it.")
+_out = click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=pathlib.Path),
+    help="Folder to write to, new or empty.",
+)
+_batch = click.option(
+    "--batch-size", default=64, show_default=True, type=click.IntRange(1), help="b, samples a step."
+)
+_data = click.option(
+    "--data", required=True, help=f"{', '.join(_IMAGES)}, a toy's name, or a folder of images."
+)
+_penalty = click.option("--penalty", default=10.0, show_default=True, help="λ of the penalty.")
+_one_sided = click.option("--one-sided", is_flag=True, help="Penalize only norms above 1.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(kgl.__version__)
+def cli():
+    """From a GAN that stopped improving to a better sampler, one gradient layer at a time."""
+
+
+@cli.command()
+@click.option(
+    "--data",
+    "name",
+    default="eight_gaussians",
+    show_default=True,
+    type=click.Choice(list(demos.TOYS)),
+    help="Which toy.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=pathlib.Path),
+    help="Folder to write to, new or empty; runs/demo-DATA-N by default.",
+)
+@click.option("--layers", default=100, show_default=True, type=click.IntRange(1), help="T.")
+@click.option(
+    "--particles",
+    default="auto",
+    show_default=True,
+    help='"auto", a number, or "none" to replay fresh latents at every step, as printed.',
+)
+@_seed
+def demo(name, out, layers, particles, seed):
+    """Turn noise into a toy data set with gradient layers alone (the paper's Figure 2)."""
+    out = _new_folder(out or _next_folder(f"runs/demo-{name}"))
+    demos.run(name, out, layers, _particles(particles), seed)
+
+
+@cli.command()
+@_data
+@_out
+@click.option(
+    "--iterations",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Generator updates.",
+)
+@click.option("--critic-steps", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--width", default=64, show_default=True, type=click.IntRange(1), help="Of the DCGAN.")
+@click.option("--latent-dim", default=128, show_default=True, type=click.IntRange(1))
+@click.option("--image-size", default=32, show_default=True, help="For a folder of images.")
+@click.option("--learning-rate", default=1e-4, show_default=True, help="Adam's, for both.")
+@click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out.")
+@_batch
+@_penalty
+@_one_sided
+@_seed
+def train(
+    data,
+    out,
+    iterations,
+    critic_steps,
+    width,
+    latent_dim,
+    image_size,
+    learning_rate,
+    resume,
+    batch_size,
+    penalty,
+    one_sided,
+    seed,
+):
+    """Train a WGAN-GP on images: generator.keras, critic.keras, curves and samples."""
+    shape = _IMAGE_SHAPES.get(data, (image_size, image_size, 3))
+    if data in demos.TOYS:
+        raise click.UsageError(f"train makes a DCGAN for images; '{data}' is a set of points.")
+    keras.utils.set_random_seed(seed)
+    gan = kgl.GAN(
+        kgl.models.dcgan_generator(shape, latent_dim, width), kgl.models.dcgan_critic(shape, width)
+    )
+    gan.compile(_adam(learning_rate), _adam(learning_rate))
+    samples = _load(data, batch_size, seed, shape).repeat()
+    out = out if resume else _new_folder(out)
+    latents = gan.latent.sample(64, seed=seed)
+    # An epoch is a hundred generator updates, or fewer for a short run.
+    epochs = max(1, min(iterations // 20, iterations // 100))
+    _fit(
+        gan,
+        samples,
+        out,
+        resume,
+        epochs=epochs,
+        steps_per_epoch=critic_steps * (iterations // epochs),
+        callbacks=[
+            kgl.callbacks.CriticInnerLoop(critic_steps),
+            kgl.callbacks.GradientPenalty(penalty, one_sided),
+        ],
+    )
+    gan.generator.save(out / "generator.keras")
+    gan.critic.save(out / "critic.keras")
+    gan.save(out / "gan.keras")
+    pictures.sample_picture(out / "samples.png", gan.predict(latents, verbose=0))
+    pictures.curves(out / "curves.png", out / "log.csv", f"{iterations // epochs} iterations")
+    click.echo(f"{iterations // epochs * epochs} generator updates; generator, critic: {out}")
+
+
+@cli.command()
+@_data
+@click.option("--generator", help="Its .keras file; none is the identity on the latent.")
+@click.option("--critic", required=True, help="Its .keras file.")
+@_out
+@click.option("--layers", default=10, show_default=True, type=click.IntRange(1), help="T.")
+@click.option("--step-size", default=0.5, show_default=True, help="η.")
+@click.option("--steps-per-layer", default=1, show_default=True, help="m steps of η/m a layer.")
+@click.option("--insert", default="top", show_default=True, help="top, bottom or a layer's name.")
+@click.option(
+    "--critic-steps",
+    type=click.IntRange(1),
+    help="T0, critic updates a layer; one pass over the data by default.",
+)
+@click.option("--particles", default="auto", show_default=True, help='"auto", a number or "none".')
+@click.option("--learning-rate", default=5e-5, show_default=True, help="Adam's, for the critic.")
+@click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out.")
+@_batch
+@_penalty
+@_one_sided
+@_seed
+def finetune(
+    data,
+    generator,
+    critic,
+    out,
+    layers,
+    step_size,
+    steps_per_layer,
+    insert,
+    critic_steps,
+    particles,
+    learning_rate,
+    resume,
+    batch_size,
+    penalty,
+    one_sided,
+    seed,
+):
+    """Add gradient layers to a GAN of your own: tuner.keras, sampler.keras, before and after."""
+    keras.utils.set_random_seed(seed)
+    tuner = kgl.FineTuner(
+        _model(generator) if generator else None,
+        _model(critic),
+        step_size,
+        insert=insert,
+        max_layers=layers,
+        particles=_particles(particles),
+        steps_per_layer=steps_per_layer,
+    )
+    tuner.compile(_adam(learning_rate))
+    samples = _load(data, batch_size, seed, tuner.sample_shape)
+    out = out if resume else _new_folder(out)
+    latents = tuner.latent.sample(64, seed=seed)
+    pictures.sample_picture(out / "before.png", tuner(latents, layers=0))
+    callbacks = [kgl.callbacks.GradientPenalty(penalty, one_sided)]
+    if critic_steps:
+        callbacks.append(kgl.callbacks.CriticInnerLoop(critic_steps))
+        samples = samples.repeat()
+    _fit(tuner, samples, out, resume, layers, callbacks, steps_per_epoch=critic_steps)
+    tuner.save(out / "tuner.keras")
+    tuner.sampler().save(out / "sampler.keras")
+    pictures.sample_picture(out / "after.png", tuner.predict(latents, verbose=0))
+    pictures.curves(out / "curves.png", out / "log.csv", "layer")
+    click.echo(f"{tuner.stack.depth} gradient layers; sampler: {out / 'sampler.keras'}")
+
+
+@cli.command()
+@click.option("--model", required=True, help="The .keras file of a sampler, tuner or GAN.")
+@_out
+@click.option("--count", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--layers", type=click.IntRange(0), help="Apply the first layers only.")
+@_batch
+@_seed
+def sample(model, out, count, layers, batch_size, seed):
+    """Draw samples from a saved sampler: samples.npy and a picture."""
+    model = _model(model)
+    if not hasattr(model, "latent"):
+        raise click.UsageError("--model must be a sampler, tuner or GAN of this package.")
+    if layers is not None and not hasattr(model, "stack"):
+        raise click.UsageError("--layers is for a model that has gradient layers.")
+    out = _new_folder(out)
+    latents = model.latent.sample(count, seed=seed)
+    if layers is None:
+        samples = model.predict(latents, batch_size=max(batch_size, 1), verbose=0)
+    else:
+        parts = range(0, count, batch_size)
+        samples = np.concatenate(
+            [model(latents[i : i + batch_size], layers=layers) for i in parts]
+        )
+    np.save(out / "samples.npy", samples)
+    pictures.sample_picture(out / "samples.png", samples[:100] if samples.ndim == 4 else samples)
+    click.echo(f"{count} samples of shape {samples.shape[1:]}: {out / 'samples.npy'}")
+
+
+def _fit(model, samples, out, resume, epochs, callbacks, steps_per_epoch=None):
+    """Fit with a progress bar, a log, and a backup at each epoch that --resume goes on from."""
+    from tqdm.keras import TqdmCallback
+
+    backup = out / "backup"
+    if resume and not backup.exists():
+        raise click.UsageError(f"--resume: there is no unfinished run in {out}.")
+    model.fit(
+        samples,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        verbose=0,
+        callbacks=[
+            *callbacks,
+            keras.callbacks.BackupAndRestore(str(backup)),
+            keras.callbacks.CSVLogger(str(out / "log.csv"), append=resume),
+            keras.callbacks.TerminateOnNaN(),
+            TqdmCallback(verbose=1),
+        ],
+    )
+
+
+def _load(data, batch_size, seed, sample_shape):
+    """The training data of that name, or the images of that folder."""
+    if data in _IMAGES:
+        return _IMAGES[data](batch_size=batch_size, seed=seed)
+    if data in demos.TOYS:
+        return demos.TOYS[data].load(batch_size=batch_size, seed=seed)
+    if not pathlib.Path(data).is_dir():
+        names = ", ".join([*_IMAGES, *demos.TOYS])
+        raise click.UsageError(f"--data must be one of {names}, or a folder. Received: {data}")
+    return kgl.data.image_folder(data, sample_shape, batch_size=batch_size, seed=seed)
+
+
+def _model(path):
+    if not pathlib.Path(path).is_file():
+        raise click.UsageError(f"There is no file {path}.")
+    return keras.saving.load_model(path)
+
+
+def _adam(learning_rate):
+    return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.9)
+
+
+def _particles(text):
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    with contextlib.suppress(ValueError):
+        return int(text)
+    raise click.UsageError(f'--particles must be "auto", "none" or a number. Received: {text}')
+
+
+def _new_folder(path):
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise click.UsageError(f"{path} exists and is not an empty folder; nothing was written.")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _next_folder(stem):
+    n = 1
+    while pathlib.Path(f"{stem}-{n}").exists():
+        n += 1
+    return pathlib.Path(f"{stem}-{n}")
+
+
+def main(args=None):
+    """Run the command line; bad input ends it with status 2 and one line that says why."""
+    try:
+        sys.exit(cli.main(args, standalone_mode=False) or 0)
+    except click.exceptions.Exit as e:
+        sys.exit(e.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as e:
+        message = e.format_message()
+    except (ValueError, OSError) as e:
+        message = str(e)
+    click.echo(f"keras-gradlayer: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Latent distributions: serializable, without state."""
+
+from keras_gradlayer.latents.gaussian import Gaussian
+from keras_gradlayer.latents.uniform import Uniform
+
+__all__ = ["Gaussian", "Uniform"]

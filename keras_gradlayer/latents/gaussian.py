@@ -1,0 +1,39 @@
+"""Normal latents."""
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer.latents.latent import Latent
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class Gaussian(Latent):
+    """Independent normal entries of mean zero, the latent of most GANs.
+
+    Args:
+        shape: shape of one sample, without the batch.
+        stddev: standard deviation of each entry, positive.
+
+    Raises:
+        ValueError: if `shape` has no or non-positive entries, or `stddev` is not positive.
+
+    Example:
+
+    >>> z = Gaussian((128,)).sample(16, seed=0)     # (16, 128)
+    """
+
+    def __init__(self, shape, stddev=1.0):
+        super().__init__(shape)
+        self.stddev = _checks.positive_number("stddev", stddev)
+
+    def sample(self, n, seed=None):
+        """Draw `n` samples in bulk, shape (n, *shape)."""
+        return keras.random.normal((n, *self.shape), stddev=self.stddev, dtype="float32", seed=seed)
+
+    def _sample_stateless(self, seed):
+        return tf.random.stateless_normal(self.shape, seed, stddev=self.stddev)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "stddev": self.stddev}

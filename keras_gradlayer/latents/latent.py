@@ -1,0 +1,84 @@
+"""What all latent distributions share."""
+
+import keras
+import tensorflow as tf
+
+
+class Latent:
+    """A distribution of independent float32 entries, serializable and without state.
+
+    To add one, implement `sample`, `_sample_stateless` and `get_config`.
+
+    Args:
+        shape: shape of one sample, a tuple of positive integers.
+    """
+
+    def __init__(self, shape):
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not shape or not all(isinstance(d, int) and d > 0 for d in shape):
+            raise ValueError(
+                "`shape` must be the shape of one sample, positive integers without the batch. "
+                f"Received: shape={shape}"
+            )
+        self.shape = shape
+
+    def sample(self, n, seed=None):
+        """Draw `n` samples in bulk.
+
+        Args:
+            n: how many, an integer or an integer tensor.
+            seed: an integer, or a `keras.random.SeedGenerator`, which moves on at each call.
+
+        Returns:
+            A float32 tensor of shape (n, *shape).
+        """
+        raise NotImplementedError
+
+    def sample_rows(self, seeds):
+        """Draw one sample for each seed; row i depends on `seeds[i]` alone.
+
+        Slower than `sample`; use it where a sample must be found again by its number.
+
+        Args:
+            seeds: integers of shape (n,).
+
+        Returns:
+            A float32 tensor of shape (n, *shape).
+        """
+        seeds = tf.cast(seeds, "int64")
+        return tf.map_fn(
+            lambda s: self._sample_stateless(tf.stack([s, tf.zeros_like(s)])),
+            seeds,
+            fn_output_signature=tf.TensorSpec(self.shape, "float32"),
+        )
+
+    def _sample_stateless(self, seed):
+        """One sample, a function of the two integers of `seed`."""
+        raise NotImplementedError
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"shape": self.shape}
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the distribution."""
+        return cls(**config)
+
+    def __repr__(self):
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def default_latent(model):
+    """A standard normal in the shape of `model`'s input."""
+    shape = getattr(model, "input_shape", None) if isinstance(model, keras.Model) else None
+    if not isinstance(shape, tuple) or None in shape[1:]:
+        raise ValueError(
+            f"The latent's shape cannot be read off '{getattr(model, 'name', model)}'. Expected "
+            "a model with one input of known shape. Pass `latent=`, such as "
+            f"kgl.latents.Gaussian((128,)). Received: input_shape={shape}"
+        )
+    from keras_gradlayer.latents.gaussian import Gaussian
+
+    return Gaussian(shape[1:])

@@ -1,0 +1,42 @@
+"""Uniform latents."""
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer.latents.latent import Latent
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class Uniform(Latent):
+    """Independent entries, uniform in [low, high).
+
+    Args:
+        shape: shape of one sample, without the batch.
+        low: lower end.
+        high: upper end, above `low`.
+
+    Raises:
+        ValueError: if `shape` has no or non-positive entries, or `high` is not above `low`.
+
+    Example:
+
+    >>> z = Uniform((100,)).sample(16, seed=0)      # (16, 100)
+    """
+
+    def __init__(self, shape, low=-1.0, high=1.0):
+        super().__init__(shape)
+        if not low < high:
+            raise ValueError(f"`low` must be below `high`. Received: low={low}, high={high}")
+        self.low, self.high = float(low), float(high)
+
+    def sample(self, n, seed=None):
+        """Draw `n` samples in bulk, shape (n, *shape)."""
+        shape = (n, *self.shape)
+        return keras.random.uniform(shape, self.low, self.high, dtype="float32", seed=seed)
+
+    def _sample_stateless(self, seed):
+        return tf.random.stateless_uniform(self.shape, seed, self.low, self.high)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "low": self.low, "high": self.high}

@@ -1,0 +1,105 @@
+"""One gradient layer, Eq. (1)."""
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer._gradients import input_gradient
+
+
+def _scores(potential, x):
+    """Scores in inference mode; a plain callable has no other mode."""
+    if isinstance(potential, keras.layers.Layer):
+        return potential(x, training=False)
+    return potential(x)
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class GradientLayer(keras.layers.Layer):
+    """Moves every sample one step up the gradient of a potential: `x + step_size * ∇f(x)`.
+
+    Use it wherever a trained scalar function says in which direction samples get better: after a
+    generator with its critic, or inside any other model. For a whole history of critics use
+    `GradientLayerStack`, and to make one by training, `FineTuner`.
+
+    Source: Nitanda & Suzuki, "Gradient Layer: Enhancing the Convergence of Adversarial Training
+    for Generative Models", AISTATS 2018, Eq. (1), with g1 inside the potential.
+
+    The gradient is per sample: it is the gradient of the sum of the scores over the batch, with
+    the potential in inference mode, so a row's output does not depend on the other rows. The
+    layer owns nothing trainable and does not list the potential's variables as its own, in any
+    of the Keras lists; the potential stays the object that was handed over, so that training it
+    elsewhere changes the step taken here. Gradients flow through the layer to what lies below it,
+    with the potential's second derivatives. The variables of the potential are saved with the
+    layer.
+
+    The sum is formed in the layer's variable dtype (float32 under the mixed policies) and given
+    out in its compute dtype.
+
+    Args:
+        potential: the scalar function f: any Keras model or layer, or a callable registered with
+            `keras.saving.register_keras_serializable`, mapping a batch to scores of shape
+            (batch,) or (batch, 1).
+        step_size: η, a positive finite number, in units of the input per unit of gradient.
+        **kwargs: the arguments of every Keras layer (`name`, `dtype`).
+
+    Call arguments:
+        x: tensor of shape (batch, ...), any rank of at least 2.
+
+    Input shape: (batch, ...). Output shape: the same.
+
+    Raises:
+        ValueError: if `step_size` is not a positive finite number, or the potential does not take
+            the input or does not give one score a sample.
+        TypeError: if the potential is not callable.
+
+    Example:
+
+    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    >>> layer = GradientLayer(critic, step_size=0.1)
+    >>> moved = layer(keras.ops.zeros((3, 2)))      # a linear critic: a shift by 0.1 * its weights
+    """
+
+    def __init__(self, potential, step_size, **kwargs):
+        super().__init__(**kwargs)
+        _require_callable(potential)
+        self.step_size = _checks.positive_number("step_size", step_size)
+        # Past Keras' attribute tracking: what Keras tracks would appear in the trainable
+        # variables of every model this layer is put into. Saving still finds the attribute.
+        object.__setattr__(self, "potential", potential)
+
+    def build(self, input_shape):
+        """Build the potential and check that it fits the input."""
+        _checks.scores_shape("potential", self.potential, input_shape[1:], self.variable_dtype)
+
+    def call(self, x):
+        """Take one step along the potential's gradient."""
+        x = tf.cast(x, self.variable_dtype)
+        gradient = input_gradient(lambda x: _scores(self.potential, x), x)
+        return tf.cast(x + self.step_size * gradient, self.compute_dtype)
+
+    def compute_output_spec(self, x):
+        """The input's shape, in the compute dtype."""
+        return keras.KerasTensor(x.shape, self.compute_dtype)
+
+    def get_config(self):
+        """Config with the potential serialized."""
+        return {
+            **super().get_config(),
+            "potential": keras.saving.serialize_keras_object(self.potential),
+            "step_size": self.step_size,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the layer with its potential."""
+        config["potential"] = keras.saving.deserialize_keras_object(config["potential"])
+        return cls(**config)
+
+
+def _require_callable(potential):
+    if not callable(potential):
+        raise TypeError(
+            "`potential` must be a Keras model or layer, or a callable. "
+            f"Received: potential={potential!r} of type {type(potential).__name__}"
+        )

@@ -1,0 +1,229 @@
+"""A stack of gradient layers, one for each critic of a history."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer.layers.gradient_layer import _require_callable, _scores
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class GradientLayerStack(keras.layers.Layer):
+    """Replays a history of critics: `G_T ∘ … ∘ G_1` with `G_k(z) = z + η ∇ f_k(g1(z))`.
+
+    Use it to keep many gradient layers that share one architecture and differ in the weights, as
+    Algorithm 1 makes them. Each `append()` stores the potential's variables as they are at that
+    moment, trainable and non-trainable alike, and each layer replays with the variables it was
+    stacked with.
+
+    Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1) and Algorithm 2. Departure: with
+    `steps_per_layer=m` each stored critic is followed for m steps of size η/m; m = 1 is the paper.
+
+    The layers run in one loop over the stored variables, so the size of the graph does not depend
+    on the depth. Memory: max_layers times the bytes of the potential's variables, allocated once;
+    files hold `depth` of them. The layer owns nothing trainable. Positions are carried in the
+    variable dtype (float32 under the mixed policies) and given out in the compute dtype.
+
+    Args:
+        potential: the critic f whose variables are stacked: as for `GradientLayer`.
+        step_size: η, a positive finite number.
+        max_layers: how many layers the stack can hold.
+        head: g1, the frozen map from the space of z to the space of the critic, a Keras layer or
+            model or registered callable; `None` is the identity. Its variables are shared by all
+            layers, not stacked.
+        steps_per_layer: m, how many steps of η/m to take with each stacked critic.
+        **kwargs: the arguments of every Keras layer (`name`, `dtype`).
+
+    Call arguments:
+        x: tensor of shape (batch, ...).
+        layers: how many of the layers to apply, from the first: an integer for the whole batch or
+            an integer tensor of shape (batch,) for each row; clamped to 0 … depth. All by default.
+
+    Input shape: (batch, ...). Output shape: the same.
+
+    Raises:
+        ValueError: for arguments out of range, a potential that does not fit the input,
+            `append()` to a full stack or of other shapes than the stack was made for.
+
+    Example:
+
+    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    >>> stack = GradientLayerStack(critic, step_size=0.1, max_layers=10)
+    >>> stack.append()                              # the critic as it is now
+    >>> critic.set_weights([w + 1 for w in critic.get_weights()])
+    >>> stack.append()                              # and as it has become
+    >>> moved = stack(keras.ops.zeros((3, 2)))      # both steps; layers=1 for the first alone
+    """
+
+    def __init__(
+        self, potential, step_size, max_layers, head=None, steps_per_layer=1, **kwargs
+    ):
+        super().__init__(**kwargs)
+        _require_callable(potential)
+        self.step_size = _checks.positive_number("step_size", step_size)
+        self.max_layers = _checks.positive_int("max_layers", max_layers)
+        self.steps_per_layer = _checks.positive_int("steps_per_layer", steps_per_layer)
+        # Past Keras' attribute tracking, as in `GradientLayer`.
+        object.__setattr__(self, "potential", potential)
+        object.__setattr__(self, "head", head)
+        self._depth = self.add_weight(
+            shape=(), dtype="int32", initializer="zeros", trainable=False, name="depth"
+        )
+        self._history = None
+        if getattr(potential, "built", True):
+            self._allocate_history()
+
+    def build(self, input_shape):
+        """Build potential and head, check that they fit, and allocate the history."""
+        shape, dtype = input_shape[1:], self.variable_dtype
+        if self.head is not None:
+            shape = _checks.output_shape(self.head, shape, dtype)[1:]
+        _checks.scores_shape("potential", self.potential, shape, dtype)
+        if self._history is None:
+            self._allocate_history()
+
+    def _allocate_history(self):
+        self._history = [
+            self.add_weight(
+                shape=(self.max_layers, *v.shape),
+                dtype=v.dtype,
+                initializer="zeros",
+                trainable=False,
+                autocast=False,
+                name=f"history_{i}",
+            )
+            for i, v in enumerate(_state(self.potential))
+        ]
+
+    @property
+    def depth(self):
+        """How many layers are stacked."""
+        return int(self._depth.numpy())
+
+    def append(self, potential=None):
+        """Stack one more layer with the variables `potential` has now.
+
+        Args:
+            potential: where to take the variables from, a layer with the same variable shapes as
+                the stack's own potential, which is the default.
+
+        Raises:
+            ValueError: if the stack is full or not built, or the variables do not fit.
+        """
+        depth, values = self.depth, _state(self.potential if potential is None else potential)
+        if depth == self.max_layers:
+            raise ValueError(
+                f"The stack is full: it holds {depth} layers and was made for "
+                f"max_layers={self.max_layers}. Make one with a larger `max_layers`."
+            )
+        if self._history is None:
+            raise ValueError(
+                "`append()` needs a potential that has its variables. Received one that is not "
+                "built: call it or the stack on data first."
+            )
+        expected = [tuple(h.shape[1:]) for h in self._history]
+        received = [tuple(v.shape) for v in values]
+        if received != expected:
+            raise ValueError(
+                "The potential's variables do not fit the stack. Expected the shapes "
+                f"{expected}. Received: {received}"
+            )
+        for h, v in zip(self._history, values):
+            h.value.scatter_update(tf.IndexedSlices(v.value[None], [depth]))
+        self._depth.assign(depth + 1)
+
+    def copy_history(self, other):
+        """Take over the layers of a stack for the same potential; this one must be empty."""
+        store = {}
+        other.save_own_variables(store)
+        self.load_own_variables(store)
+
+    def call(self, x, layers=None):
+        """Move `x` through the first `layers` layers."""
+        depth = tf.convert_to_tensor(self._depth)
+        layers = depth if layers is None else tf.clip_by_value(tf.cast(layers, "int32"), 0, depth)
+        z = tf.cast(x, self.variable_dtype)
+        # One flag a row, whatever the rank of z.
+        row_layers = tf.reshape(layers, [-1] + [1] * (z.shape.rank - 1)) if layers.shape.rank else None
+
+        def replay(k, z):
+            moved = self.move(z, [tf.gather(h.value, k) for h in self._history])
+            return k + 1, moved if row_layers is None else tf.where(k < row_layers, moved, z)
+
+        _, z = tf.while_loop(
+            lambda k, z: k < tf.reduce_max(layers),
+            replay,
+            (0, z),
+            shape_invariants=(tf.TensorShape([]), z.shape),
+            maximum_iterations=self.max_layers,
+        )
+        return tf.cast(z, self.compute_dtype)
+
+    def move(self, z, values=None):
+        """One layer: `steps_per_layer` steps along the gradient of f∘g1.
+
+        Args:
+            z: tensor of shape (batch, ...) in the variable dtype.
+            values: tensors for the potential's variables; its own present ones by default.
+        """
+        own = [] if values is None else list(zip(_state(self.potential), values))
+
+        def f(z):
+            return _scores(self.potential, z if self.head is None else _scores(self.head, z))
+
+        for _ in range(self.steps_per_layer):
+            with keras.StatelessScope(state_mapping=own):
+                gradient = input_gradient(f, z)
+            z += self.step_size / self.steps_per_layer * gradient
+        return z
+
+    def compute_output_spec(self, x, layers=None):
+        """The input's shape, in the compute dtype."""
+        return keras.KerasTensor(x.shape, self.compute_dtype)
+
+    def save_own_variables(self, store):
+        """Save the stacked layers alone, not the room kept for more."""
+        depth = self.depth
+        store["depth"] = depth
+        for i, h in enumerate(self._history or []):
+            store[str(i)] = h.value[:depth].numpy()
+
+    def load_own_variables(self, store):
+        """Load the stacked layers into the front of the history."""
+        depth = int(np.asarray(store["depth"]))
+        if depth > self.max_layers:
+            raise ValueError(
+                f"The file holds {depth} stacked layers. Expected at most max_layers={self.max_layers}."
+            )
+        for i, h in enumerate(self._history or []):
+            if depth:
+                rows = tf.convert_to_tensor(np.asarray(store[str(i)]), h.dtype)
+                h.value.scatter_update(tf.IndexedSlices(rows, tf.range(depth)))
+        self._depth.assign(depth)
+
+    def get_config(self):
+        """Config with potential and head serialized."""
+        return {
+            **super().get_config(),
+            "potential": keras.saving.serialize_keras_object(self.potential),
+            "step_size": self.step_size,
+            "max_layers": self.max_layers,
+            "head": keras.saving.serialize_keras_object(self.head),
+            "steps_per_layer": self.steps_per_layer,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the stack with its potential and head."""
+        for key in ("potential", "head"):
+            config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(**config)
+
+
+def _state(potential):
+    """All variables a potential computes with; a plain callable has none."""
+    if not isinstance(potential, keras.layers.Layer):
+        return []
+    return potential.variables

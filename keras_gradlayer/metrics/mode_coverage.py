@@ -1,0 +1,54 @@
+"""How samples spread over the modes of a mixture."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ModeCoverage(NamedTuple):
+    """What `mode_coverage` found.
+
+    Attributes:
+        shares: for each mode, the fraction of all samples that lie nearest to it, shape (modes,).
+        modes: number of modes that at least one sample lies within the radius of.
+        within: fraction of the samples within the radius of a mode.
+    """
+
+    shares: np.ndarray
+    modes: int
+    within: float
+
+
+def mode_coverage(samples, centers, stddev, radius=4.0):
+    """Assign samples to the modes of a mixture of round Gaussians.
+
+    Args:
+        samples: array of shape (n, dim).
+        centers: array of shape (modes, dim).
+        stddev: standard deviation of the modes.
+        radius: how far from a center a sample still belongs to it, in standard deviations.
+
+    Returns:
+        A `ModeCoverage`.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    Example:
+
+    >>> mode_coverage([[0.1, 0.0]], centers=[[0.0, 0.0], [1.0, 0.0]], stddev=0.05).modes
+    1
+    """
+    samples, centers = np.asarray(samples, "float64"), np.asarray(centers, "float64")
+    if samples.ndim != 2 or centers.ndim != 2 or samples.shape[1] != centers.shape[1]:
+        raise ValueError(
+            "`samples` and `centers` must be of shapes (n, dim) and (modes, dim). "
+            f"Received: {samples.shape} and {centers.shape}"
+        )
+    distance = np.linalg.norm(samples[:, None] - centers[None], axis=-1)
+    nearest, close = distance.argmin(axis=1), distance.min(axis=1) <= radius * stddev
+    return ModeCoverage(
+        shares=np.bincount(nearest, minlength=len(centers)) / len(samples),
+        modes=len(np.unique(nearest[close])),
+        within=float(close.mean()),
+    )

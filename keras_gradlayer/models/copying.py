@@ -1,0 +1,28 @@
+"""Copies of models that share nothing with the original."""
+
+from keras_gradlayer import _checks
+
+
+def copy_model(name, model, input_shape):
+    """A model of the same config and variable values as `model`, sharing none of them.
+
+    Args:
+        name: what to call the model in an error.
+        model: any Keras model or layer that can be rebuilt from its config.
+        input_shape: shape of one input, without the batch; `model` is built for it if it is not.
+
+    Raises:
+        ValueError: if the model's config does not rebuild it.
+    """
+    _checks.output_shape(model, input_shape)
+    try:
+        twin = type(model).from_config(model.get_config())
+        _checks.output_shape(twin, input_shape)
+        for ours, theirs in zip(twin.variables, model.variables, strict=True):
+            ours.assign(theirs)
+    except Exception as e:
+        raise ValueError(
+            f"`{name}` must be a model that can be rebuilt from its config, since it is copied. "
+            f"Received: '{model.name}' of type {type(model).__name__}, whose copy failed: {e}"
+        ) from e
+    return twin

@@ -1,0 +1,97 @@
+"""DCGAN generator and critic, after Radford et al. (2016), as WGAN-GP uses them."""
+
+import keras
+from keras import layers
+
+
+def _stages(image_shape):
+    """How many factors of two lie between the image and a core of at least 4 pixels."""
+    height, width, channels = image_shape
+    n = 0
+    while height % 2 == 0 and width % 2 == 0 and min(height, width) // 2 >= 4:
+        height, width, n = height // 2, width // 2, n + 1
+    if n == 0:
+        raise ValueError(
+            "`image_shape` must be (height, width, channels) with an even height and width of at "
+            f"least 8. Received: image_shape={tuple(image_shape)}"
+        )
+    return n, height, width, channels
+
+
+def dcgan_generator(image_shape, latent_dim=128, width=64):
+    """A DCGAN generator for images in [-1, 1].
+
+    Transposed convolutions of 5x5 and stride 2 with batch normalization, doubling the image from
+    a small core; the tanh is a layer of its own at the end.
+
+    Source: Radford et al., ICLR 2016; the width and the latent of WGAN-GP (Gulrajani et al., 2017).
+
+    Args:
+        image_shape: (height, width, channels), even and at least 8 pixels.
+        latent_dim: length of the latent vector.
+        width: channels before the last layer; the core has width * 2^(stages - 1).
+
+    Returns:
+        A Keras model, (batch, latent_dim) -> (batch, *image_shape).
+
+    Raises:
+        ValueError: if the image's sides are not even or below 8.
+
+    Example:
+
+    >>> generator = dcgan_generator((32, 32, 3), width=32)
+    """
+    n, h, w, channels = _stages(image_shape)
+    filters = [width * 2**k for k in reversed(range(n))]
+    stack = [
+        layers.Input((latent_dim,)),
+        layers.Dense(h * w * filters[0], use_bias=False),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.Reshape((h, w, filters[0])),
+    ]
+    for f in filters[1:]:
+        stack += [
+            layers.Conv2DTranspose(f, 5, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+        ]
+    stack += [
+        layers.Conv2DTranspose(channels, 5, strides=2, padding="same"),
+        layers.Activation("tanh", dtype="float32"),
+    ]
+    return keras.Sequential(stack, name="dcgan_generator")
+
+
+def dcgan_critic(image_shape, width=64):
+    """A DCGAN critic without normalization, as the gradient penalty asks for.
+
+    Convolutions of 5x5 and stride 2 with leaky ReLU, halving the image down to a small core, then
+    a linear score.
+
+    Source: Radford et al., ICLR 2016. Departure: no batch normalization, since it couples the
+    rows and the penalty is per sample (Gulrajani et al., 2017, section 4).
+
+    Args:
+        image_shape: (height, width, channels), even and at least 8 pixels.
+        width: channels of the first convolution; each further one has twice as many.
+
+    Returns:
+        A Keras model, (batch, *image_shape) -> (batch, 1).
+
+    Raises:
+        ValueError: if the image's sides are not even or below 8.
+
+    Example:
+
+    >>> critic = dcgan_critic((32, 32, 3), width=32)
+    """
+    n, *_ = _stages(image_shape)
+    stack = [layers.Input(tuple(image_shape))]
+    for k in range(n):
+        stack += [
+            layers.Conv2D(width * 2**k, 5, strides=2, padding="same"),
+            layers.LeakyReLU(negative_slope=0.2),
+        ]
+    stack += [layers.Flatten(), layers.Dense(1)]
+    return keras.Sequential(stack, name="dcgan_critic")

@@ -1,0 +1,29 @@
+"""Fully connected critics, for points in the plane and other small data."""
+
+import keras
+
+
+def mlp_critic(input_shape, units=128, depth=3):
+    """A fully connected critic: `depth` hidden ReLU layers and a linear score.
+
+    The paper's "four-layer" network of its toy experiments is `depth=3`: three hidden layers and
+    the output.
+
+    Args:
+        input_shape: shape of one sample, without the batch.
+        units: width of the hidden layers.
+        depth: number of hidden layers.
+
+    Returns:
+        A Keras model, (batch, *input_shape) -> (batch, 1).
+
+    Example:
+
+    >>> critic = mlp_critic((2,))
+    """
+    return keras.Sequential(
+        [keras.layers.Input(tuple(input_shape)), keras.layers.Flatten()]
+        + [keras.layers.Dense(units, activation="relu") for _ in range(depth)]
+        + [keras.layers.Dense(1)],
+        name="mlp_critic",
+    )

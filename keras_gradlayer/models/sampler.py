@@ -1,0 +1,63 @@
+"""A finished sampler: Algorithm 2 as a plain Keras model."""
+
+import keras
+
+from keras_gradlayer._xla import resolve_jit
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class Sampler(keras.Model):
+    """Latent to sample: base, then a stack of gradient layers, then head.
+
+    `FineTuner.sampler()` makes one; it holds all it needs and trains nothing.
+
+    Source: Nitanda & Suzuki, AISTATS 2018, Algorithm 2.
+
+    Args:
+        base: g2, a Keras model from the latent space to the space of the gradient layers.
+        stack: a `GradientLayerStack` on that space.
+        head: g1, a Keras model from that space to the data space.
+        latent: the latent distribution, from `kgl.latents`.
+        **kwargs: the arguments of every Keras model (`name`).
+
+    Call arguments:
+        z: latents of shape (batch, *latent.shape).
+        layers: how many gradient layers to apply, as for `GradientLayerStack`; all by default.
+
+    Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
+    """
+
+    def __init__(self, base, stack, head, latent, **kwargs):
+        super().__init__(**kwargs)
+        self.base, self.stack, self.head, self.latent = base, stack, head, latent
+        self.trainable = False
+        self.jit_compile = resolve_jit("auto", base, head, stack.potential)
+        self.build((None, *latent.shape))
+
+    def build(self, input_shape):
+        """Build the parts, each for what the one before gives out."""
+        shape = input_shape
+        for part in (self.base, self.stack, self.head):
+            shape = part(keras.KerasTensor(shape)).shape
+        self.built = True
+
+    def call(self, z, layers=None):
+        """Replay `layers` gradient layers, all by default."""
+        return self.head(
+            self.stack(self.base(z, training=False), layers=layers), training=False
+        )
+
+    def get_config(self):
+        """Config with the parts serialized."""
+        parts = {"base": self.base, "stack": self.stack, "head": self.head, "latent": self.latent}
+        return {
+            **super().get_config(),
+            **{k: keras.saving.serialize_keras_object(v) for k, v in parts.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the sampler with its parts."""
+        for key in ("base", "stack", "head", "latent"):
+            config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(**config)

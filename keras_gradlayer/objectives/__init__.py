@@ -1,0 +1,20 @@
+"""Objectives V(D, G)."""
+
+from keras_gradlayer.objectives.objective import Objective
+from keras_gradlayer.objectives.wasserstein import Wasserstein
+
+_BY_NAME = {cls.name: cls for cls in (Wasserstein,)}
+
+__all__ = ["Objective", "Wasserstein"]
+
+
+def get(identifier):
+    """The objective of that name, or the objective itself."""
+    if isinstance(identifier, Objective):
+        return identifier
+    if identifier not in _BY_NAME:
+        raise ValueError(
+            f"`objective` must be one of {', '.join(map(repr, _BY_NAME))} or an Objective. "
+            f"Received: objective={identifier!r}"
+        )
+    return _BY_NAME[identifier]()

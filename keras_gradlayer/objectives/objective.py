@@ -1,0 +1,18 @@
+"""What the critic and the generator play for."""
+
+
+class Objective:
+    """A game V(D, G) between scores: the critic ascends V, the generator descends it.
+
+    To add one, implement the two methods and enter it in `objectives.get`.
+    """
+
+    name = None
+
+    def value(self, real_scores, fake_scores):
+        """V, a scalar, from the critic's scores of shape (batch,) or (batch, 1)."""
+        raise NotImplementedError
+
+    def generator_loss(self, fake_scores):
+        """What the generator descends: the part of V that depends on it."""
+        raise NotImplementedError

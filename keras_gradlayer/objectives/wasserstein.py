@@ -1,0 +1,22 @@
+"""The Wasserstein objective."""
+
+import tensorflow as tf
+
+from keras_gradlayer.objectives.objective import Objective
+
+
+class Wasserstein(Objective):
+    """V = E f(x) − E f(g(z)), the dual of the Wasserstein-1 distance for 1-Lipschitz f.
+
+    Source: Arjovsky et al., "Wasserstein GAN", 2017, Eq. (2).
+    """
+
+    name = "wasserstein"
+
+    def value(self, real_scores, fake_scores):
+        """E f(x) − E f(g(z))."""
+        return tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)
+
+    def generator_loss(self, fake_scores):
+        """−E f(g(z))."""
+        return -tf.reduce_mean(fake_scores)

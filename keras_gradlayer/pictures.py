@@ -1,0 +1,85 @@
+"""The pictures a run leaves: points by depth, grids of images, curves."""
+
+import csv
+import math
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def flow_figure(path, sampler, latents, data, layers):
+    """Draw the samples after some numbers of layers, and the data, side by side.
+
+    In the manner of Figure 2 of Nitanda & Suzuki (2018).
+
+    Args:
+        path: PNG file to write.
+        sampler: a `Sampler` or `FineTuner` of points in the plane.
+        latents: latents to follow, shape (n, *latent.shape).
+        data: points of shape (m, 2).
+        layers: numbers of layers, one panel each.
+    """
+    figure = Figure(figsize=(2.6 * (len(layers) + 1), 2.8), layout="constrained")
+    axes = figure.subplots(1, len(layers) + 1, sharex=True, sharey=True)
+    for ax, k in zip(axes, layers):
+        points = np.asarray(sampler(latents, layers=k))
+        ax.scatter(*points.T, s=1.5, color="tab:blue", rasterized=True)
+        ax.set_title("1 layer" if k == 1 else f"{k} layers")
+    axes[-1].scatter(*np.asarray(data).T, s=1.5, color="tab:orange", rasterized=True)
+    axes[-1].set_title("data")
+    for ax in axes:
+        ax.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal", xticks=[], yticks=[])
+    figure.savefig(path, dpi=120)
+
+
+def sample_picture(path, samples):
+    """Draw samples: images in [-1, 1] as a grid, points in the plane as dots.
+
+    Args:
+        path: PNG file to write.
+        samples: array of shape (n, height, width, channels) or (n, 2).
+
+    Returns:
+        Whether there was a way to draw them.
+    """
+    samples = np.asarray(samples)
+    if samples.ndim == 4:
+        rows = max(1, math.isqrt(len(samples)))
+        keras.visualization.plot_image_gallery(
+            np.clip(samples[: rows * (len(samples) // rows)], -1, 1),
+            rows=rows,
+            cols=len(samples) // rows,
+            value_range=(-1, 1),
+            scale=0.6,
+            transparent=False,
+            path=str(path),
+        )
+    elif samples.ndim == 2 and samples.shape[1] == 2:
+        figure = Figure(figsize=(4, 4), layout="constrained")
+        ax = figure.subplots()
+        ax.scatter(*samples.T, s=2)
+        ax.set_aspect("equal")
+        figure.savefig(path, dpi=120)
+    else:
+        return False
+    return True
+
+
+def curves(path, log, unit):
+    """Draw the estimate of W1 and the penalty over a run.
+
+    Args:
+        path: PNG file to write.
+        log: CSV file that `keras.callbacks.CSVLogger` wrote.
+        unit: what a row of it is, for the axis.
+    """
+    with open(log) as f:
+        rows = list(csv.DictReader(f))
+    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    names = {"wasserstein": "estimate of W1", "penalty": "penalty"}
+    for ax, (key, title) in zip(figure.subplots(1, 2), names.items()):
+        ax.plot(range(1, len(rows) + 1), [float(r[key]) for r in rows], marker=".")
+        ax.set(xlabel=unit, title=title)
+        ax.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,121 @@
+"""Training data as the trainers take it: a tf.data.Dataset of float batches, checked beforehand."""
+
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+UNBOUNDED = (-np.inf, np.inf)
+
+def as_dataset(x, y=None, batch_size=None, shuffle=True):
+    """A dataset of sample batches from arrays or a dataset, labels left out with a warning.
+
+    Args:
+        x: array of samples, or a `tf.data.Dataset` of batches.
+        y: labels; not used.
+        batch_size: for arrays, 32 by default; the samples that do not fill a batch are dropped,
+            others at each epoch if `shuffle`.
+        shuffle: for arrays, whether to shuffle at each epoch.
+
+    Raises:
+        ValueError: for fewer samples than a batch, samples that are not finite, a `batch_size`
+            beside a dataset, or a dataset of another structure.
+        TypeError: for other kinds of data.
+    """
+    if isinstance(x, tf.data.Dataset):
+        if batch_size is not None:
+            raise ValueError(
+                "`batch_size` is for arrays; a dataset comes batched. "
+                f"Received: batch_size={batch_size} beside a tf.data.Dataset"
+            )
+        return _samples_only(x, y)
+    if not (hasattr(x, "shape") and hasattr(x, "dtype")):
+        raise TypeError(
+            "`x` must be an array of samples or a tf.data.Dataset of batches. "
+            f"Received: x of type {type(x).__name__}"
+        )
+    if y is not None:
+        _warn_labels("`y`")
+    x = keras.ops.convert_to_numpy(x)
+    batch_size = 32 if batch_size is None else batch_size
+    if not 1 <= batch_size <= len(x):
+        raise ValueError(
+            "`batch_size` must be at least 1 and at most the number of samples. "
+            f"Received: batch_size={batch_size} for {len(x)} samples"
+        )
+    check_samples(x)
+    data = tf.data.Dataset.from_tensor_slices(x)
+    if shuffle:
+        data = data.shuffle(len(x))
+    return data.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def first_batch(data):
+    """The first batch, which shows what the rest is like.
+
+    Raises:
+        ValueError: if there is none, or its values are not finite or not floats.
+    """
+    batch = next(iter(data), None)
+    if batch is None:
+        raise ValueError(
+            "The dataset has no batch. Expected at least one: is the batch larger than the data?"
+        )
+    check_samples(batch.numpy())
+    return batch
+
+
+def check_samples(x):
+    """Check that samples are finite floats."""
+    if not np.issubdtype(x.dtype, np.floating) and x.dtype.name != "bfloat16":
+        raise ValueError(
+            "Samples must be floats in the generator's output range. Received: "
+            f"{x.dtype.name} values from {x.min()} to {x.max()}. For images of 0 to 255 and a "
+            "tanh generator use `x / 127.5 - 1`."
+        )
+    bad = int(np.size(x) - np.sum(np.isfinite(x)))
+    if bad:
+        raise ValueError(f"Samples must be finite. Received: {bad} values that are NaN or infinite")
+
+
+def warn_outside(x, bounds):
+    """Warn of samples outside the range that the generator can give."""
+    low, high = bounds
+    found = float(np.min(x)), float(np.max(x))
+    if found[0] < low - 1e-3 or found[1] > high + 1e-3:
+        warnings.warn(
+            f"The data lies in [{found[0]:.4g}, {found[1]:.4g}], but the generator's output "
+            f"activation only gives values in [{low:.4g}, {high:.4g}]. Rescale the data.",
+            stacklevel=4,
+        )
+
+
+def output_range(head, input_shape):
+    """The least and largest value that `head`, an output activation, gives for huge inputs."""
+    ends = [float(np.mean(head(tf.fill((1, *input_shape), v)))) for v in (-1e4, 1e4)]
+    return tuple(ends) if ends[0] < ends[1] else UNBOUNDED
+
+
+def _samples_only(data, y):
+    spec = data.element_spec
+    if isinstance(spec, (tuple, list)) and len(spec) > 1:
+        _warn_labels(f"All but the first of the dataset's {len(spec)} components")
+        data, spec = data.map(lambda x, *_: x), spec[0]
+    elif y is not None:
+        _warn_labels("`y`")
+    elif isinstance(spec, (tuple, list)):
+        data, spec = data.map(lambda x: x), spec[0]
+    if not isinstance(spec, tf.TensorSpec):
+        raise ValueError(
+            "The dataset must give batches of samples, or tuples that begin with them. "
+            f"Received: elements of structure {spec}"
+        )
+    return data
+
+
+def _warn_labels(what):
+    warnings.warn(
+        f"{what} will not be used: a GAN is trained on samples alone, without labels.",
+        stacklevel=5,
+    )

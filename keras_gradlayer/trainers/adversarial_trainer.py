@@ -1,0 +1,320 @@
+"""The one adversarial loop: the critic takes some steps, then the generator moves once."""
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer import objectives
+from keras_gradlayer._xla import resolve_jit
+from keras_gradlayer.trainers import _data
+
+
+class AdversarialTrainer(keras.Model):
+    """A Keras model whose `fit` alternates critic updates with generator moves.
+
+    One batch of data is one critic update. After `critic_steps` of them the generator moves once,
+    wherever epochs fall. Subclasses say how samples are made (`generate`) and what a move is
+    (`generator_move`); callbacks derived from `kgl.callbacks.StepCallback` add their terms to the
+    compiled update.
+
+    Args:
+        critic: a Keras model, sample -> score.
+        objective: name or instance of the objective.
+        latent: the latent distribution.
+        **kwargs: the arguments of every Keras model (`name`).
+    """
+
+    def __init__(self, critic, objective, latent, **kwargs):
+        super().__init__(**kwargs)
+        self.critic = critic
+        self.objective = objectives.get(objective)
+        self.latent = latent
+        self.seed_generator = keras.random.SeedGenerator()
+        self._step_callbacks = []
+        self._updates = 0  # critic updates since the generator last moved
+        self._epoch_steps = None
+        self._traced = None
+        self._means = {
+            name: keras.metrics.Mean(name=name)
+            for name in ("critic_loss", "wasserstein", "penalty", *self.move_logs)
+        }
+
+    move_logs = ()
+    """Names of what `generator_move` logs."""
+
+    # ---- what subclasses define -------------------------------------------------------------
+
+    def generate(self, n):
+        """`n` samples to show the critic."""
+        raise NotImplementedError
+
+    def generator_move(self, real):
+        """Move the generator once; `real` is the last batch the critic saw."""
+        raise NotImplementedError
+
+    @property
+    def default_critic_steps(self):
+        """Critic updates before each move where no callback says how many."""
+        return 1
+
+    def output_range(self):
+        """The least and largest value of a sample."""
+        raise NotImplementedError
+
+    def prepare(self, batch_size):
+        """Make what the first update needs beyond the models; called before each fit's first."""
+
+    # ---- compile ----------------------------------------------------------------------------
+
+    def compile(
+        self, critic_optimizer=None, jit_compile="auto", run_eagerly=False, steps_per_execution=1
+    ):
+        """Choose the optimizer and how the steps are compiled.
+
+        Args:
+            critic_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
+                by default.
+            jit_compile: whether the steps are compiled by XLA; "auto" does so where it is faster.
+            run_eagerly: run the steps without compiling them, to debug.
+            steps_per_execution: critic updates between two calls of the batch callbacks.
+        """
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise ValueError(
+                f"{type(self).__name__} trains on one device. Received: a distribution strategy of "
+                f"{tf.distribute.get_strategy().num_replicas_in_sync} replicas."
+            )
+        models = [m for m in (self.critic, getattr(self, "generator", None)) if m is not None]
+        super().compile(
+            optimizer=None,
+            jit_compile=resolve_jit(jit_compile, *models) and not run_eagerly,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+        )
+        self.critic_optimizer = make_optimizer("critic_optimizer", critic_optimizer, self.critic)
+        self._compile_settings = {
+            "jit_compile": jit_compile,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+        }
+
+    def get_compile_config(self):
+        """What `compile` was called with, optimizers serialized."""
+        if not self.compiled:
+            return None
+        optimizers = {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in ("generator_optimizer", "critic_optimizer")
+            if hasattr(self, name)
+        }
+        return {**optimizers, **self._compile_settings}
+
+    def compile_from_config(self, config):
+        """Compile as the saved model was; the optimizers' state is loaded afterwards."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    # ---- fit --------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        shuffle=True,
+        initial_epoch=0,
+        steps_per_epoch=None,
+    ):
+        """Train on samples.
+
+        Args:
+            x: array of samples (n, *sample shape), float, or a `tf.data.Dataset` of batches of
+                them; the other components of a dataset's tuples are left out, with a warning.
+            y: not used.
+            batch_size: for arrays, 32 by default. Samples that do not fill a batch are dropped.
+            epochs: number of the epoch to stop after.
+            verbose: 0 silent, 1 progress bar, 2 a line an epoch.
+            callbacks: Keras callbacks, those of `kgl.callbacks` among them.
+            shuffle: for arrays, shuffle at each epoch.
+            initial_epoch: number of the epoch to start at.
+            steps_per_epoch: batches in an epoch; the passes over the data by default.
+
+        Returns:
+            A Keras `History` of epoch means.
+
+        Raises:
+            ValueError: for data that is empty, not finite, not float, or of another shape than
+                the critic takes.
+        """
+        self._assert_compile_called("fit")
+        data = _data.as_dataset(x, y, batch_size, shuffle)
+        self._check_first(_data.first_batch(data))
+        cardinality = int(data.cardinality())
+        self._epoch_steps = steps_per_epoch or (cardinality if cardinality > 0 else None)
+        self._step_callbacks = []
+        return super().fit(
+            data,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            shuffle=False,  # the data is shuffled already
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+        )
+
+    def evaluate(self, *args, **kwargs):
+        """Not offered: a GAN has no loss on held-out pairs. Score samples with `kgl.metrics`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has nothing to evaluate against. Score samples from "
+            "`predict(latents)` with `kgl.metrics`."
+        )
+
+    def _check_first(self, batch):
+        expected, received = self.sample_shape, tuple(batch.shape[1:])
+        if received != expected:
+            raise ValueError(
+                f"Samples must have the shape the critic takes, {expected}. Received: {received}"
+            )
+        _data.warn_outside(batch.numpy(), self.output_range())
+
+    def join(self, callback):
+        """Take a `StepCallback` into the compiled update; it calls this in `set_model`."""
+        if callback not in self._step_callbacks:
+            self._step_callbacks.append(callback)
+
+    @property
+    def critic_steps(self):
+        """Critic updates before each generator move."""
+        steps = [c.critic_steps for c in self._step_callbacks if c.critic_steps is not None]
+        if len(steps) > 1:
+            raise ValueError(f"Expected one CriticInnerLoop. Received: {len(steps)}, of {steps}")
+        return steps[0] if steps else self.default_critic_steps
+
+    def make_train_function(self, force=False):
+        """The host side of the loop; the update and the move are compiled programs."""
+        critic_steps = self.critic_steps
+        traced = [c.trace_key() for c in self._step_callbacks]
+        if self.train_function is None or traced != self._traced or force:
+            self._update_program = self._program(self.critic_update)
+            self._move_program = self._make_move_program()
+            self._traced = traced
+        self._prepared = False
+
+        def train_function(iterator):
+            logs = None
+            for _ in range(self.steps_per_execution):
+                try:
+                    real, *_ = keras.tree.flatten(next(iterator))
+                except StopIteration:
+                    if logs is None:
+                        raise
+                    break
+                real = tf.convert_to_tensor(real)
+                if not self._prepared:
+                    self.prepare(real.shape[0])
+                    self._prepared = True
+                logs = self._update_program(real)
+                self._updates += 1
+                if self._updates >= critic_steps:
+                    self._updates = 0
+                    logs = self._move_program(real)
+                if self.stop_training:
+                    break
+            return logs
+
+        self.train_function = train_function
+
+    def _make_move_program(self):
+        return self._program(self.generator_move)
+
+    def _program(self, step):
+        if self.run_eagerly:
+            return step
+        return tf.function(
+            step, jit_compile=self.jit_compile, reduce_retracing=True, autograph=False
+        )
+
+    # ---- the compiled steps -----------------------------------------------------------------
+
+    def critic_update(self, real):
+        """One step of the critic up V − R."""
+        real = tf.cast(real, "float32")
+        fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
+        real, fake = self._critic_inputs(real), self._critic_inputs(tf.stop_gradient(fake))
+        with tf.GradientTape() as tape:
+            real_scores, fake_scores = self.scores(real), self.scores(fake)
+            value = self.objective.value(real_scores, fake_scores)
+            penalty = self._terms("critic_loss", real, fake)
+            loss = penalty - value
+            scaled = self.critic_optimizer.scale_loss(loss)
+        variables = self.critic.trainable_variables
+        self.critic_optimizer.apply(tape.gradient(scaled, variables), variables)
+        for callback in self._step_callbacks:
+            callback.after_critic_update()
+        self._log(
+            critic_loss=loss,
+            wasserstein=tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores),
+            penalty=penalty,
+        )
+        return self.get_metrics_result()
+
+    def scores(self, x):
+        """The critic's scores in training mode, at least in float32."""
+        return tf.cast(self.critic(x, training=True), "float32")
+
+    def _critic_inputs(self, x):
+        for callback in self._step_callbacks:
+            x = callback.critic_inputs(x)
+        return x
+
+    def _terms(self, name, real, fake):
+        terms = (getattr(c, name)(real, fake) for c in self._step_callbacks)
+        return tf.add_n([tf.constant(0.0), *(t for t in terms if t is not None)])
+
+    def _log(self, **values):
+        for name, value in values.items():
+            self._means[name].update_state(value)
+
+    @property
+    def metrics(self):
+        """The means that `fit` logs."""
+        return list(self._means.values())
+
+    # ---- state ------------------------------------------------------------------------------
+
+    def _seed_states(self):
+        # Keras keeps the state of seed generators out of the weights it saves.
+        weights = {id(w) for w in self.weights}
+        return [v for v in self.variables if id(v) not in weights]
+
+    def save_own_variables(self, store):
+        """Save where the loop and its random streams stand."""
+        store["updates"] = self._updates
+        for i, state in enumerate(self._seed_states()):
+            store[f"seed_{i}"] = state.numpy()
+
+    def load_own_variables(self, store):
+        """Load where the loop and its random streams stood."""
+        self._updates = int(store["updates"][()])
+        for i, state in enumerate(self._seed_states()):
+            state.assign(store[f"seed_{i}"][()])
+
+
+def make_optimizer(name, optimizer, model):
+    """A built optimizer for a model's trainable variables, with loss scaling under float16."""
+    if optimizer is None:
+        optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
+    optimizer = keras.optimizers.get(optimizer)
+    if not model.trainable_variables:
+        raise ValueError(f"'{model.name}' has no trainable variables for `{name}` to train.")
+    if optimizer.built:
+        raise ValueError(
+            f"`{name}` must be an optimizer of its own, that trains nothing else. "
+            "Received: one that is already in use."
+        )
+    if model.compute_dtype == "float16" and not isinstance(
+        optimizer, keras.optimizers.LossScaleOptimizer
+    ):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    return optimizer

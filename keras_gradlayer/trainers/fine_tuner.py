@@ -1,0 +1,370 @@
+"""Fine-tuning: the generator moves by one gradient layer at a time."""
+
+import logging
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer.latents.latent import default_latent
+from keras_gradlayer.layers import GradientLayerStack
+from keras_gradlayer.models import split
+from keras_gradlayer.models.copying import copy_model
+from keras_gradlayer.models.sampler import Sampler
+from keras_gradlayer.trainers import _data
+from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
+
+_log = logging.getLogger(__name__)
+
+# Rows moved at a time where many are moved: enough to fill the cores, few enough to fit a cache.
+_CHUNK = 512
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class FineTuner(AdversarialTrainer):
+    """A frozen generator that grows by one gradient layer for each critic `fit` trains.
+
+    Use it on a GAN that has stopped improving, with the same critic callbacks that trained it
+    (`GradientPenalty`). By default one epoch is one outer iteration of Algorithm 1: the critic
+    takes a pass over the data against the present samples, then one gradient layer with the
+    critic as it is now goes on top of the others. `predict(latents)` and calling the model give
+    samples (Algorithm 2).
+
+    Source: Nitanda & Suzuki, "Gradient Layer: Enhancing the Convergence of Adversarial Training
+    for Generative Models", AISTATS 2018, Algorithms 1 and 2. Departures: see `particles`,
+    `refresh` and `steps_per_layer`, whose values `None`, 0 and 1 are the paper.
+
+    Generator and critic are copied: the objects handed over are left as they are. The copies are
+    `generator` (frozen) and `critic` (trained on from the values handed over).
+
+    Args:
+        generator: a Keras model, latent -> sample; `None` is the identity on the latent.
+        critic: a Keras model, sample -> score of shape (batch,) or (batch, 1), without coupling
+            between the rows of a batch in inference mode.
+        step_size: η, a positive finite number.
+        insert: where the gradient layers go: `"top"` before the output activation, `"bottom"` on
+            the latent, or after the layer of that name. See `kgl.models.split`.
+        latent: the latent distribution, from `kgl.latents`; a standard normal in the shape of
+            the generator's input (without one, the critic's) by default.
+        output_activation: for `insert="top"`: the head g1. `"auto"` splits off the activation
+            that the generator ends with, tanh without a generator. Any other activation says that
+            the generator gives values to which it is still to be applied; `None` is the identity.
+        max_layers: how many layers there is room for; training stops when they are full.
+        particles: `None` draws fresh latents for every critic update and replays them through all
+            layers, as printed in Algorithm 1: the cost of an update grows with the depth, and the
+            log `replays` says how far. An integer N carries N samples along, which move one layer
+            when one is stacked: the cost stays constant. `"auto"` is N = critic steps a layer ×
+            batch size, so that no particle is used twice in an outer iteration.
+        refresh: the fraction of the particles that is drawn afresh at each layer, 0 to 1.
+        steps_per_layer: m, steps of η/m taken with each stacked critic.
+        **kwargs: the arguments of every Keras model (`name`).
+
+    Call arguments:
+        z: latents of shape (batch, *latent.shape).
+        layers: how many gradient layers to apply, as for `GradientLayerStack`; all by default.
+
+    Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
+
+    `fit` logs the epoch means of `critic_loss`, `wasserstein` (E f(x) − E f(g(z)), the critic's
+    estimate of W1), `penalty`, `flow_norm` (‖∇_φ L‖² in L²(μ_g) of Theorem 1: the mean squared
+    norm of a layer's move over η, 0 in an epoch without a move), and `layers`, the depth reached.
+
+    Raises:
+        ValueError: for arguments out of range, parts that do not fit each other, an unknown
+            insertion point (the layers are listed), a critic that couples rows.
+
+    Example:
+
+    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    >>> tuner = FineTuner(None, critic, step_size=0.1, max_layers=3)
+    >>> tuner.compile()
+    >>> history = tuner.fit(keras.random.uniform((64, 2)), epochs=2, verbose=0)
+    >>> sampler = tuner.sampler()
+    """
+
+    move_logs = ("flow_norm",)
+
+    def __init__(
+        self,
+        generator,
+        critic,
+        step_size,
+        insert="top",
+        latent=None,
+        output_activation="auto",
+        max_layers=100,
+        particles="auto",
+        refresh=0.0,
+        steps_per_layer=1,
+        **kwargs,
+    ):
+        if particles not in (None, "auto"):
+            particles = _checks.positive_int("particles", particles)
+        if _checks.positive_number("refresh", refresh, zero_ok=True) > 1:
+            raise ValueError(f"`refresh` is a fraction, 0 to 1. Received: refresh={refresh}")
+        if latent is None:
+            latent = default_latent(critic if generator is None else generator)
+        if generator is not None:
+            generator = copy_model("generator", generator, latent.shape)
+            generator.trainable = False
+        base, head = _cut(generator, insert, latent, output_activation)
+        flow_shape = _checks.output_shape(base, latent.shape)[1:]
+        sample_shape = _checks.output_shape(head, flow_shape)[1:]
+        _checks.scores_shape("critic", critic, sample_shape)
+        critic = copy_model("critic", critic, sample_shape)
+        _checks.rows_independent("critic", critic, sample_shape)
+
+        super().__init__(critic, "wasserstein", latent, **kwargs)
+        self.generator, self.base, self.head = generator, base, head
+        self.step_size = _checks.positive_number("step_size", step_size)
+        self.insert, self.output_activation = insert, output_activation
+        self.max_layers, self.steps_per_layer = max_layers, steps_per_layer
+        self.particles, self.refresh = particles, float(refresh)
+        self.sample_shape, self._flow_shape = tuple(sample_shape), tuple(flow_shape)
+        self.stack = GradientLayerStack(
+            critic, step_size, max_layers, head, steps_per_layer, dtype="float32"
+        )
+        self._positions = None  # (N, *flow shape): the particles after all layers so far
+        self._next = self.add_weight(
+            shape=(), dtype="int32", initializer="zeros", trainable=False, name="next_particle"
+        )
+        if particles is None:
+            self._means["replays"] = keras.metrics.Mean(name="replays")
+        self.build((None, *latent.shape))
+
+    def build(self, input_shape):
+        """Build the stack; the other parts are built already."""
+        if not self.stack.built:
+            self.stack.build((None, *self._flow_shape))
+            self.stack.built = True
+        self.built = True
+
+    def compile(self, critic_optimizer=None, **kwargs):
+        """Choose the critic's optimizer and how the steps are compiled.
+
+        Args:
+            critic_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
+                by default.
+            **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution=1`.
+        """
+        super().compile(critic_optimizer, **kwargs)
+        self.optimizer = self.critic_optimizer  # what Keras' learning rate callbacks look for
+
+    def call(self, z, layers=None):
+        """Samples after `layers` gradient layers, all by default."""
+        return self.head(self._flow(z, layers), training=False)
+
+    def sampler(self):
+        """The sampler as it is now: a plain Keras model, latent -> sample (Algorithm 2).
+
+        It shares nothing with the tuner: training on does not change it.
+        """
+        critic = copy_model("critic", self.critic, self.sample_shape)
+        base = copy_model("base", self.base, self.latent.shape)
+        head = copy_model("head", self.head, self._flow_shape)
+        stack = GradientLayerStack(
+            critic, self.step_size, max(self.stack.depth, 1), head, self.steps_per_layer
+        )
+        stack.copy_history(self.stack)
+        return Sampler(base, stack, head, self.latent)
+
+    # ---- one outer iteration ----------------------------------------------------------------
+
+    @property
+    def default_critic_steps(self):
+        """One pass over the data."""
+        if self._epoch_steps is None:
+            raise ValueError(
+                "A layer is stacked after each pass over the data, but the length of this data is "
+                "not known. Pass `steps_per_epoch` to fit, or kgl.callbacks.CriticInnerLoop(steps)."
+            )
+        return self._epoch_steps
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
+        """Add gradient layers, by default one an epoch; see `AdversarialTrainer.fit`.
+
+        Training ends early, and says so, when `max_layers` are stacked.
+
+        Raises:
+            ValueError: as there, and if all `max_layers` are already stacked.
+        """
+        if self.stack.depth >= self.max_layers:
+            raise ValueError(
+                f"All max_layers={self.max_layers} layers are stacked. Expected room for another: "
+                "make a FineTuner with a larger `max_layers`, or go on from `tuner.sampler()`."
+            )
+        history = super().fit(x, y, batch_size, epochs, **kwargs)
+        if self.stack.depth == self.max_layers and history.epoch and history.epoch[-1] + 1 < epochs:
+            _log.warning(
+                "All max_layers=%d layers are stacked: training stopped in epoch %d of %d.",
+                self.max_layers,
+                history.epoch[-1] + 1,
+                epochs,
+            )
+        return history
+
+    def generate(self, n):
+        """`n` samples for the critic: fresh ones, or the next particles."""
+        if self._positions is None:
+            self._log(replays=tf.cast(self.stack._depth, "float32"))
+            z = self._flow(self.latent.sample(n, self.seed_generator))
+        else:
+            count = self._positions.shape[0]
+            z = tf.gather(self._positions, (self._next + tf.range(n)) % count)
+            self._next.assign((self._next + n) % count)
+        return self.head(z, training=False)
+
+    def _make_move_program(self):
+        measure = self._program(self._flow_norm if self.particles is None else self._advance)
+
+        def move(real):
+            self._log(flow_norm=measure(real))
+            self.stack.append()
+            depth = self.stack.depth
+            if self._positions is not None and self.refresh:
+                count = self._positions.shape[0]
+                redrawn = round(self.refresh * count)
+                self._redraw(((depth - 1) * redrawn + np.arange(redrawn)) % count)
+            for callback in self._step_callbacks:
+                callback.after_generator_move()
+            if depth == self.max_layers:
+                self.stop_training = True
+            return self.get_metrics_result()
+
+        return move
+
+    def _advance(self, real):
+        """Move all particles along the present critic; the flow norm over them."""
+        count = self._positions.shape[0]
+
+        def move_rows(start, size, total):
+            rows = start + tf.range(size)
+            z = tf.gather(self._positions, rows)
+            moved = self.stack.move(z)
+            self._positions.scatter_update(tf.IndexedSlices(moved, rows))
+            return total + tf.reduce_sum(tf.square(moved - z))
+
+        chunk = min(_CHUNK, count)
+        _, total = tf.while_loop(
+            lambda i, _: i < count // chunk,
+            lambda i, total: (i + 1, move_rows(i * chunk, chunk, total)),
+            (0, 0.0),
+        )
+        if count % chunk:
+            total = move_rows(count - count % chunk, count % chunk, total)
+        return total / (count * self.step_size**2)
+
+    def _flow_norm(self, real):
+        """The flow norm over as many fresh samples as a batch has."""
+        n = real.shape[0] or tf.shape(real)[0]
+        z = self._flow(self.latent.sample(n, self.seed_generator))
+        squared = tf.reduce_sum(tf.square(self.stack.move(z) - z))
+        return squared / (tf.cast(n, "float32") * self.step_size**2)
+
+    def _flow(self, z, layers=None):
+        return self.stack(self.base(z, training=False), layers=layers)
+
+    def get_metrics_result(self):
+        """The means, and the depth reached."""
+        return {**super().get_metrics_result(), "layers": tf.convert_to_tensor(self.stack._depth)}
+
+    # ---- particles --------------------------------------------------------------------------
+
+    def prepare(self, batch_size):
+        """Draw the particles, unless there are as many already."""
+        if self.particles is None:
+            return
+        count = self.critic_steps * batch_size if self.particles == "auto" else self.particles
+        if self._positions is None or self._positions.shape[0] != count:
+            self._allocate_positions(count)
+            self._redraw(np.arange(count))
+            self._next.assign(0)
+
+    def _allocate_positions(self, count):
+        self._positions = tf.Variable(
+            tf.zeros((count, *self._flow_shape)), trainable=False, name="particles"
+        )
+
+    def _redraw(self, rows):
+        """Put fresh samples, replayed through all layers, in the place of these particles."""
+        flow = self._program(lambda: self._flow(self.latent.sample(_CHUNK, self.seed_generator)))
+        for start in range(0, len(rows), _CHUNK):
+            part = rows[start : start + _CHUNK]
+            self._positions.scatter_update(tf.IndexedSlices(flow()[: len(part)], part))
+
+    # ---- state ------------------------------------------------------------------------------
+
+    def save_own_variables(self, store):
+        """Save the particles with where the loop stands."""
+        super().save_own_variables(store)
+        store["next_particle"] = self._next.numpy()
+        if self._positions is not None:
+            store["particles"] = self._positions.numpy()
+
+    def load_own_variables(self, store):
+        """Load the particles and where the loop stood."""
+        super().load_own_variables(store)
+        self._next.assign(store["next_particle"][()])
+        if "particles" in store:
+            positions = store["particles"][()]
+            if self._positions is None or self._positions.shape[0] != len(positions):
+                self._allocate_positions(len(positions))
+            self._positions.assign(positions)
+
+    def output_range(self):
+        """The range of the head where it is an output activation, else of the generator's."""
+        if self.generator is None or self.insert == "top":
+            return _data.output_range(self.head, self._flow_shape)
+        try:
+            base, head = split(self.generator)
+        except ValueError:
+            return _data.UNBOUNDED
+        return _data.output_range(head, base.output_shape[1:])
+
+    def get_config(self):
+        """The constructor's arguments, models serialized."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super(AdversarialTrainer, self).get_config(),
+            "generator": serialize(self.generator),
+            "critic": serialize(self.critic),
+            "step_size": self.step_size,
+            "insert": self.insert,
+            "latent": serialize(self.latent),
+            "output_activation": serialize(self.output_activation),
+            "max_layers": self.max_layers,
+            "particles": self.particles,
+            "refresh": self.refresh,
+            "steps_per_layer": self.steps_per_layer,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the tuner with its parts."""
+        for key in ("generator", "critic", "latent", "output_activation"):
+            config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(**config)
+
+
+def _cut(generator, insert, latent, output_activation):
+    """Base and head for an insertion point."""
+    identity = keras.Sequential([keras.layers.Input(latent.shape), keras.layers.Identity()])
+    if output_activation != "auto" and insert != "top":
+        raise ValueError(
+            "`output_activation` goes with insert='top'. Received: "
+            f"output_activation={output_activation!r} with insert={insert!r}"
+        )
+    if generator is None:
+        activation = "tanh" if output_activation == "auto" else output_activation
+        return identity, _activation(latent.shape, activation)
+    if insert == "bottom":
+        return identity, generator
+    if output_activation == "auto":
+        return split(generator, insert)
+    shape = _checks.output_shape(generator, latent.shape)[1:]
+    return generator, _activation(shape, output_activation)
+
+
+def _activation(shape, activation):
+    return keras.Sequential([keras.layers.Input(shape), keras.layers.Activation(activation)])

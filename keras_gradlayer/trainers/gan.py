@@ -1,0 +1,132 @@
+"""A GAN: the generator moves by its parameters."""
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer.latents.latent import default_latent
+from keras_gradlayer.trainers import _data
+from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer, make_optimizer
+from keras_gradlayer.models import split
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class GAN(AdversarialTrainer):
+    """A generator and a critic, trained against each other by `fit`.
+
+    With the defaults and the callbacks `CriticInnerLoop(5)` and `GradientPenalty(10.0)` it is
+    WGAN-GP. `predict(latents)` and calling the model give samples, with the generator in
+    inference mode.
+
+    Source: Gulrajani et al., "Improved Training of Wasserstein GANs", NeurIPS 2017, Algorithm 1.
+    Departures: Adam's beta_1 is 0.5 by default, as in Nitanda & Suzuki's experiments (0 there).
+    The generator makes the samples it shows the critic in training mode, so its batch
+    normalization statistics move with the critic's updates too.
+
+    Args:
+        generator: a Keras model, latent -> sample. It is trained in place.
+        critic: a Keras model, sample -> score of shape (batch,) or (batch, 1). It is trained in
+            place.
+        objective: `"wasserstein"`, or an `Objective`.
+        latent: the latent distribution, from `kgl.latents`; a standard normal in the shape of
+            the generator's input by default.
+        **kwargs: the arguments of every Keras model (`name`).
+
+    Call arguments:
+        z: latents of shape (batch, *latent.shape).
+
+    Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
+
+    `fit` logs the epoch means of `critic_loss`, `wasserstein` (E f(x) − E f(g(z)), the critic's
+    estimate of W1), `penalty` (the sum of the callbacks' weighted terms) and `generator_loss`.
+
+    Raises:
+        ValueError: if the critic does not take the generator's samples or does not give one score
+            a sample.
+
+    Example:
+
+    >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
+    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    >>> gan = GAN(generator, critic)
+    >>> gan.compile()
+    >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
+    """
+
+    move_logs = ("generator_loss",)
+
+    def __init__(self, generator, critic, objective="wasserstein", latent=None, **kwargs):
+        latent = default_latent(generator) if latent is None else latent
+        sample_shape = _checks.output_shape(generator, latent.shape)[1:]
+        _checks.scores_shape("critic", critic, sample_shape)
+        super().__init__(critic, objective, latent, **kwargs)
+        self.generator = generator
+        self.sample_shape = tuple(sample_shape)
+        self.build((None, *latent.shape))
+
+    def build(self, input_shape):
+        """Generator and critic are built already."""
+        self.built = True
+
+    def compile(self, generator_optimizer=None, critic_optimizer=None, **kwargs):
+        """Choose the optimizers and how the steps are compiled.
+
+        Args:
+            generator_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
+                by default.
+            critic_optimizer: the same for the critic.
+            **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution=1`.
+        """
+        super().compile(critic_optimizer, **kwargs)
+        self.generator_optimizer = make_optimizer(
+            "generator_optimizer", generator_optimizer, self.generator
+        )
+
+    def call(self, z):
+        """Samples, with the generator in inference mode."""
+        return self.generator(z, training=False)
+
+    def generate(self, n):
+        """`n` samples, with the generator in training mode."""
+        return self.generator(self.latent.sample(n, self.seed_generator), training=True)
+
+    def generator_move(self, real):
+        """One step of the generator down V."""
+        real = self._critic_inputs(tf.cast(real, "float32"))
+        with tf.GradientTape() as tape:
+            fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
+            fake = self._critic_inputs(fake)
+            loss = self.objective.generator_loss(self.scores(fake))
+            loss += self._terms("generator_loss", real, fake)
+            scaled = self.generator_optimizer.scale_loss(loss)
+        variables = self.generator.trainable_variables
+        self.generator_optimizer.apply(tape.gradient(scaled, variables), variables)
+        for callback in self._step_callbacks:
+            callback.after_generator_move()
+        self._log(generator_loss=loss)
+        return self.get_metrics_result()
+
+    def output_range(self):
+        """The range of the generator's output activation, where it can be seen."""
+        try:
+            base, head = split(self.generator)
+        except ValueError:
+            return _data.UNBOUNDED
+        return _data.output_range(head, base.output_shape[1:])
+
+    def get_config(self):
+        """Config with generator, critic, objective and latent serialized."""
+        return {
+            **super(AdversarialTrainer, self).get_config(),
+            "generator": keras.saving.serialize_keras_object(self.generator),
+            "critic": keras.saving.serialize_keras_object(self.critic),
+            "objective": self.objective.name,
+            "latent": keras.saving.serialize_keras_object(self.latent),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the GAN with its parts."""
+        for key in ("generator", "critic", "latent"):
+            config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(**config)
