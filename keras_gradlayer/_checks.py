@@ -1,4 +1,4 @@
-"""Checks of what a user handed over; each raises one error saying what was expected and received."""
+"""Checks of what a user handed over: each error says what was expected and what was received."""
 
 import math
 

@@ -77,7 +77,9 @@ def demo(name, out, layers, particles, seed):
     help="Generator updates.",
 )
 @click.option("--critic-steps", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--width", default=64, show_default=True, type=click.IntRange(1), help="Of the DCGAN.")
+@click.option(
+    "--width", default=64, show_default=True, type=click.IntRange(1), help="Of the DCGAN."
+)
 @click.option("--latent-dim", default=128, show_default=True, type=click.IntRange(1))
 @click.option("--image-size", default=32, show_default=True, help="For a folder of images.")
 @click.option("--learning-rate", default=1e-4, show_default=True, help="Adam's, for both.")
@@ -222,9 +224,7 @@ def sample(model, out, count, layers, batch_size, seed):
         samples = model.predict(latents, batch_size=max(batch_size, 1), verbose=0)
     else:
         parts = range(0, count, batch_size)
-        samples = np.concatenate(
-            [model(latents[i : i + batch_size], layers=layers) for i in parts]
-        )
+        samples = np.concatenate([model(latents[i : i + batch_size], layers=layers) for i in parts])
     np.save(out / "samples.npy", samples)
     pictures.sample_picture(out / "samples.png", samples[:100] if samples.ndim == 4 else samples)
     click.echo(f"{count} samples of shape {samples.shape[1:]}: {out / 'samples.npy'}")

@@ -57,9 +57,7 @@ class GradientLayerStack(keras.layers.Layer):
     >>> moved = stack(keras.ops.zeros((3, 2)))      # both steps; layers=1 for the first alone
     """
 
-    def __init__(
-        self, potential, step_size, max_layers, head=None, steps_per_layer=1, **kwargs
-    ):
+    def __init__(self, potential, step_size, max_layers, head=None, steps_per_layer=1, **kwargs):
         super().__init__(**kwargs)
         _require_callable(potential)
         self.step_size = _checks.positive_number("step_size", step_size)
@@ -145,12 +143,12 @@ class GradientLayerStack(keras.layers.Layer):
         depth = tf.convert_to_tensor(self._depth)
         layers = depth if layers is None else tf.clip_by_value(tf.cast(layers, "int32"), 0, depth)
         z = tf.cast(x, self.variable_dtype)
-        # One flag a row, whatever the rank of z.
-        row_layers = tf.reshape(layers, [-1] + [1] * (z.shape.rank - 1)) if layers.shape.rank else None
+        per_row = layers.shape.rank == 1
+        row_layers = tf.reshape(layers, [-1] + [1] * (z.shape.rank - 1)) if per_row else None
 
         def replay(k, z):
             moved = self.move(z, [tf.gather(h.value, k) for h in self._history])
-            return k + 1, moved if row_layers is None else tf.where(k < row_layers, moved, z)
+            return k + 1, tf.where(k < row_layers, moved, z) if per_row else moved
 
         _, z = tf.while_loop(
             lambda k, z: k < tf.reduce_max(layers),
@@ -195,7 +193,8 @@ class GradientLayerStack(keras.layers.Layer):
         depth = int(np.asarray(store["depth"]))
         if depth > self.max_layers:
             raise ValueError(
-                f"The file holds {depth} stacked layers. Expected at most max_layers={self.max_layers}."
+                f"The file holds {depth} stacked layers. Expected at most "
+                f"max_layers={self.max_layers}."
             )
         for i, h in enumerate(self._history or []):
             if depth:

@@ -43,9 +43,7 @@ class Sampler(keras.Model):
 
     def call(self, z, layers=None):
         """Replay `layers` gradient layers, all by default."""
-        return self.head(
-            self.stack(self.base(z, training=False), layers=layers), training=False
-        )
+        return self.head(self.stack(self.base(z, training=False), layers=layers), training=False)
 
     def get_config(self):
         """Config with the parts serialized."""

@@ -8,8 +8,12 @@ import tensorflow as tf
 
 UNBOUNDED = (-np.inf, np.inf)
 
+
 def as_dataset(x, y=None, batch_size=None, shuffle=True):
-    """A dataset of sample batches from arrays or a dataset, labels left out with a warning.
+    """A dataset of sample batches, and samples that show what they are like.
+
+    Labels are left out, with a warning. The samples shown are the whole of an array, or the first
+    batch of a dataset.
 
     Args:
         x: array of samples, or a `tf.data.Dataset` of batches.
@@ -19,7 +23,7 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
         shuffle: for arrays, whether to shuffle at each epoch.
 
     Raises:
-        ValueError: for fewer samples than a batch, samples that are not finite, a `batch_size`
+        ValueError: for no full batch, samples that are not finite floats, a `batch_size`
             beside a dataset, or a dataset of another structure.
         TypeError: for other kinds of data.
     """
@@ -29,7 +33,8 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
                 "`batch_size` is for arrays; a dataset comes batched. "
                 f"Received: batch_size={batch_size} beside a tf.data.Dataset"
             )
-        return _samples_only(x, y)
+        data = _samples_only(x, y)
+        return data, _first_batch(data)
     if not (hasattr(x, "shape") and hasattr(x, "dtype")):
         raise TypeError(
             "`x` must be an array of samples or a tf.data.Dataset of batches. "
@@ -48,22 +53,27 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
     data = tf.data.Dataset.from_tensor_slices(x)
     if shuffle:
         data = data.shuffle(len(x))
-    return data.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return data.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE), x
 
 
-def first_batch(data):
-    """The first batch, which shows what the rest is like.
+def epoch_steps(data, steps_per_epoch):
+    """Batches in an epoch, or `None` where only going through the data would tell."""
+    if steps_per_epoch is not None:
+        return steps_per_epoch
+    cardinality = int(data.cardinality())
+    if cardinality == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("A dataset without end needs `steps_per_epoch`. Received: None")
+    return None if cardinality == tf.data.UNKNOWN_CARDINALITY else cardinality
 
-    Raises:
-        ValueError: if there is none, or its values are not finite or not floats.
-    """
+
+def _first_batch(data):
     batch = next(iter(data), None)
     if batch is None:
         raise ValueError(
             "The dataset has no batch. Expected at least one: is the batch larger than the data?"
         )
     check_samples(batch.numpy())
-    return batch
+    return batch.numpy()
 
 
 def check_samples(x):

@@ -61,7 +61,9 @@ class AdversarialTrainer(keras.Model):
         raise NotImplementedError
 
     def prepare(self, batch_size):
-        """Make what the first update needs beyond the models; called before each fit's first."""
+        """Make what the updates of a fit need beyond the models; called before the first."""
+        if not self._inner_loops():
+            self._updates = 0  # moves fall on the ends of this fit's epochs
 
     # ---- compile ----------------------------------------------------------------------------
 
@@ -147,10 +149,11 @@ class AdversarialTrainer(keras.Model):
                 the critic takes.
         """
         self._assert_compile_called("fit")
-        data = _data.as_dataset(x, y, batch_size, shuffle)
-        self._check_first(_data.first_batch(data))
-        cardinality = int(data.cardinality())
-        self._epoch_steps = steps_per_epoch or (cardinality if cardinality > 0 else None)
+        data, seen = _data.as_dataset(x, y, batch_size, shuffle)
+        self._check_samples(seen)
+        self._epoch_steps = _data.epoch_steps(data, steps_per_epoch)
+        if steps_per_epoch and not isinstance(x, tf.data.Dataset):
+            data = data.repeat()
         self._step_callbacks = []
         return super().fit(
             data,
@@ -169,13 +172,13 @@ class AdversarialTrainer(keras.Model):
             "`predict(latents)` with `kgl.metrics`."
         )
 
-    def _check_first(self, batch):
-        expected, received = self.sample_shape, tuple(batch.shape[1:])
+    def _check_samples(self, samples):
+        expected, received = self.sample_shape, tuple(samples.shape[1:])
         if received != expected:
             raise ValueError(
                 f"Samples must have the shape the critic takes, {expected}. Received: {received}"
             )
-        _data.warn_outside(batch.numpy(), self.output_range())
+        _data.warn_outside(samples, self.output_range())
 
     def join(self, callback):
         """Take a `StepCallback` into the compiled update; it calls this in `set_model`."""
@@ -185,22 +188,24 @@ class AdversarialTrainer(keras.Model):
     @property
     def critic_steps(self):
         """Critic updates before each generator move."""
-        steps = [c.critic_steps for c in self._step_callbacks if c.critic_steps is not None]
+        steps = self._inner_loops()
         if len(steps) > 1:
             raise ValueError(f"Expected one CriticInnerLoop. Received: {len(steps)}, of {steps}")
         return steps[0] if steps else self.default_critic_steps
 
+    def _inner_loops(self):
+        return [c.critic_steps for c in self._step_callbacks if c.critic_steps is not None]
+
     def make_train_function(self, force=False):
         """The host side of the loop; the update and the move are compiled programs."""
         critic_steps = self.critic_steps
-        traced = [c.trace_key() for c in self._step_callbacks]
-        if self.train_function is None or traced != self._traced or force:
-            self._update_program = self._program(self.critic_update)
-            self._move_program = self._make_move_program()
-            self._traced = traced
-        self._prepared = False
+        settings = [c.trace_key() for c in self._step_callbacks]
+        if self.train_function is None or settings != self._traced or force:
+            self._traced = None
+        prepared = False
 
         def train_function(iterator):
+            nonlocal prepared
             logs = None
             for _ in range(self.steps_per_execution):
                 try:
@@ -210,22 +215,33 @@ class AdversarialTrainer(keras.Model):
                         raise
                     break
                 real = tf.convert_to_tensor(real)
-                if not self._prepared:
+                if not prepared:
                     self.prepare(real.shape[0])
-                    self._prepared = True
+                    prepared = True
+                if self._traced is None:
+                    self._trace()
+                    self._traced = settings
                 logs = self._update_program(real)
                 self._updates += 1
                 if self._updates >= critic_steps:
                     self._updates = 0
-                    logs = self._move_program(real)
+                    logs = self._move(real)
                 if self.stop_training:
                     break
             return logs
 
         self.train_function = train_function
 
-    def _make_move_program(self):
-        return self._program(self.generator_move)
+    def _trace(self):
+        """Make the compiled programs anew."""
+        self._update_program = self._program(self.critic_update)
+        self._move_program = self._program(self.generator_move)
+
+    def _move(self, real):
+        logs = self._move_program(real)
+        for callback in self._step_callbacks:
+            callback.after_generator_move()
+        return logs
 
     def _program(self, step):
         if self.run_eagerly:

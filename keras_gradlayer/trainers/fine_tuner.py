@@ -125,6 +125,7 @@ class FineTuner(AdversarialTrainer):
         self.stack = GradientLayerStack(
             critic, step_size, max_layers, head, steps_per_layer, dtype="float32"
         )
+        self._fresh_program = None
         self._positions = None  # (N, *flow shape): the particles after all layers so far
         self._next = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="next_particle"
@@ -149,6 +150,7 @@ class FineTuner(AdversarialTrainer):
             **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution=1`.
         """
         super().compile(critic_optimizer, **kwargs)
+        self._fresh_program = None
         self.optimizer = self.critic_optimizer  # what Keras' learning rate callbacks look for
 
     def call(self, z, layers=None):
@@ -215,26 +217,34 @@ class FineTuner(AdversarialTrainer):
             self._next.assign((self._next + n) % count)
         return self.head(z, training=False)
 
-    def _make_move_program(self):
-        measure = self._program(self._flow_norm if self.particles is None else self._advance)
+    def generator_move(self, real):
+        """Stack the critic as it is now: the particles move along it, and the history grows."""
+        self._log(flow_norm=self._flow_norm_program(real))
+        self.stack.append()
+        depth = self.stack.depth
+        if self._positions is not None and self.refresh:
+            count = self._positions.shape[0]
+            redrawn = round(self.refresh * count)
+            self._redraw(((depth - 1) * redrawn + np.arange(redrawn)) % count)
+        if depth == self.max_layers:
+            self.stop_training = True
+        return self.get_metrics_result()
 
-        def move(real):
-            self._log(flow_norm=measure(real))
-            self.stack.append()
-            depth = self.stack.depth
-            if self._positions is not None and self.refresh:
-                count = self._positions.shape[0]
-                redrawn = round(self.refresh * count)
-                self._redraw(((depth - 1) * redrawn + np.arange(redrawn)) % count)
-            for callback in self._step_callbacks:
-                callback.after_generator_move()
-            if depth == self.max_layers:
-                self.stop_training = True
-            return self.get_metrics_result()
+    def _trace(self):
+        super()._trace()
+        self._move_program = self.generator_move  # its parts are compiled, not the whole
+        self._flow_norm_program = self._program(
+            self._fresh_flow_norm if self._positions is None else self._advance
+        )
 
-        return move
+    def _fresh_flow_norm(self, real):
+        """The flow norm over as many fresh samples as a batch has."""
+        n = real.shape[0] or tf.shape(real)[0]
+        z = self._flow(self.latent.sample(n, self.seed_generator))
+        squared = tf.reduce_sum(tf.square(self.stack.move(z) - z))
+        return squared / (tf.cast(n, "float32") * self.step_size**2)
 
-    def _advance(self, real):
+    def _advance(self, _):
         """Move all particles along the present critic; the flow norm over them."""
         count = self._positions.shape[0]
 
@@ -255,13 +265,6 @@ class FineTuner(AdversarialTrainer):
             total = move_rows(count - count % chunk, count % chunk, total)
         return total / (count * self.step_size**2)
 
-    def _flow_norm(self, real):
-        """The flow norm over as many fresh samples as a batch has."""
-        n = real.shape[0] or tf.shape(real)[0]
-        z = self._flow(self.latent.sample(n, self.seed_generator))
-        squared = tf.reduce_sum(tf.square(self.stack.move(z) - z))
-        return squared / (tf.cast(n, "float32") * self.step_size**2)
-
     def _flow(self, z, layers=None):
         return self.stack(self.base(z, training=False), layers=layers)
 
@@ -273,6 +276,7 @@ class FineTuner(AdversarialTrainer):
 
     def prepare(self, batch_size):
         """Draw the particles, unless there are as many already."""
+        super().prepare(batch_size)
         if self.particles is None:
             return
         count = self.critic_steps * batch_size if self.particles == "auto" else self.particles
@@ -285,13 +289,19 @@ class FineTuner(AdversarialTrainer):
         self._positions = tf.Variable(
             tf.zeros((count, *self._flow_shape)), trainable=False, name="particles"
         )
+        self._traced = None  # programs made before know of another variable
 
     def _redraw(self, rows):
         """Put fresh samples, replayed through all layers, in the place of these particles."""
-        flow = self._program(lambda: self._flow(self.latent.sample(_CHUNK, self.seed_generator)))
+        if self._fresh_program is None:
+            self._fresh_program = self._program(self._fresh)
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
-            self._positions.scatter_update(tf.IndexedSlices(flow()[: len(part)], part))
+            fresh = self._fresh_program()[: len(part)]
+            self._positions.scatter_update(tf.IndexedSlices(fresh, part))
+
+    def _fresh(self):
+        return self._flow(self.latent.sample(_CHUNK, self.seed_generator))
 
     # ---- state ------------------------------------------------------------------------------
 

@@ -5,9 +5,9 @@ import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer.latents.latent import default_latent
+from keras_gradlayer.models import split
 from keras_gradlayer.trainers import _data
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer, make_optimizer
-from keras_gradlayer.models import split
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
@@ -101,8 +101,6 @@ class GAN(AdversarialTrainer):
             scaled = self.generator_optimizer.scale_loss(loss)
         variables = self.generator.trainable_variables
         self.generator_optimizer.apply(tape.gradient(scaled, variables), variables)
-        for callback in self._step_callbacks:
-            callback.after_generator_move()
         self._log(generator_loss=loss)
         return self.get_metrics_result()
 
