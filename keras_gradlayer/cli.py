@@ -253,15 +253,24 @@ def _fit(model, samples, out, resume, epochs, callbacks, steps_per_epoch=None):
 
 
 def _load(data, batch_size, seed, sample_shape):
-    """The training data of that name, or the images of that folder."""
+    """The training data of that name, or the images of that folder, in the model's shape."""
     if data in _IMAGES:
-        return _IMAGES[data](batch_size=batch_size, seed=seed)
-    if data in demos.TOYS:
-        return demos.TOYS[data].load(batch_size=batch_size, seed=seed)
-    if not pathlib.Path(data).is_dir():
+        samples = _IMAGES[data](batch_size=batch_size, seed=seed)
+    elif data in demos.TOYS:
+        samples = demos.TOYS[data].load(batch_size=batch_size, seed=seed)
+    elif not pathlib.Path(data).is_dir():
         names = ", ".join([*_IMAGES, *demos.TOYS])
         raise click.UsageError(f"--data must be one of {names}, or a folder. Received: {data}")
-    return kgl.data.image_folder(data, sample_shape, batch_size=batch_size, seed=seed)
+    elif len(sample_shape) != 3:
+        raise click.UsageError(f"The model's samples, of shape {sample_shape}, are not images.")
+    else:
+        samples = kgl.data.image_folder(data, sample_shape, batch_size=batch_size, seed=seed)
+    shape = tuple(samples.element_spec.shape[1:])
+    if shape != sample_shape:
+        raise click.UsageError(
+            f"The model's samples have the shape {sample_shape}; those of {data} have {shape}."
+        )
+    return samples
 
 
 def _model(path):

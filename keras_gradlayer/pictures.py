@@ -52,6 +52,7 @@ def sample_picture(path, samples):
             cols=len(samples) // rows,
             value_range=(-1, 1),
             scale=0.6,
+            dpi=120,
             transparent=False,
             path=str(path),
         )

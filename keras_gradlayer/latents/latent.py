@@ -7,6 +7,9 @@ import tensorflow as tf
 class Latent:
     """A distribution of independent float32 entries, serializable and without state.
 
+    The same seed gives other numbers inside a function compiled by XLA than outside, for
+    TensorFlow's generators differ there.
+
     To add one, implement `sample`, `_sample_stateless` and `get_config`.
 
     Args:

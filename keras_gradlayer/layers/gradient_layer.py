@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer._serialization import deserialize_parts, serialize_parts
+from keras_gradlayer.layers.frozen_parts import FrozenParts
 
 
 def _scores(potential, x):
@@ -15,7 +17,7 @@ def _scores(potential, x):
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class GradientLayer(keras.layers.Layer):
+class GradientLayer(FrozenParts):
     """Moves every sample one step up the gradient of a potential: `x + step_size * ∇f(x)`.
 
     Use it wherever a trained scalar function says in which direction samples get better: after a
@@ -60,13 +62,13 @@ class GradientLayer(keras.layers.Layer):
     >>> moved = layer(keras.ops.zeros((3, 2)))      # a linear critic: a shift by 0.1 * its weights
     """
 
+    _PARTS = ("potential",)
+
     def __init__(self, potential, step_size, **kwargs):
         super().__init__(**kwargs)
         _require_callable(potential)
         self.step_size = _checks.positive_number("step_size", step_size)
-        # Past Keras' attribute tracking: what Keras tracks would appear in the trainable
-        # variables of every model this layer is put into. Saving still finds the attribute.
-        object.__setattr__(self, "potential", potential)
+        self._hold(potential=potential)
 
     def build(self, input_shape):
         """Build the potential and check that it fits the input."""
@@ -86,15 +88,14 @@ class GradientLayer(keras.layers.Layer):
         """Config with the potential serialized."""
         return {
             **super().get_config(),
-            "potential": keras.saving.serialize_keras_object(self.potential),
+            **serialize_parts(self, *self._PARTS),
             "step_size": self.step_size,
         }
 
     @classmethod
     def from_config(cls, config):
         """Rebuild the layer with its potential."""
-        config["potential"] = keras.saving.deserialize_keras_object(config["potential"])
-        return cls(**config)
+        return cls(**deserialize_parts(config, *cls._PARTS))
 
 
 def _require_callable(potential):

@@ -6,11 +6,13 @@ import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer._serialization import deserialize_parts, serialize_parts
+from keras_gradlayer.layers.frozen_parts import FrozenParts, variables_of
 from keras_gradlayer.layers.gradient_layer import _require_callable, _scores
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class GradientLayerStack(keras.layers.Layer):
+class GradientLayerStack(FrozenParts):
     """Replays a history of critics: `G_T ∘ … ∘ G_1` with `G_k(z) = z + η ∇ f_k(g1(z))`.
 
     Use it to keep many gradient layers that share one architecture and differ in the weights, as
@@ -57,15 +59,15 @@ class GradientLayerStack(keras.layers.Layer):
     >>> moved = stack(keras.ops.zeros((3, 2)))      # both steps; layers=1 for the first alone
     """
 
+    _PARTS = ("potential", "head")
+
     def __init__(self, potential, step_size, max_layers, head=None, steps_per_layer=1, **kwargs):
         super().__init__(**kwargs)
         _require_callable(potential)
         self.step_size = _checks.positive_number("step_size", step_size)
         self.max_layers = _checks.positive_int("max_layers", max_layers)
         self.steps_per_layer = _checks.positive_int("steps_per_layer", steps_per_layer)
-        # Past Keras' attribute tracking, as in `GradientLayer`.
-        object.__setattr__(self, "potential", potential)
-        object.__setattr__(self, "head", head)
+        self._hold(potential=potential, head=head)
         self._depth = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="depth"
         )
@@ -92,7 +94,7 @@ class GradientLayerStack(keras.layers.Layer):
                 autocast=False,
                 name=f"history_{i}",
             )
-            for i, v in enumerate(_state(self.potential))
+            for i, v in enumerate(variables_of(self.potential))
         ]
 
     @property
@@ -110,7 +112,7 @@ class GradientLayerStack(keras.layers.Layer):
         Raises:
             ValueError: if the stack is full or not built, or the variables do not fit.
         """
-        depth, values = self.depth, _state(self.potential if potential is None else potential)
+        depth, values = self.depth, variables_of(self.potential if potential is None else potential)
         if depth == self.max_layers:
             raise ValueError(
                 f"The stack is full: it holds {depth} layers and was made for "
@@ -166,7 +168,7 @@ class GradientLayerStack(keras.layers.Layer):
             z: tensor of shape (batch, ...) in the variable dtype.
             values: tensors for the potential's variables; its own present ones by default.
         """
-        own = [] if values is None else list(zip(_state(self.potential), values))
+        own = [] if values is None else list(zip(variables_of(self.potential), values))
 
         def f(z):
             return _scores(self.potential, z if self.head is None else _scores(self.head, z))
@@ -182,14 +184,16 @@ class GradientLayerStack(keras.layers.Layer):
         return keras.KerasTensor(x.shape, self.compute_dtype)
 
     def save_own_variables(self, store):
-        """Save the stacked layers alone, not the room kept for more."""
+        """Save the stacked layers, not the room kept for more, and the parts."""
+        super().save_own_variables(store)
         depth = self.depth
         store["depth"] = depth
         for i, h in enumerate(self._history or []):
-            store[str(i)] = h.value[:depth].numpy()
+            store[f"history_{i}"] = h.value[:depth].numpy()
 
     def load_own_variables(self, store):
-        """Load the stacked layers into the front of the history."""
+        """Load the stacked layers into the front of the history, and the parts."""
+        super().load_own_variables(store)
         depth = int(np.asarray(store["depth"]))
         if depth > self.max_layers:
             raise ValueError(
@@ -198,7 +202,7 @@ class GradientLayerStack(keras.layers.Layer):
             )
         for i, h in enumerate(self._history or []):
             if depth:
-                rows = tf.convert_to_tensor(np.asarray(store[str(i)]), h.dtype)
+                rows = tf.convert_to_tensor(np.asarray(store[f"history_{i}"]), h.dtype)
                 h.value.scatter_update(tf.IndexedSlices(rows, tf.range(depth)))
         self._depth.assign(depth)
 
@@ -206,23 +210,13 @@ class GradientLayerStack(keras.layers.Layer):
         """Config with potential and head serialized."""
         return {
             **super().get_config(),
-            "potential": keras.saving.serialize_keras_object(self.potential),
+            **serialize_parts(self, *self._PARTS),
             "step_size": self.step_size,
             "max_layers": self.max_layers,
-            "head": keras.saving.serialize_keras_object(self.head),
             "steps_per_layer": self.steps_per_layer,
         }
 
     @classmethod
     def from_config(cls, config):
         """Rebuild the stack with its potential and head."""
-        for key in ("potential", "head"):
-            config[key] = keras.saving.deserialize_keras_object(config[key])
-        return cls(**config)
-
-
-def _state(potential):
-    """All variables a potential computes with; a plain callable has none."""
-    if not isinstance(potential, keras.layers.Layer):
-        return []
-    return potential.variables
+        return cls(**deserialize_parts(config, *cls._PARTS))

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer._xla import resolve_jit
 
 
@@ -15,8 +16,7 @@ class Sampler(keras.Model):
 
     Args:
         base: g2, a Keras model from the latent space to the space of the gradient layers.
-        stack: a `GradientLayerStack` on that space.
-        head: g1, a Keras model from that space to the data space.
+        stack: a `GradientLayerStack` on that space, whose head g1 leads on to the data space.
         latent: the latent distribution, from `kgl.latents`.
         **kwargs: the arguments of every Keras model (`name`).
 
@@ -27,11 +27,13 @@ class Sampler(keras.Model):
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
     """
 
-    def __init__(self, base, stack, head, latent, **kwargs):
+    _PARTS = ("base", "stack", "latent")
+
+    def __init__(self, base, stack, latent, **kwargs):
         super().__init__(**kwargs)
-        self.base, self.stack, self.head, self.latent = base, stack, head, latent
+        self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
         self.trainable = False
-        self.jit_compile = resolve_jit("auto", base, head, stack.potential)
+        self.jit_compile = resolve_jit("auto", base, stack.head, stack.potential)
         self.build((None, *latent.shape))
 
     def build(self, input_shape):
@@ -47,15 +49,9 @@ class Sampler(keras.Model):
 
     def get_config(self):
         """Config with the parts serialized."""
-        parts = {"base": self.base, "stack": self.stack, "head": self.head, "latent": self.latent}
-        return {
-            **super().get_config(),
-            **{k: keras.saving.serialize_keras_object(v) for k, v in parts.items()},
-        }
+        return {**super().get_config(), **serialize_parts(self, *self._PARTS)}
 
     @classmethod
     def from_config(cls, config):
         """Rebuild the sampler with its parts."""
-        for key in ("base", "stack", "head", "latent"):
-            config[key] = keras.saving.deserialize_keras_object(config[key])
-        return cls(**config)
+        return cls(**deserialize_parts(config, *cls._PARTS))

@@ -68,7 +68,7 @@ def split(generator, insert="top"):
             f"`insert` must be 'top', 'bottom' or the name of a layer of '{generator.name}', one "
             f"of {', '.join(names)}. Received: insert={insert!r}"
         )
-    cut = generator.get_layer(insert).output
+    cut = _output_of(generator, generator.get_layer(insert))
     return keras.Model(z, cut), _after(generator, cut)
 
 
@@ -103,6 +103,19 @@ def _maker(tensor):
     history = tensor._keras_history
     inputs = history.operation._inbound_nodes[history.node_index].input_tensors
     return history.operation, inputs[0] if len(inputs) == 1 else None
+
+
+def _output_of(generator, layer):
+    """The tensor that a layer gives in this graph; it may stand in others, too."""
+    _, out = _ends(generator)
+    waiting = [out]
+    while waiting:
+        tensor = waiting.pop()
+        history = tensor._keras_history
+        if history.operation is layer:
+            return tensor
+        waiting += history.operation._inbound_nodes[history.node_index].input_tensors
+    raise ValueError(f"The output of '{generator.name}' does not depend on '{layer.name}'.")
 
 
 def _after(generator, cut):

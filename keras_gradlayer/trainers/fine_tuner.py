@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.latent import default_latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models import split
@@ -84,6 +85,7 @@ class FineTuner(AdversarialTrainer):
     """
 
     move_logs = ("flow_norm",)
+    _PARTS = ("generator", "critic", "latent", "output_activation")
 
     def __init__(
         self,
@@ -169,7 +171,7 @@ class FineTuner(AdversarialTrainer):
             critic, self.step_size, max(self.stack.depth, 1), head, self.steps_per_layer
         )
         stack.copy_history(self.stack)
-        return Sampler(base, stack, head, self.latent)
+        return Sampler(base, stack, self.latent)
 
     # ---- one outer iteration ----------------------------------------------------------------
 
@@ -334,15 +336,11 @@ class FineTuner(AdversarialTrainer):
 
     def get_config(self):
         """The constructor's arguments, models serialized."""
-        serialize = keras.saving.serialize_keras_object
         return {
             **super(AdversarialTrainer, self).get_config(),
-            "generator": serialize(self.generator),
-            "critic": serialize(self.critic),
+            **serialize_parts(self, *self._PARTS),
             "step_size": self.step_size,
             "insert": self.insert,
-            "latent": serialize(self.latent),
-            "output_activation": serialize(self.output_activation),
             "max_layers": self.max_layers,
             "particles": self.particles,
             "refresh": self.refresh,
@@ -352,9 +350,7 @@ class FineTuner(AdversarialTrainer):
     @classmethod
     def from_config(cls, config):
         """Rebuild the tuner with its parts."""
-        for key in ("generator", "critic", "latent", "output_activation"):
-            config[key] = keras.saving.deserialize_keras_object(config[key])
-        return cls(**config)
+        return cls(**deserialize_parts(config, *cls._PARTS))
 
 
 def _cut(generator, insert, latent, output_activation):

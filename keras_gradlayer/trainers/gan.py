@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.latent import default_latent
 from keras_gradlayer.models import split
 from keras_gradlayer.trainers import _data
@@ -116,15 +117,11 @@ class GAN(AdversarialTrainer):
         """Config with generator, critic, objective and latent serialized."""
         return {
             **super(AdversarialTrainer, self).get_config(),
-            "generator": keras.saving.serialize_keras_object(self.generator),
-            "critic": keras.saving.serialize_keras_object(self.critic),
+            **serialize_parts(self, "generator", "critic", "latent"),
             "objective": self.objective.name,
-            "latent": keras.saving.serialize_keras_object(self.latent),
         }
 
     @classmethod
     def from_config(cls, config):
         """Rebuild the GAN with its parts."""
-        for key in ("generator", "critic", "latent"):
-            config[key] = keras.saving.deserialize_keras_object(config[key])
-        return cls(**config)
+        return cls(**deserialize_parts(config, "generator", "critic", "latent"))

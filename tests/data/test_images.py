@@ -1,0 +1,77 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+import keras_gradlayer as kgl
+
+
+def batches(data):
+    return list(data.as_numpy_iterator())
+
+
+@pytest.mark.parametrize(
+    ("load", "shape"),
+    [
+        (kgl.data.cifar10, (32, 32, 3)),
+        (kgl.data.mnist, (28, 28, 1)),
+        (kgl.data.stl10, (48, 48, 3)),
+    ],
+)
+def test_loaders_on_mock_data(load, shape):
+    with tfds.testing.mock_data(num_examples=20):
+        data = load(batch_size=8, seed=1)
+        assert data.element_spec.shape == (8, *shape)
+        first, second = np.concatenate(batches(data)), np.concatenate(batches(data))
+        assert first.shape == (16, *shape)  # the last, smaller batch is dropped
+        assert first.dtype == np.float32
+        assert -1 <= first.min() < first.max() <= 1
+        assert not np.array_equal(first, second)  # shuffled at each epoch
+        repeat = np.concatenate(batches(load(batch_size=8, seed=1)))
+        np.testing.assert_array_equal(first, repeat)
+        plain = load(batch_size=20, shuffle=False)
+        np.testing.assert_array_equal(batches(plain)[0], batches(plain)[0])
+        with pytest.raises(ValueError, match="batch_size=21 for 20 images"):
+            load(batch_size=21)
+
+
+def test_stl10_halves_by_area():
+    with tfds.testing.mock_data(num_examples=4):
+        raw = tfds.load("stl10", split="unlabelled")
+        raw = np.stack([x["image"] for x in tfds.as_numpy(raw)]).astype("float64")
+        ours = batches(kgl.data.stl10(batch_size=4, shuffle=False))[0]
+    halved = raw.reshape(4, 48, 2, 48, 2, 3).mean(axis=(2, 4))
+    # rounded to bytes: half a step of 1/127.5
+    np.testing.assert_allclose(ours, halved / 127.5 - 1, atol=0.5 / 127.5 + 1e-6)
+
+
+def test_real_cifar10_and_mnist(real_data):
+    for name, load in (("cifar10", kgl.data.cifar10), ("mnist", kgl.data.mnist)):
+        ours = batches(load("test[:64]", batch_size=64, shuffle=False))[0]
+        raw = tfds.load(name, split="test[:64]")
+        raw = np.stack([x["image"] for x in tfds.as_numpy(raw)])
+        assert raw.std() > 50  # pictures, not zeros
+        np.testing.assert_allclose(ours, raw / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_folder(tmp_path, channels):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (5, 16, 16, channels)).astype("uint8")
+    (tmp_path / "inside").mkdir()
+    for i, image in enumerate(pixels):
+        folder = tmp_path if i else tmp_path / "inside"
+        keras.utils.save_img(folder / f"{i}.png", image, scale=False)
+    shape = (16, 16, channels)
+    data = kgl.data.image_folder(tmp_path, shape, batch_size=5, shuffle=False)
+    found = batches(data)[0]
+    expected = pixels / 127.5 - 1
+    for image in expected:
+        assert np.isclose(found, image, atol=1e-6).all(axis=(1, 2, 3)).sum() == 1
+    small = kgl.data.image_folder(tmp_path, (8, 8, channels), batch_size=2)
+    assert small.element_spec.shape == (2, 8, 8, channels)
+    with pytest.raises(ValueError, match="batch_size=6 for 5 images"):
+        kgl.data.image_folder(tmp_path, shape, batch_size=6)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="No images found"):
+        kgl.data.image_folder(tmp_path / "empty", shape)

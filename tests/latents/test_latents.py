@@ -1,0 +1,66 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_gradlayer as kgl
+
+LATENTS = [kgl.latents.Gaussian((3, 2), stddev=0.5), kgl.latents.Uniform((4,), -2.0, 1.0)]
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_contract(latent):
+    z = latent.sample(5, seed=1)
+    assert z.shape == (5, *latent.shape)
+    assert z.dtype == tf.float32
+    np.testing.assert_array_equal(z, latent.sample(5, seed=1))
+    assert not np.allclose(z, latent.sample(5, seed=2))
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(latent))
+    assert repr(again) == repr(latent)
+    np.testing.assert_array_equal(z, again.sample(5, seed=1))
+    # a seed generator moves on
+    generator = keras.random.SeedGenerator(0)
+    assert not np.allclose(latent.sample(5, generator), latent.sample(5, generator))
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_rows_depend_on_their_seed_alone(latent):
+    rows = tf.function(latent.sample_rows)
+    seeds = np.array([7, -1, 2**40, 7, 0])
+    z = rows(tf.constant(seeds)).numpy()
+    np.testing.assert_array_equal(z, latent.sample_rows(seeds))
+    np.testing.assert_array_equal(z[0], z[3])
+    for i, seed in enumerate(seeds):
+        np.testing.assert_array_equal(z[i], latent.sample_rows([seed])[0])
+    assert len(np.unique(z.reshape(5, -1)[:, 0])) == 4
+    assert latent.sample_rows(np.zeros(0, "int64")).shape == (0, *latent.shape)
+
+
+@pytest.mark.parametrize(
+    ("latent", "mean", "stddev"),
+    [
+        (kgl.latents.Gaussian((10,), 0.5), 0, 0.5),
+        (kgl.latents.Uniform((10,), -2.0, 1.0), -0.5, 3 / np.sqrt(12)),
+    ],
+)
+def test_moments(latent, mean, stddev):
+    # 20,000 entries: the mean errs by stddev / sqrt(20000) = 0.7%; five of those are allowed
+    for z in (latent.sample(2000, seed=0), latent.sample_rows(np.arange(2000))):
+        np.testing.assert_allclose(np.mean(z), mean, atol=0.035 * stddev)
+        np.testing.assert_allclose(np.std(z), stddev, rtol=0.03)
+    if isinstance(latent, kgl.latents.Uniform):
+        assert np.min(z) >= -2
+        assert np.max(z) < 1
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, -1), (2.5,), (None,)])
+def test_bad_shape(shape):
+    with pytest.raises(ValueError, match="`shape` must be the shape of one sample.*Received"):
+        kgl.latents.Gaussian(shape)
+
+
+def test_bad_ranges():
+    with pytest.raises(ValueError, match="`stddev` must be a positive finite number"):
+        kgl.latents.Gaussian((2,), stddev=0)
+    with pytest.raises(ValueError, match="`low` must be below `high`. Received: low=1.0, high=1"):
+        kgl.latents.Uniform((2,), 1.0, 1.0)

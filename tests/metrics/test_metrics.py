@@ -1,0 +1,59 @@
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gradlayer as kgl
+
+
+def test_mode_coverage():
+    centers = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    samples = [[0.01, 0.0], [0.0, 0.05], [1.03, 0.0], [0.8, 0.0]]
+    found = kgl.metrics.mode_coverage(samples, centers, stddev=0.01)
+    np.testing.assert_array_equal(found.shares, [0.5, 0.5, 0.0])
+    assert found.modes == 2  # 0.01 and 0.03 are within 4 stddev; 0.05 and 0.2 are not
+    assert found.within == 0.5
+    assert kgl.metrics.mode_coverage(samples, centers, 0.01, radius=2).modes == 1
+    with pytest.raises(ValueError, match=r"shapes \(n, dim\).*Received: \(4,\) and \(3, 2\)"):
+        kgl.metrics.mode_coverage(np.zeros(4), centers, 0.1)
+
+
+def test_classifier_score_against_numpy():
+    logits = np.random.default_rng(0).normal(scale=2, size=(200, 7))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = np.exp(np.mean(np.sum(p * (np.log(p) - np.log(p.mean(0))), axis=1)))
+    assert kgl.metrics.classifier_score(logits) == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match=r"shape \(n, classes\). Received: \(3,\)"):
+        kgl.metrics.classifier_score(np.zeros(3))
+
+
+def test_frechet_distance_against_numpy():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(300, 4)), 1.5 * rng.normal(size=(200, 4)) + 1
+    va, vb = np.cov(a.T), np.cov(b.T)
+    root = np.sqrt(np.linalg.eigvals(va @ vb).real).sum()
+    expected = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(va + vb) - 2 * root
+    assert kgl.metrics.frechet_distance(a, b) == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match=r"Received: \(300, 4\) and \(1, 4\)"):
+        kgl.metrics.frechet_distance(a, b[:1])
+
+
+def test_reference_scores_on_real_digits(real_data):
+    shared = pathlib.Path(real_data).parent
+    if not (shared / "eval").is_dir():
+        pytest.skip("no classifier beside the data")
+    reference = json.loads((shared / "eval" / "reference_stats.json").read_text())
+    assert "classifier_score" in reference["_about"]
+    classifier = keras.saving.load_model(shared / "eval" / "mnist_cnn.keras")
+
+    def evaluate(split):
+        data = kgl.data.mnist(split, batch_size=1000, shuffle=False)
+        return classifier.predict(data, verbose=0)
+
+    test, train = evaluate("test"), evaluate("train[:10000]")
+    # the published reference: 9.846 and 0.0772
+    assert kgl.metrics.classifier_score(test["logits"]) == pytest.approx(9.846, abs=1e-3)
+    distance = kgl.metrics.frechet_distance(train["features"], test["features"])
+    assert distance == pytest.approx(0.0772, abs=1e-4)

@@ -1,0 +1,215 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+import keras_gradlayer as kgl
+from keras_gradlayer import cli, pictures
+
+
+def run(capsys, *args):
+    """The command's exit status, output and error output."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(a) for a in args])
+    out, err = capsys.readouterr()
+    return stop.value.code, out, err
+
+
+def fails(capsys, *args):
+    """The one line that a command ends with, at status 2."""
+    status, out, err = run(capsys, *args)
+    assert status == 2
+    lines = [line for line in err.splitlines() if line.startswith("keras-gradlayer: ")]
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+@pytest.fixture
+def models(tmp_path):
+    """A small GAN's files."""
+    kgl.models.dcgan_generator((8, 8, 3), latent_dim=4, width=2).save(tmp_path / "g.keras")
+    kgl.models.dcgan_critic((8, 8, 3), width=2).save(tmp_path / "c.keras")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3))
+    (tmp_path / "images").mkdir()
+    for i, image in enumerate(pixels):
+        keras.utils.save_img(tmp_path / "images" / f"{i}.png", image, scale=False)
+    return tmp_path
+
+
+def test_help(capsys):
+    for command in ([], ["demo"], ["train"], ["finetune"], ["sample"]):
+        status, out, _ = run(capsys, *command, "--help")
+        assert status == 0
+        assert "Usage" in out
+    assert run(capsys, "--version")[1].strip().endswith(kgl.__version__)
+
+
+@pytest.mark.parametrize("name", ["eight_gaussians", "swiss_roll"])
+def test_demo(capsys, tmp_path, name):
+    out = tmp_path / "run"
+    arguments = ["--data", name, "--layers", 3, "--out", out]
+    status, printed, _ = run(capsys, "demo", *arguments)
+    assert status == 0
+    assert "10,000 fresh samples" in printed
+    assert ("8, each holds" if name == "eight_gaussians" else "distance to the roll") in printed
+    assert (out / "flow.png").read_bytes().startswith(b"\x89PNG")
+    samples = np.load(out / "samples" / "samples.npy")
+    sampler = keras.saving.load_model(out / "sampler.keras")
+    assert sampler.stack.depth == 3
+    # what the other process drew is what this one draws
+    expected = sampler.predict(sampler.latent.sample(10000, seed=0), verbose=0)
+    np.testing.assert_allclose(samples, expected, atol=1e-5)
+    assert "not an empty folder; nothing was written" in fails(capsys, "demo", *arguments)
+
+
+def test_demo_finds_a_new_folder(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "demo-eight_gaussians-1").mkdir(parents=True)
+    assert run(capsys, "demo", "--layers", 1)[0] == 0
+    assert (tmp_path / "runs" / "demo-eight_gaussians-2" / "flow.png").exists()
+
+
+def test_train_finetune_sample(capsys, models):
+    """A folder of images to a GAN, to gradient layers, to samples."""
+    gan, tuned = models / "gan", models / "tuned"
+    small = ["--batch-size", 4, "--data", models / "images"]
+    status, printed, _ = run(
+        capsys, "train", *small, "--out", gan, "--iterations", 40, "--width", 2, "--image-size", 8
+    )
+    assert status == 0
+    assert "40 generator updates" in printed
+    assert {p.name for p in gan.iterdir()} == {
+        "generator.keras",
+        "critic.keras",
+        "gan.keras",
+        "log.csv",
+        "curves.png",
+        "samples.png",
+    }
+    trained = keras.saving.load_model(gan / "gan.keras")
+    assert int(trained.critic_optimizer.iterations) == 200
+    assert int(trained.generator_optimizer.iterations) == 40
+
+    files = ["--generator", gan / "generator.keras", "--critic", gan / "critic.keras"]
+    status, printed, _ = run(
+        capsys, "finetune", *small, *files, "--out", tuned, "--layers", 2, "--step-size", 0.1
+    )
+    assert status == 0
+    assert "2 gradient layers" in printed
+    tuner = keras.saving.load_model(tuned / "tuner.keras")
+    assert int(tuner.critic_optimizer.iterations) == 10  # two passes over twenty images
+    z = tuner.latent.sample(4, seed=0)
+    np.testing.assert_allclose(tuner(z, layers=0), trained(z), atol=1e-6)
+    for name in ("before", "after", "curves"):
+        assert (tuned / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+    sampler = tuned / "sampler.keras"
+    for options, expected in (([], tuner(z)), (["--layers", 1], tuner(z, layers=1))):
+        out = models / f"samples{len(options)}"
+        arguments = ["sample", "--model", sampler, "--count", 4, "--out", out, *options]
+        assert run(capsys, *arguments)[0] == 0
+        np.testing.assert_allclose(np.load(out / "samples.npy"), expected, atol=1e-5)
+        assert (out / "samples.png").exists()
+    assert run(capsys, "sample", "--model", gan / "gan.keras", "--out", models / "g")[0] == 0
+    assert np.load(models / "g" / "samples.npy").shape == (64, 8, 8, 3)
+
+
+def test_finetune_on_a_named_data_set_without_generator(capsys, tmp_path):
+    kgl.models.mlp_critic((2,), units=8).save(tmp_path / "c.keras")
+    status, _, _ = run(
+        capsys,
+        *["finetune", "--data", "eight_gaussians", "--critic", tmp_path / "c.keras"],
+        *["--out", tmp_path / "out", "--layers", 2, "--critic-steps", 3, "--particles", "none"],
+        *["--one-sided", "--steps-per-layer", 2, "--batch-size", 50],
+    )
+    assert status == 0
+    assert "replays" in (tmp_path / "out" / "log.csv").read_text()
+    tuner = keras.saving.load_model(tmp_path / "out" / "tuner.keras")
+    assert int(tuner.critic_optimizer.iterations) == 6
+    with tfds.testing.mock_data(num_examples=70):
+        kgl.models.dcgan_critic((28, 28, 1), width=2).save(tmp_path / "d.keras")
+        status, _, _ = run(
+            capsys,
+            *["finetune", "--data", "mnist", "--critic", tmp_path / "d.keras"],
+            *["--out", tmp_path / "mnist", "--layers", 1, "--particles", 64],
+        )
+    assert status == 0
+
+
+def test_resume(capsys, models, monkeypatch):
+    """An interrupted run goes on from its last epoch and ends like one that was not."""
+    arguments = ["finetune", "--data", models / "images", "--batch-size", 4, "--layers", 3]
+    arguments += ["--generator", models / "g.keras", "--critic", models / "c.keras"]
+    assert run(capsys, *arguments, "--out", models / "straight")[0] == 0
+
+    moves = []
+    move = kgl.FineTuner.generator_move
+
+    def interrupted(self, real):
+        moves.append(1)
+        if len(moves) == 3:
+            raise KeyboardInterrupt
+        return move(self, real)
+
+    monkeypatch.setattr(kgl.FineTuner, "generator_move", interrupted)
+    assert run(capsys, *arguments, "--out", models / "broken")[0] == 130
+    monkeypatch.undo()
+    assert "not an empty folder" in fails(capsys, *arguments, "--out", models / "broken")
+    assert run(capsys, *arguments, "--out", models / "broken", "--resume")[0] == 0
+    logs = [(models / n / "log.csv").read_text().splitlines() for n in ("straight", "broken")]
+    assert len(logs[0]) == len(logs[1]) == 4
+    assert logs[0][:3] == logs[1][:3]  # the third layer saw the data in another order
+    tuner = keras.saving.load_model(models / "broken" / "tuner.keras")
+    assert tuner.stack.depth == 3
+    assert "there is no unfinished run" in fails(
+        capsys, *arguments, "--out", models / "broken", "--resume"
+    )
+
+
+def test_bad_input(capsys, models):
+    files = ["--generator", models / "g.keras", "--critic", models / "c.keras"]
+    data = ["--data", models / "images", "--batch-size", 4]
+    out = ["--out", models / "out"]
+    finetune = ["finetune", *files, *data, *out]
+    cases = [
+        (["finetune", *files, *out, "--data", "imagenet"], "must be one of cifar10, mnist, stl10"),
+        (["finetune", *data, *out, "--critic", "none.keras"], "There is no file none.keras"),
+        ([*finetune, "--step-size", -1], "`step_size` must be a positive finite number"),
+        ([*finetune, "--step-size", "big"], "'big' is not a valid float"),
+        ([*finetune, "--insert", "middle"], "'top', 'bottom' or the name of a layer"),
+        ([*finetune, "--particles", "some"], '--particles must be "auto", "none" or a number'),
+        ([*finetune, "--layers", 0], "0 is not in the range"),
+        (["finetune", *files, *out, *data[:2], "--batch-size", 21], "batch_size=21 for 20 images"),
+        (["finetune", *files, *data], "Missing option '--out'"),
+        (["finetune", *files, "--data", "eight_gaussians", *out], "shape (8, 8, 3); those of eight_gaussians have (2,)"),
+        (["train", *out, "--data", "swiss_roll"], "train makes a DCGAN for images"),
+        (["train", *out, *data, "--image-size", 9], "even height and width"),
+        (["sample", *out, "--model", models / "g.keras"], "must be a sampler, tuner or GAN"),
+        (["demo", "--data", "moons"], "'moons' is not one of"),
+        (["frobnicate"], "No such command 'frobnicate'"),
+    ]
+    for arguments, message in cases:
+        assert message in fails(capsys, *arguments)
+        assert not (models / "out").exists(), arguments
+    kgl.GAN(
+        keras.saving.load_model(models / "g.keras"), keras.saving.load_model(models / "c.keras")
+    ).save(models / "gan.keras")
+    arguments = ["sample", *out, "--model", models / "gan.keras", "--layers", 1]
+    assert "--layers is for a model that has gradient layers" in fails(capsys, *arguments)
+    (models / "file").write_text("mine")
+    assert "nothing was written" in fails(capsys, "demo", "--out", models / "file")
+    assert (models / "file").read_text() == "mine"
+    (models / "broken.keras").write_text("not a model")
+    arguments = ["sample", *out, "--model", models / "broken.keras"]
+    assert fails(capsys, *arguments)
+
+
+def test_interrupt(capsys, monkeypatch):
+    monkeypatch.setattr(cli.demos, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(cli, "_new_folder", lambda path: path)
+    assert run(capsys, "demo")[0] == 130
+
+
+def test_points_of_more_dimensions_have_no_picture(tmp_path):
+    assert not pictures.sample_picture(tmp_path / "p.png", np.zeros((4, 5)))
+    assert not (tmp_path / "p.png").exists()

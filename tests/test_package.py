@@ -1,0 +1,144 @@
+"""What holds for the whole package: its shape, its names, its documentation."""
+
+import ast
+import configparser
+import doctest
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gradlayer as kgl
+
+ROOT = pathlib.Path(kgl.__file__).parents[1]
+PACKAGE = ROOT / "keras_gradlayer"
+# Imports run one way: a name may import from those before it, and from its own folder.
+ORDER = [
+    {"layers", "latents", "objectives", "models", "data", "metrics"},
+    {"trainers"},
+    {"callbacks"},
+    {"pictures"},
+    {"demo"},
+    {"cli"},
+]
+MODULES = [
+    importlib.import_module(m.name)
+    for m in pkgutil.walk_packages([str(PACKAGE)], "keras_gradlayer.")
+]
+PUBLIC = [
+    getattr(space, name)
+    for space in (kgl, *(getattr(kgl, n) for n in kgl.__all__ if inspect.ismodule(getattr(kgl, n))))
+    for name in space.__all__
+    if callable(getattr(space, name))
+]
+
+
+def imported(path):
+    """Places within the package that a file imports from."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "keras_gradlayer":
+                yield from (alias.name for alias in node.names)
+            elif node.module.startswith("keras_gradlayer."):
+                yield node.module.split(".")[1]
+
+
+def test_imports_run_one_way():
+    level = {name: i for i, names in enumerate(ORDER) for name in names}
+    # the parts of the first level that others of that level may use
+    shared = {("layers", "data"): set(), ("models", "layers"): {"layers"}}
+    files = [p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent != PACKAGE]
+    assert len(files) > 30
+    for path in files:
+        place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if place.startswith("_"):
+            continue
+        for target in imported(path):
+            if target.startswith("_") or target == place:
+                continue
+            lower = level[target] < level[place]
+            assert lower or target in shared.get((place, target), ()), f"{path}: {target}"
+
+
+def test_private_modules_import_no_public_ones():
+    for path in PACKAGE.glob("_[a-z]*.py"):
+        assert all(target.startswith("_") for target in imported(path)), path
+
+
+def test_public_names_are_those_of_the_contract():
+    expected = {
+        "layers": {"GradientLayer", "GradientLayerStack"},
+        "latents": {"Gaussian", "Uniform"},
+        "callbacks": {"CriticInnerLoop", "GradientPenalty", "StepCallback"},
+        "models": {"mlp_critic", "dcgan_generator", "dcgan_critic", "split"},
+        "data": {"swiss_roll", "eight_gaussians", "twenty_five_gaussians", "cifar10", "stl10"}
+        | {"mnist"},
+        "metrics": {"mode_coverage", "classifier_score", "frechet_distance"},
+    }
+    for space, names in expected.items():
+        assert names <= set(getattr(kgl, space).__all__)
+    assert {"GAN", "FineTuner"} <= set(kgl.__all__)
+
+
+@pytest.mark.parametrize("item", PUBLIC, ids=lambda item: item.__qualname__)
+def test_documentation(item):
+    """Every public name says what it takes, gives and raises, with an example that runs."""
+    doc = inspect.getdoc(item)
+    assert doc, item
+    parameters = [p for p in inspect.signature(item).parameters if p not in ("kwargs", "args")]
+    tested = {"GaussianMixture", "ModeCoverage", "Objective", "Wasserstein", "StepCallback"}
+    if item.__name__ in tested:
+        return
+    if "as for `" not in doc and "Otherwise as `" not in doc:
+        for name in parameters:
+            assert f"\n    {name}: " in doc, f"{item.__qualname__} does not document {name}"
+        assert "Example" in doc
+    for name, method in inspect.getmembers(item, inspect.isfunction):
+        if not name.startswith("_") and method.__module__.startswith("keras_gradlayer"):
+            assert inspect.getdoc(method), f"{item.__qualname__}.{name}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+def test_examples_run(module):
+    assert module.__doc__
+    names = {**vars(module), "keras": keras, "np": np, "kgl": kgl}
+    names |= {n: getattr(kgl.models, n) for n in kgl.models.__all__}
+    results = doctest.testmod(module, extraglobs=names, optionflags=doctest.ELLIPSIS)
+    assert results.failed == 0
+
+
+def test_one_public_class_a_file():
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        classes = [n.name for n in tree.body if isinstance(n, ast.ClassDef)]
+        layers = [n for n in classes if not n.startswith("_")]
+        named = [n for n in layers if n.lower() == path.stem.replace("_", "")]
+        if path.parent.name in ("layers", "trainers", "callbacks", "latents", "objectives"):
+            assert layers == named, path
+
+
+def test_metadata():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    assert config["metadata"]["version"] == kgl.__version__
+    assert {"test", "colab", "serving"} <= set(config["options.extras_require"])
+    for line in config["options"]["install_requires"].strip().splitlines():
+        name = line.split()[0]
+        assert (
+            name.startswith("#") or name == "importlib_resources" or ("<" in line and ">" in line)
+        )
+
+
+def test_other_backends_are_refused():
+    code = "import sys, types; import keras; keras.backend.backend = lambda: 'jax'\n"
+    result = subprocess.run(
+        [sys.executable, "-c", code + "import keras_gradlayer"], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "needs Keras on the TensorFlow backend. Received: the 'jax' backend" in result.stderr

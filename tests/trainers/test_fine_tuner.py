@@ -1,0 +1,381 @@
+import logging
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_gradlayer as kgl
+from tests import contract, oracles
+
+
+def make(particles="auto", insert="top", generator=True, **kwargs):
+    keras.utils.set_random_seed(0)
+    tuner = kgl.FineTuner(
+        oracles.point_generator() if generator else None,
+        kgl.models.mlp_critic((2,), units=8),
+        step_size=0.1,
+        insert=insert,
+        max_layers=6,
+        particles=particles,
+    )
+    tuner.compile(keras.optimizers.Adam(1e-3), **kwargs)
+    return tuner
+
+
+CASES = {
+    "top": {},
+    "bottom": {"insert": "bottom"},
+    "layer": {"insert": "hidden"},
+    "fresh": {"particles": None},
+    "a few particles": {"particles": 50},
+    "no generator": {"generator": False},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_contract(case, tmp_path):
+    contract.check_trainer(lambda **kwargs: make(**CASES[case], **kwargs), tmp_path)
+
+
+def test_stock_callbacks(tmp_path):
+    contract.check_stock_callbacks(make, tmp_path)
+
+
+@pytest.mark.parametrize("particles", ["auto", None])
+def test_resuming_in_the_middle_of_an_outer_iteration(particles, tmp_path):
+    data = tf.data.Dataset.from_tensor_slices(oracles.points(28)).batch(4)  # seven batches
+    callbacks = [kgl.callbacks.CriticInnerLoop(5), kgl.callbacks.GradientPenalty(10.0)]
+    straight, stopped = make(particles), make(particles)
+    straight.fit(data, epochs=3, callbacks=callbacks, verbose=0)
+    stopped.fit(data, epochs=1, callbacks=callbacks, verbose=0)
+    stopped.save(tmp_path / "tuner.keras")
+    resumed = keras.saving.load_model(tmp_path / "tuner.keras")
+    resumed.fit(data, epochs=3, initial_epoch=1, callbacks=callbacks, verbose=0)
+    assert resumed.stack.depth == straight.stack.depth == 21 // 5
+    for a, b in zip(oracles.weights_of(resumed), oracles.weights_of(straight), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def quadratic_tuner(target, **kwargs):
+    """The critic is known, and its optimizer stands still: Algorithm 3."""
+    critic = keras.Sequential([keras.layers.Input((2,)), oracles.Quadratic(target)])
+    arguments = {"step_size": 0.1, "max_layers": 50, "output_activation": None, **kwargs}
+    tuner = kgl.FineTuner(None, critic, **arguments)
+    tuner.compile(keras.optimizers.SGD(0.0))
+    return tuner
+
+
+@pytest.mark.parametrize("particles", ["auto", None, 37])
+def test_algorithm_3_closed_form(particles):
+    """Functional gradient descent with the exact critic: z_T − c = (1 − η)^T (z_0 − c)."""
+    center = np.array([0.3, -0.2])
+    tuner = quadratic_tuner(center, particles=particles)
+    history = tuner.fit(oracles.points(32), batch_size=16, epochs=30, verbose=0).history
+    z = tuner.latent.sample(100, seed=0)
+    for depth in (0, 1, 7, 30):
+        expected = center + 0.9**depth * (z - center)
+        np.testing.assert_allclose(tuner(z, layers=depth), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(tuner.predict(z, verbose=0), expected, rtol=0, atol=1e-5)
+    # ‖∇_φ L‖² = E‖z − c‖² shrinks by (1 − η)² a layer, exactly so for the same particles
+    flow = np.array(history["flow_norm"])
+    if particles is not None:
+        np.testing.assert_allclose(flow[1:] / flow[:-1], 0.81, rtol=1e-3)
+        start = tuner._positions.numpy()  # after 30 layers
+        np.testing.assert_allclose(
+            flow[-1] * 0.81, np.mean(np.sum((start - center) ** 2, axis=1)), rtol=1e-3
+        )
+    else:
+        assert flow[-1] < 0.05 * flow[0]
+        # E‖z − c‖² = 2 + ‖c‖² at the start, from 16 samples: a spread of about 2/sqrt(16)
+        assert flow[0] == pytest.approx(2.13, abs=2.0)
+    assert history["layers"] == list(range(1, 31))
+
+
+def test_steps_per_layer():
+    center = np.array([0.3, -0.2])
+    tuner = quadratic_tuner(center, steps_per_layer=4)
+    tuner.fit(oracles.points(16), batch_size=16, epochs=3, verbose=0)
+    z = tuner.latent.sample(50, seed=0)
+    np.testing.assert_allclose(
+        tuner(z), center + (1 - 0.1 / 4) ** 12 * (z - center), rtol=0, atol=1e-5
+    )
+    np.testing.assert_allclose(tuner.sampler()(z), tuner(z), atol=1e-6)
+
+
+def test_particles_are_the_flow_of_their_latents():
+    """Carried along, they stand where a replay through the history takes them."""
+    tuner = make()
+    positions = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            positions.append(tuner._positions.numpy())
+
+    tuner.fit(oracles.points(), batch_size=16, epochs=4, callbacks=[Watch()], verbose=0)
+    assert positions[0].shape == (64, 2)  # T0 × b
+    first = positions[0]
+    for k in range(1, 4):
+        # replay the layers after the first, by the stack itself
+        moved = tuner.stack.move(
+            tf.constant(first), [tf.gather(h.value, k) for h in tuner.stack._history]
+        )
+        np.testing.assert_allclose(positions[k], moved, atol=1e-6)
+        first = positions[k]
+
+
+def test_no_particle_is_used_twice_in_an_outer_iteration():
+    tuner = make(run_eagerly=True)
+    seen = []
+
+    class Watch(kgl.callbacks.StepCallback):
+        def critic_loss(self, real, fake):
+            seen.append(np.asarray(fake))
+
+    tuner.fit(oracles.points(), batch_size=16, epochs=2, callbacks=[Watch()], verbose=0)
+    for epoch in (seen[:4], seen[4:]):
+        assert len(np.unique(np.concatenate(epoch), axis=0)) == 64
+
+
+def test_fresh_latents_differ_at_every_step():
+    tuner = make(particles=None, run_eagerly=True)
+    seen = []
+
+    class Watch(kgl.callbacks.StepCallback):
+        def critic_loss(self, real, fake):
+            seen.append(np.asarray(fake))
+
+    history = tuner.fit(oracles.points(), batch_size=16, epochs=3, callbacks=[Watch()], verbose=0)
+    assert len(np.unique(np.concatenate(seen), axis=0)) == 192
+    assert history.history["replays"] == [0, 1, 2]  # layers replayed at each update
+    assert "replays" not in make().fit(oracles.points(), verbose=0).history
+
+
+def test_refresh_redraws_a_fraction():
+    center = np.array([0.3, -0.2])
+    tuner = quadratic_tuner(center, refresh=0.25, particles=40)
+    kept = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kept.append(tuner._positions.numpy())
+
+    tuner.fit(oracles.points(32), batch_size=16, epochs=5, callbacks=[Watch()], verbose=0)
+    for before, after, k in zip(kept[:-1], kept[1:], range(1, 5)):
+        moved = center + 0.9 * (before - center)
+        same = np.isclose(after, moved, atol=1e-5).all(axis=1)
+        expected = np.ones(40, bool)
+        expected[(10 * k + np.arange(10)) % 40] = False  # a tenth, ten further each time
+        np.testing.assert_array_equal(same, expected)
+    # the redrawn have gone through all the layers: they are as near as the others
+    spread = np.sum((kept[-1] - center) ** 2, axis=1)
+    assert spread.mean() < 3 * 0.9**10
+
+
+def test_another_inner_loop_makes_other_particles():
+    tuner, data = make(), oracles.points()
+    tuner.fit(data, batch_size=16, verbose=0)
+    assert tuner._positions.shape[0] == 64
+    tuner.fit(
+        data, batch_size=16, callbacks=[kgl.callbacks.CriticInnerLoop(2)], verbose=0, epochs=1
+    )
+    assert tuner._positions.shape[0] == 32
+    assert tuner.stack.depth == 3
+
+
+def test_models_handed_over_are_left_alone():
+    generator, critic = oracles.point_generator(), kgl.models.mlp_critic((2,), units=8)
+    gan = kgl.GAN(generator, critic)
+    gan.compile()
+    before = oracles.weights_of(generator), oracles.weights_of(critic)
+    for insert in ("top", "bottom", "hidden"):
+        tuner = kgl.FineTuner(generator, critic, 0.1, insert=insert, max_layers=2)
+        tuner.compile("adam")
+        tuner.fit(oracles.points(), epochs=2, verbose=0)
+        for model, values in zip((generator, critic), before):
+            for a, b in zip(oracles.weights_of(model), values, strict=True):
+                np.testing.assert_array_equal(a, b)
+        assert generator.trainable_variables
+        assert critic.trainable_variables
+        # the tuner trains its own critic and nothing else
+        trained = {id(v) for v in tuner.trainable_variables}
+        assert trained == {id(v) for v in tuner.critic.trainable_variables}
+        assert not trained & {id(v) for v in critic.variables}
+        assert not np.allclose(tuner.critic.get_weights()[0], critic.get_weights()[0])
+    gan.fit(oracles.points(), verbose=0)  # and the GAN trains on
+
+
+@pytest.mark.parametrize("insert", ["top", "bottom", "hidden", "norm"])
+def test_without_layers_it_is_the_generator(insert):
+    generator = oracles.point_generator()
+    tuner = kgl.FineTuner(generator, kgl.models.mlp_critic((2,)), 0.1, insert=insert)
+    z = tuner.latent.sample(20, seed=0)
+    np.testing.assert_allclose(tuner(z), generator(z, training=False), atol=1e-6)
+    sampler = tuner.sampler()
+    np.testing.assert_allclose(sampler(z), tuner(z), atol=1e-6)
+
+
+def test_fused_output_activation_of_images():
+    generator = keras.Sequential(
+        [
+            keras.layers.Input((4,)),
+            keras.layers.Dense(32, "relu"),
+            keras.layers.Reshape((4, 4, 2)),
+            keras.layers.Conv2DTranspose(3, 4, 2, padding="same", activation="tanh"),
+        ]
+    )
+    tuner = kgl.FineTuner(generator, kgl.models.dcgan_critic((8, 8, 3), width=4), 5.0)
+    tuner.compile("adam")
+    assert not tuner.jit_compile  # convolutions on a CPU
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0.5, 1, (32, 8, 8, 3)).astype("float32")
+    tuner.fit(images, batch_size=8, epochs=2, verbose=0)
+    z = tuner.latent.sample(10, seed=0)
+    np.testing.assert_allclose(tuner(z, layers=0), generator(z), atol=1e-6)
+    moved = tuner.predict(z, verbose=0)
+    assert np.abs(moved).max() <= 1  # the layers went before the tanh
+    assert not np.allclose(moved, generator(z))
+
+
+def test_output_activation():
+    linear = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
+    critic = kgl.models.mlp_critic((2,))
+    z = kgl.latents.Gaussian((3,)).sample(5, seed=0)
+    tuner = kgl.FineTuner(linear, critic, 0.1, output_activation="sigmoid")
+    np.testing.assert_allclose(tuner(z), tf.sigmoid(linear(z)), atol=1e-6)
+    z = kgl.latents.Gaussian((2,)).sample(5, seed=0)
+    np.testing.assert_allclose(kgl.FineTuner(None, critic, 0.1)(z), tf.tanh(z), atol=1e-6)
+    identity = kgl.FineTuner(None, critic, 0.1, output_activation=None)
+    np.testing.assert_allclose(identity(z), z, atol=1e-6)
+    with pytest.raises(ValueError, match="`output_activation` goes with insert='top'. Received"):
+        kgl.FineTuner(linear, critic, 0.1, insert="bottom", output_activation="tanh")
+
+
+@keras.saving.register_keras_serializable("tests")
+class Free(keras.Model):
+    """A generator without a graph."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, z):
+        return self.dense(z)
+
+
+def test_subclassed_generator(tmp_path):
+    generator, critic = Free(), kgl.models.mlp_critic((2,), units=4)
+    latent = kgl.latents.Uniform((3,))
+    with pytest.raises(ValueError, match="Only a built Functional or Sequential generator"):
+        kgl.FineTuner(generator, critic, 0.1, latent=latent)
+    for arguments in ({"insert": "bottom"}, {"output_activation": "tanh"}):
+        tuner = kgl.FineTuner(generator, critic, 0.1, latent=latent, **arguments)
+        tuner.compile()
+        tuner.fit(oracles.points(), verbose=0)
+        z = latent.sample(5, seed=0)
+        tuner.save(tmp_path / "t.keras")
+        keras.saving.load_model(tmp_path / "t.keras")
+        tuner.sampler().save(tmp_path / "s.keras")
+        loaded = keras.saving.load_model(tmp_path / "s.keras")
+        np.testing.assert_array_equal(
+            loaded.predict(z, verbose=0), tuner.sampler().predict(z, verbose=0)
+        )
+
+
+def test_sampler(tmp_path):
+    tuner = make()
+    tuner.fit(oracles.points(), epochs=3, verbose=0)
+    sampler = tuner.sampler()
+    z = tuner.latent.sample(50, seed=0)
+    expected = tuner.predict(z, verbose=0)
+    np.testing.assert_allclose(sampler.predict(z, verbose=0), expected, atol=1e-6)
+    for k in range(4):
+        np.testing.assert_allclose(sampler(z, layers=k), tuner(z, layers=k), atol=1e-6)
+    assert sampler.trainable_variables == []
+    assert sampler.stack.depth == sampler.stack.max_layers == 3
+    assert repr(sampler.latent) == repr(tuner.latent)
+    sampler.save(tmp_path / "sampler.keras")
+    loaded = keras.saving.load_model(tmp_path / "sampler.keras")
+    np.testing.assert_array_equal(loaded.predict(z, verbose=0), sampler.predict(z, verbose=0))
+    sampler.export(tmp_path / "exported", verbose=False)
+    exported = tf.saved_model.load(str(tmp_path / "exported"))
+    np.testing.assert_allclose(exported.serve(z), expected, atol=1e-5)
+    # it is finished: training on does not change it
+    tuner.fit(oracles.points(), epochs=1, verbose=0)
+    np.testing.assert_allclose(sampler(z), loaded(z), atol=0)
+    assert not np.allclose(tuner(z), sampler(z))
+
+
+def test_training_stops_at_max_layers(caplog):
+    tuner = make()
+    with caplog.at_level(logging.WARNING):
+        history = tuner.fit(oracles.points(), epochs=6, verbose=0)
+        assert "max_layers" not in caplog.text  # the last epoch fills them: nothing is missing
+    assert history.history["layers"][-1] == 6
+    tuner = make()
+    with caplog.at_level(logging.WARNING):
+        history = tuner.fit(oracles.points(), epochs=20, verbose=0)
+    assert len(history.epoch) == 6
+    assert "All max_layers=6 layers are stacked: training stopped in epoch 6 of 20" in caplog.text
+    with pytest.raises(ValueError, match="All max_layers=6 layers are stacked. Expected room"):
+        tuner.fit(oracles.points(), verbose=0)
+
+
+def test_length_of_the_data_unknown():
+    data = tf.data.Dataset.from_tensor_slices(oracles.points()).batch(16).filter(lambda x: True)
+    with pytest.raises(ValueError, match="the length of this data is not known. Pass `steps_per"):
+        make().fit(data, verbose=0)
+    tuner = make()
+    tuner.fit(data, callbacks=[kgl.callbacks.CriticInnerLoop(2)], verbose=0)
+    assert tuner.stack.depth == 2
+    with pytest.raises(ValueError, match="the length of this data is not known"):
+        make().train_on_batch(oracles.points(8))
+
+
+def test_learning_rate_callbacks_find_the_critics_optimizer():
+    tuner = make()
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch, lr: 0.5 * lr)
+    tuner.fit(oracles.points(), epochs=2, callbacks=[schedule], verbose=0)
+    assert float(tuner.critic_optimizer.learning_rate) == pytest.approx(0.25e-3)
+
+
+@keras.saving.register_keras_serializable("tests")
+class CentersTheBatch(keras.layers.Layer):
+    def call(self, x):
+        return x - tf.reduce_mean(x, axis=0, keepdims=True)
+
+
+def test_critic_that_couples_rows():
+    critic = keras.Sequential([keras.layers.Input((2,)), CentersTheBatch(), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="`critic` couples the rows of a batch in inference mode"):
+        kgl.FineTuner(None, critic, 0.1)
+    # batch normalization does so in training only
+    critic = keras.Sequential(
+        [keras.layers.Input((2,)), keras.layers.BatchNormalization(), keras.layers.Dense(1)]
+    )
+    kgl.FineTuner(None, critic, 0.1)
+
+
+def test_bad_arguments():
+    generator, critic = oracles.point_generator(), oracles.smooth_critic((2,))
+    for step_size in (0, -0.1, float("nan"), float("inf"), "big"):
+        with pytest.raises(ValueError, match="`step_size` must be a positive finite number"):
+            kgl.FineTuner(generator, critic, step_size)
+    with pytest.raises(ValueError, match="'top', 'bottom' or the name of a layer.*hidden, norm, o"):
+        kgl.FineTuner(generator, critic, 0.1, insert="middle")
+    with pytest.raises(ValueError, match=r"`critic` does not take samples of shape \(2,\)"):
+        kgl.FineTuner(generator, oracles.smooth_critic((3,)), 0.1)
+    with pytest.raises(ValueError, match="one score a sample"):
+        kgl.FineTuner(generator, keras.Sequential([keras.layers.Dense(2)]), 0.1)
+    with pytest.raises(ValueError, match="`particles` must be an integer of at least 1"):
+        kgl.FineTuner(generator, critic, 0.1, particles=0)
+    with pytest.raises(ValueError, match="`refresh` is a fraction, 0 to 1. Received: refresh=1.5"):
+        kgl.FineTuner(generator, critic, 0.1, refresh=1.5)
+    with pytest.raises(ValueError, match="`max_layers` must be an integer of at least 1"):
+        kgl.FineTuner(generator, critic, 0.1, max_layers=0)
+
+
+def test_data_outside_the_output_range():
+    for kwargs in ({}, {"insert": "bottom"}, {"generator": False}):
+        with pytest.warns(UserWarning, match=r"only gives values in \[-1, 1\]"):
+            make(**kwargs).fit(3 * oracles.points(), verbose=0)

@@ -1,0 +1,290 @@
+import unittest.mock
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_gradlayer as kgl
+from tests import contract, oracles
+
+
+def make(**kwargs):
+    keras.utils.set_random_seed(0)
+    critic = keras.Sequential(
+        [
+            keras.layers.Input((2,)),
+            keras.layers.Dense(8, "relu"),
+            keras.layers.Dropout(0.2),  # its random stream has to go on after loading, too
+            keras.layers.Dense(1),
+        ]
+    )
+    gan = kgl.GAN(oracles.point_generator(), critic)
+    gan.compile(keras.optimizers.Adam(1e-3), "rmsprop", **kwargs)
+    return gan
+
+
+def test_contract(tmp_path):
+    contract.check_trainer(make, tmp_path)
+
+
+def test_stock_callbacks(tmp_path):
+    contract.check_stock_callbacks(make, tmp_path)
+
+
+def test_resuming_restores_both_optimizers_in_the_middle_of_an_inner_loop(tmp_path):
+    data = tf.data.Dataset.from_tensor_slices(oracles.points(28)).batch(4)  # seven batches
+    callbacks = [kgl.callbacks.CriticInnerLoop(5), kgl.callbacks.GradientPenalty(10.0)]
+    straight, stopped = make(), make()
+    straight.fit(data, epochs=3, callbacks=callbacks, verbose=0)
+    stopped.fit(data, epochs=1, callbacks=callbacks, verbose=0)
+    stopped.save(tmp_path / "gan.keras")
+    resumed = keras.saving.load_model(tmp_path / "gan.keras")
+    assert float(resumed.generator_optimizer.learning_rate) == pytest.approx(1e-3)
+    assert type(resumed.critic_optimizer).__name__ == "RMSprop"
+    resumed.fit(data, epochs=3, initial_epoch=1, callbacks=callbacks, verbose=0)
+    for a, b in zip(oracles.weights_of(resumed), oracles.weights_of(straight), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(resumed.generator_optimizer.iterations) == 21 // 5
+    for name in ("generator_optimizer", "critic_optimizer"):
+        ours, theirs = getattr(resumed, name), getattr(straight, name)
+        for a, b in zip(ours.variables, theirs.variables, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_wgan_gp_step_against_numpy(one_sided):
+    """The critic's loss and its whole update, from NumPy and finite differences in float64."""
+    generator = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, "tanh")])
+    critic = oracles.smooth_critic((2,))
+    critic.set_weights([8 * w for w in critic.get_weights()])  # norms on both sides of 1
+    gan = kgl.GAN(generator, critic)
+    gan.compile(None, keras.optimizers.SGD(1.0), jit_compile=False)
+    weights = [w.astype("float64") for w in critic.get_weights()]
+    real = oracles.points(16)
+    # the same random numbers: first the latents, then ε
+    seed = keras.random.SeedGenerator(0)
+    seed.state.assign(gan.seed_generator.state)
+    z = gan.latent.sample(16, seed)
+    epsilon = np.asarray(keras.random.uniform((16, 1), seed=seed), "float64")
+    fake = np.asarray(generator(z), "float64")
+
+    def terms(weights):
+        x = epsilon * real + (1 - epsilon) * fake
+        norm = np.linalg.norm(oracles.numpy_input_gradient(weights, x), axis=1)
+        excess = np.maximum(norm - 1, 0) if one_sided else norm - 1
+        value = np.mean(oracles.numpy_scores(weights, real.astype("float64")))
+        value -= np.mean(oracles.numpy_scores(weights, fake))
+        return value, 10 * np.mean(excess**2)
+
+    callbacks = [
+        kgl.callbacks.GradientPenalty(10.0, one_sided),
+        kgl.callbacks.CriticInnerLoop(100),  # the critic alone moves
+    ]
+    history = gan.fit(real, batch_size=16, shuffle=False, callbacks=callbacks, verbose=0).history
+    value, penalty = terms(weights)
+    assert penalty > 0.01
+    np.testing.assert_allclose(history["wasserstein"][0], value, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(history["penalty"][0], penalty, rtol=1e-5)
+    np.testing.assert_allclose(history["critic_loss"][0], penalty - value, rtol=1e-5)
+
+    for i, updated in enumerate(critic.get_weights()):
+
+        def loss(w, i=i):
+            value, penalty = terms([*weights[:i], w, *weights[i + 1 :]])
+            return penalty - value
+
+        gradient = oracles.finite_difference(loss, weights[i], eps=1e-4)
+        # SGD with a rate of one: the update is the gradient. Two nested differences err by 1e-5.
+        np.testing.assert_allclose(weights[i] - updated, gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_generator_step_against_finite_differences():
+    """The generator descends −E f(g(z))."""
+    generator = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, "tanh")])
+    gan = kgl.GAN(generator, keras.Sequential([keras.layers.Input((2,)), oracles.Linear([2, -1])]))
+    gan.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.0), jit_compile=False)
+    seed = keras.random.SeedGenerator(0)
+    seed.state.assign(gan.seed_generator.state)
+    gan.latent.sample(8, seed)  # the critic's
+    z = np.asarray(gan.latent.sample(8, seed), "float64")
+    kernel, bias = (w.astype("float64") for w in generator.get_weights())
+    history = gan.fit(oracles.points(8), batch_size=8, verbose=0).history
+
+    def loss(kernel):
+        return -np.mean(np.tanh(z @ kernel + bias) @ [2, -1])
+
+    np.testing.assert_allclose(history["generator_loss"][0], loss(kernel), rtol=1e-5)
+    gradient = oracles.finite_difference(loss, kernel)
+    np.testing.assert_allclose(kernel - generator.get_weights()[0], gradient, atol=1e-6)
+
+
+def test_logs_are_means_over_the_epoch():
+    gan = make(jit_compile=False)
+    each = []
+
+    class Each(kgl.callbacks.StepCallback):
+        def critic_loss(self, real, fake):
+            each.append(float(tf.reduce_mean(real)))
+            return tf.reduce_mean(real)
+
+    gan.compile(run_eagerly=True)
+    history = gan.fit(oracles.points(24), batch_size=8, callbacks=[Each()], verbose=0, epochs=2)
+    np.testing.assert_allclose(
+        history.history["penalty"], np.reshape(each, (2, 3)).mean(axis=1), rtol=1e-5
+    )
+    assert set(history.history) == {"critic_loss", "wasserstein", "penalty", "generator_loss"}
+
+
+def test_it_learns():
+    """Points around (0.5, -0.5) draw the generator's mean there."""
+    rng = np.random.default_rng(0)
+    data = np.float32([0.5, -0.5]) + 0.05 * rng.normal(size=(256, 2)).astype("float32")
+    generator = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(2, "tanh")])
+    gan = kgl.GAN(generator, kgl.models.mlp_critic((2,), units=32, depth=2))
+    gan.compile(keras.optimizers.Adam(0.01, 0.5), keras.optimizers.Adam(0.01, 0.5))
+    callbacks = [kgl.callbacks.CriticInnerLoop(5), kgl.callbacks.GradientPenalty(10.0)]
+    gan.fit(data, batch_size=32, epochs=150, callbacks=callbacks, verbose=0)
+    samples = gan.predict(gan.latent.sample(500, seed=0), verbose=0)
+    np.testing.assert_allclose(samples.mean(axis=0), [0.5, -0.5], atol=0.1)
+    assert samples.std(axis=0).max() < 0.2
+
+
+def test_predict_is_the_generator_in_inference_mode():
+    gan = make()
+    gan.fit(oracles.points(), verbose=0)
+    z = gan.latent.sample(7, seed=0)
+    expected = gan.generator(z, training=False)
+    np.testing.assert_allclose(gan.predict(z, verbose=0), expected, atol=1e-6)
+    np.testing.assert_array_equal(gan(z), expected)
+
+
+def test_training_in_place():
+    generator, critic = oracles.point_generator(), oracles.smooth_critic((2,))
+    gan = kgl.GAN(generator, critic)
+    assert gan.generator is generator
+    assert gan.critic is critic
+    assert repr(gan.latent) == "Gaussian(shape=(3,), stddev=1.0)"
+
+
+def test_partial_batches_of_a_dataset_are_used():
+    data = tf.data.Dataset.from_tensor_slices(oracles.points(20)).batch(8)
+    for jit in (False, True):
+        gan = make(jit_compile=jit)
+        gan.fit(data, callbacks=[kgl.callbacks.GradientPenalty()], verbose=0)
+        assert int(gan.critic_optimizer.iterations) == 3
+
+
+def test_arrays_with_steps_per_epoch_go_round():
+    gan = make()
+    gan.fit(oracles.points(20), batch_size=8, steps_per_epoch=7, verbose=0)
+    assert int(gan.critic_optimizer.iterations) == 7
+
+
+def test_bad_models():
+    generator = oracles.point_generator()
+    with pytest.raises(ValueError, match=r"one score a sample.*Received: output shape \(None, 3\)"):
+        kgl.GAN(generator, keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(3)]))
+    with pytest.raises(ValueError, match=r"`critic` does not take samples of shape \(2,\)"):
+        kgl.GAN(generator, oracles.smooth_critic((5,)))
+    with pytest.raises(ValueError, match="`objective` must be one of"):
+        kgl.GAN(generator, oracles.smooth_critic((2,)), objective="hinge")
+
+    class Free(keras.Model):
+        def call(self, z, training=False):
+            return z
+
+    with pytest.raises(ValueError, match="latent's shape cannot be read off 'free'.*Pass `latent="):
+        kgl.GAN(Free(name="free"), oracles.smooth_critic((2,)))
+    kgl.GAN(Free(), oracles.smooth_critic((2,)), latent=kgl.latents.Gaussian((2,)))
+
+
+def test_bad_compile():
+    gan = make()
+    with pytest.raises(ValueError, match="`jit_compile` must be True, False or 'auto'. Received"):
+        gan.compile(jit_compile="yes")
+    shared = keras.optimizers.Adam()
+    with pytest.raises(ValueError, match="`generator_optimizer` must be an optimizer of its own"):
+        gan.compile(shared, shared)
+    gan.critic.trainable = False
+    with pytest.raises(ValueError, match="no trainable variables for `critic_optimizer`"):
+        gan.compile()
+    with pytest.raises(ValueError, match="compile"):
+        kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,))).fit(oracles.points())
+    with pytest.raises(NotImplementedError, match="Score samples from `predict"):
+        gan.evaluate(oracles.points())
+
+
+def bad(x, match, error=ValueError, **kwargs):
+    gan = make()
+    before = oracles.weights_of(gan)
+    with pytest.raises(error, match=match):
+        gan.fit(x, verbose=0, **kwargs)
+    for a, b in zip(before, oracles.weights_of(gan), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_bad_data():
+    x = oracles.points()
+    bad(x, "Received: batch_size=65 for 64 samples", batch_size=65)
+    bad(x, "at least 1 and at most the number of samples. Received: batch_size=0", batch_size=0)
+    bad(np.where(x > 0.7, np.nan, x), "must be finite. Received: [0-9]+ values that are NaN")
+    bad(np.where(x > 0.7, np.inf, x), "must be finite")
+    bad(np.zeros((64, 2), "uint8"), "must be floats.*uint8 values from 0 to 0.*x / 127.5 - 1")
+    bad(np.zeros((64, 5), "float32"), r"shape the critic takes, \(2,\). Received: \(5,\)")
+    bad([[0.0, 1.0]], "must be an array of samples or a tf.data.Dataset", error=TypeError)
+    data = tf.data.Dataset.from_tensor_slices(x)
+    bad(data.batch(16), "`batch_size` is for arrays", batch_size=16)
+    bad(data.batch(65, drop_remainder=True), "The dataset has no batch")
+    bad(data.map(lambda x: x / 0).batch(16), "must be finite")
+    bad(data.map(lambda x: {"image": x}).batch(16), "must give batches of samples, or tuples")
+    bad(data.batch(16).repeat(), "A dataset without end needs `steps_per_epoch`")
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_data_outside_the_output_range(as_dataset):
+    x = 100 * oracles.points()
+    data = tf.data.Dataset.from_tensor_slices(x).batch(64) if as_dataset else x
+    with pytest.warns(UserWarning, match=r"lies in \[-79.*, 7.*\].*only gives values in \[-1, 1\]"):
+        make().fit(data, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "low", "high"),
+    [("sigmoid", 0.0, 1.0), ("tanh", -1.0, 1.0), ("linear", -50.0, 50.0), ("relu", 0.0, 50.0)],
+)
+def test_data_inside_the_output_range(activation, low, high, recwarn):
+    generator = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, activation)])
+    gan = kgl.GAN(generator, oracles.smooth_critic((2,)))
+    gan.compile()
+    gan.fit(np.random.default_rng(0).uniform(low, high, (32, 2)).astype("float32"), verbose=0)
+    assert not [w for w in recwarn if "output activation" in str(w.message)]
+
+
+def test_labels_are_left_out_and_said_so():
+    x, y = oracles.points(), np.zeros(64)
+    pairs = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+    one, two = make(), make()
+    with pytest.warns(UserWarning, match="All but the first of the dataset's 2 components will no"):
+        one.fit(pairs, verbose=0)
+    with pytest.warns(UserWarning, match="`y` will not be used"):
+        two.fit(pairs.map(lambda x, y: x), y, verbose=0)
+    with pytest.warns(UserWarning, match="`y` will not be used"):
+        make().fit(x, y, verbose=0)
+    three = make()
+    three.fit(pairs.map(lambda x, y: (x,)), verbose=0)
+    for other in (two, three):
+        for a, b in zip(oracles.weights_of(one), oracles.weights_of(other), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_distribution_strategies_are_refused():
+    class TwoReplicas:
+        num_replicas_in_sync = 2
+
+    gan = make()
+    with (
+        unittest.mock.patch.object(tf.distribute, "get_strategy", TwoReplicas),
+        pytest.raises(ValueError, match="trains on one device. Received: a distribution strategy"),
+    ):
+        gan.compile()
