@@ -181,7 +181,10 @@ def test_bad_input(capsys, models):
         ([*finetune, "--layers", 0], "0 is not in the range"),
         (["finetune", *files, *out, *data[:2], "--batch-size", 21], "batch_size=21 for 20 images"),
         (["finetune", *files, *data], "Missing option '--out'"),
-        (["finetune", *files, "--data", "eight_gaussians", *out], "shape (8, 8, 3); those of eight_gaussians have (2,)"),
+        (
+            ["finetune", *files, "--data", "eight_gaussians", *out],
+            "shape (8, 8, 3); those of eight_gaussians have (2,)",
+        ),
         (["train", *out, "--data", "swiss_roll"], "train makes a DCGAN for images"),
         (["train", *out, *data, "--image-size", 9], "even height and width"),
         (["sample", *out, "--model", models / "g.keras"], "must be a sampler, tuner or GAN"),

@@ -1,0 +1,85 @@
+"""The README and the other pages say what works."""
+
+import pathlib
+import re
+import shlex
+
+import click
+import keras
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+import keras_gradlayer as kgl
+from keras_gradlayer import cli
+from tests import oracles
+
+ROOT = pathlib.Path(kgl.__file__).parents[1]
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def test_readme_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kgl.models.dcgan_generator((32, 32, 3), latent_dim=4, width=2).save("generator.keras")
+    kgl.models.dcgan_critic((32, 32, 3), width=2).save("critic.keras")
+    names = {}
+    with tfds.testing.mock_data(num_examples=130):
+        for code in blocks("README.md", "python"):
+            exec(code, names)
+    assert names["images"].shape == (64, 32, 32, 3)
+    assert names["sampler"].stack.depth == 10
+    assert names["tuner"].stack.depth == 2
+    loaded = keras.saving.load_model("gan.keras")
+    z = loaded.latent.sample(3, seed=0)
+    np.testing.assert_array_equal(loaded.predict(z, verbose=0), names["gan"].predict(z, verbose=0))
+    assert len(names["model"].trainable_variables) == 2
+
+
+def test_the_first_example_is_short():
+    first = blocks("README.md", "python")[0]
+    assert len([line for line in first.splitlines() if line.strip()]) <= 15
+    first_screen = (ROOT / "README.md").read_text().splitlines()[:45]
+    for command in ("make demo", "make test", "pip install"):
+        assert any(line.startswith(command) for line in first_screen)
+
+
+def test_readme_commands_exist():
+    lines = "".join(blocks("README.md", "sh")).splitlines()
+    makefile = (ROOT / "Makefile").read_text()
+    commands = 0
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["make"]:
+            assert f"\n{words[1]}:" in makefile
+        elif words[:1] == ["keras-gradlayer"]:
+            command = cli.cli.commands[words[1]]
+            command.make_parser(click.Context(command)).parse_args(words[2:])
+            commands += 1
+    assert commands >= 4
+
+
+def test_contributing_example_runs():
+    names = {}
+    [code] = blocks("CONTRIBUTING.md", "python")
+    exec(code, names)
+    gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)))
+    gan.compile()
+    history = gan.fit(
+        oracles.points(), callbacks=[names["DriftPenalty"](weight=1e3)], verbose=0
+    ).history
+    assert history["penalty"][0] > 0
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+
+
+def test_changelog_has_this_version_or_unreleased():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert "## [Unreleased]" in text or f"## [{kgl.__version__}]" in text
