@@ -30,7 +30,7 @@ def flow_figure(path, sampler, latents, data, layers):
     axes[-1].set_title("data")
     for ax in axes:
         ax.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal", xticks=[], yticks=[])
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
 def sample_picture(path, samples):
@@ -61,7 +61,7 @@ def sample_picture(path, samples):
         ax = figure.subplots()
         ax.scatter(*samples.T, s=2)
         ax.set_aspect("equal")
-        figure.savefig(path, dpi=120)
+        figure.savefig(path, dpi=120, bbox_inches="tight")
     else:
         return False
     return True
@@ -83,4 +83,4 @@ def curves(path, log, unit):
         ax.plot(range(1, len(rows) + 1), [float(r[key]) for r in rows], marker=".")
         ax.set(xlabel=unit, title=title)
         ax.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, bbox_inches="tight")

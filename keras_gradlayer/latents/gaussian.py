@@ -37,3 +37,15 @@ class Gaussian(Latent):
     def get_config(self):
         """The constructor's arguments."""
         return {**super().get_config(), "stddev": self.stddev}
+
+
+def default_latent(model):
+    """A standard normal in the shape of `model`'s input."""
+    shape = getattr(model, "input_shape", None) if isinstance(model, keras.Model) else None
+    if not isinstance(shape, tuple) or None in shape[1:]:
+        raise ValueError(
+            f"The latent's shape cannot be read off '{getattr(model, 'name', model)}'. Expected "
+            "a model with one input of known shape. Pass `latent=`, such as "
+            f"kgl.latents.Gaussian((128,)). Received: input_shape={shape}"
+        )
+    return Gaussian(shape[1:])

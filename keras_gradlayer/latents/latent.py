@@ -1,6 +1,5 @@
 """What all latent distributions share."""
 
-import keras
 import tensorflow as tf
 
 
@@ -71,17 +70,3 @@ class Latent:
     def __repr__(self):
         arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
         return f"{type(self).__name__}({arguments})"
-
-
-def default_latent(model):
-    """A standard normal in the shape of `model`'s input."""
-    shape = getattr(model, "input_shape", None) if isinstance(model, keras.Model) else None
-    if not isinstance(shape, tuple) or None in shape[1:]:
-        raise ValueError(
-            f"The latent's shape cannot be read off '{getattr(model, 'name', model)}'. Expected "
-            "a model with one input of known shape. Pass `latent=`, such as "
-            f"kgl.latents.Gaussian((128,)). Received: input_shape={shape}"
-        )
-    from keras_gradlayer.latents.gaussian import Gaussian
-
-    return Gaussian(shape[1:])

@@ -8,18 +8,16 @@ import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
-from keras_gradlayer.latents.latent import default_latent
+from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models import split
 from keras_gradlayer.models.copying import copy_model
 from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.trainers import _data
+from keras_gradlayer.trainers._particles import CHUNK, Particles
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
 _log = logging.getLogger(__name__)
-
-# Rows moved at a time where many are moved: enough to fill the cores, few enough to fit a cache.
-_CHUNK = 512
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
@@ -127,11 +125,7 @@ class FineTuner(AdversarialTrainer):
         self.stack = GradientLayerStack(
             critic, step_size, max_layers, head, steps_per_layer, dtype="float32"
         )
-        self._fresh_program = None
-        self._positions = None  # (N, *flow shape): the particles after all layers so far
-        self._next = self.add_weight(
-            shape=(), dtype="int32", initializer="zeros", trainable=False, name="next_particle"
-        )
+        self._particles = None  # drawn when the first fit tells how many
         if particles is None:
             self._means["replays"] = keras.metrics.Mean(name="replays")
         self.build((None, *latent.shape))
@@ -152,7 +146,7 @@ class FineTuner(AdversarialTrainer):
             **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution=1`.
         """
         super().compile(critic_optimizer, **kwargs)
-        self._fresh_program = None
+        self._fresh_program = self._program(lambda: self._fresh(CHUNK))
         self.optimizer = self.critic_optimizer  # what Keras' learning rate callbacks look for
 
     def call(self, z, layers=None):
@@ -209,25 +203,24 @@ class FineTuner(AdversarialTrainer):
         return history
 
     def generate(self, n):
-        """`n` samples for the critic: fresh ones, or the next particles."""
-        if self._positions is None:
+        """`n` samples for the critic: fresh ones, or the next of the particles."""
+        if self._particles is None:
             self._log(replays=tf.cast(self.stack._depth, "float32"))
-            z = self._flow(self.latent.sample(n, self.seed_generator))
+            z = self._fresh(n)
         else:
-            count = self._positions.shape[0]
-            z = tf.gather(self._positions, (self._next + tf.range(n)) % count)
-            self._next.assign((self._next + n) % count)
+            z = self._particles.take(n)
         return self.head(z, training=False)
 
     def generator_move(self, real):
         """Stack the critic as it is now: the particles move along it, and the history grows."""
-        self._log(flow_norm=self._flow_norm_program(real))
+        self._log(flow_norm=self._advance_program(real))
         self.stack.append()
         depth = self.stack.depth
-        if self._positions is not None and self.refresh:
-            count = self._positions.shape[0]
+        if self._particles is not None and self.refresh:
+            count = self._particles.count
             redrawn = round(self.refresh * count)
-            self._redraw(((depth - 1) * redrawn + np.arange(redrawn)) % count)
+            rows = ((depth - 1) * redrawn + np.arange(redrawn)) % count
+            self._particles.redraw(rows, self._fresh_program)
         if depth == self.max_layers:
             self.stop_training = True
         return self.get_metrics_result()
@@ -235,37 +228,21 @@ class FineTuner(AdversarialTrainer):
     def _trace(self):
         super()._trace()
         self._move_program = self.generator_move  # its parts are compiled, not the whole
-        self._flow_norm_program = self._program(
-            self._fresh_flow_norm if self._positions is None else self._advance
-        )
+        self._advance_program = self._program(self._advance)
 
-    def _fresh_flow_norm(self, real):
-        """The flow norm over as many fresh samples as a batch has."""
-        n = real.shape[0] or tf.shape(real)[0]
-        z = self._flow(self.latent.sample(n, self.seed_generator))
-        squared = tf.reduce_sum(tf.square(self.stack.move(z) - z))
-        return squared / (tf.cast(n, "float32") * self.step_size**2)
+    def _advance(self, real):
+        """Move the particles, if any, along the present critic; the squared flow norm."""
+        if self._particles is not None:
+            squared = self._particles.move(self.stack.move)
+        else:
+            z = self._fresh(real.shape[0] or tf.shape(real)[0])
+            moves = self.stack.move(z) - z
+            squared = tf.reduce_sum(tf.square(moves)) / tf.cast(tf.shape(z)[0], "float32")
+        return squared / self.step_size**2
 
-    def _advance(self, _):
-        """Move all particles along the present critic; the flow norm over them."""
-        count = self._positions.shape[0]
-
-        def move_rows(start, size, total):
-            rows = start + tf.range(size)
-            z = tf.gather(self._positions, rows)
-            moved = self.stack.move(z)
-            self._positions.scatter_update(tf.IndexedSlices(moved, rows))
-            return total + tf.reduce_sum(tf.square(moved - z))
-
-        chunk = min(_CHUNK, count)
-        _, total = tf.while_loop(
-            lambda i, _: i < count // chunk,
-            lambda i, total: (i + 1, move_rows(i * chunk, chunk, total)),
-            (0, 0.0),
-        )
-        if count % chunk:
-            total = move_rows(count - count % chunk, count % chunk, total)
-        return total / (count * self.step_size**2)
+    def _fresh(self, n):
+        """`n` new samples, replayed through all layers, before the head."""
+        return self._flow(self.latent.sample(n, self.seed_generator))
 
     def _flow(self, z, layers=None):
         return self.stack(self.base(z, training=False), layers=layers)
@@ -282,47 +259,24 @@ class FineTuner(AdversarialTrainer):
         if self.particles is None:
             return
         count = self.critic_steps * batch_size if self.particles == "auto" else self.particles
-        if self._positions is None or self._positions.shape[0] != count:
-            self._allocate_positions(count)
-            self._redraw(np.arange(count))
-            self._next.assign(0)
-
-    def _allocate_positions(self, count):
-        self._positions = tf.Variable(
-            tf.zeros((count, *self._flow_shape)), trainable=False, name="particles"
-        )
-        self._traced = None  # programs made before know of another variable
-
-    def _redraw(self, rows):
-        """Put fresh samples, replayed through all layers, in the place of these particles."""
-        if self._fresh_program is None:
-            self._fresh_program = self._program(self._fresh)
-        for start in range(0, len(rows), _CHUNK):
-            part = rows[start : start + _CHUNK]
-            fresh = self._fresh_program()[: len(part)]
-            self._positions.scatter_update(tf.IndexedSlices(fresh, part))
-
-    def _fresh(self):
-        return self._flow(self.latent.sample(_CHUNK, self.seed_generator))
+        if self._particles is None or self._particles.count != count:
+            self._particles = Particles(count, self._flow_shape)
+            self._particles.redraw(np.arange(count), self._fresh_program)
+            self._traced = None  # programs made before know of other particles
 
     # ---- state ------------------------------------------------------------------------------
 
     def save_own_variables(self, store):
         """Save the particles with where the loop stands."""
         super().save_own_variables(store)
-        store["next_particle"] = self._next.numpy()
-        if self._positions is not None:
-            store["particles"] = self._positions.numpy()
+        if self._particles is not None:
+            self._particles.save(store)
 
     def load_own_variables(self, store):
         """Load the particles and where the loop stood."""
         super().load_own_variables(store)
-        self._next.assign(store["next_particle"][()])
-        if "particles" in store:
-            positions = store["particles"][()]
-            if self._positions is None or self._positions.shape[0] != len(positions):
-                self._allocate_positions(len(positions))
-            self._positions.assign(positions)
+        self._particles = Particles.load(store)
+        self._traced = None  # programs made before know of other particles
 
     def output_range(self):
         """The range of the head where it is an output activation, else of the generator's."""

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
-from keras_gradlayer.latents.latent import default_latent
+from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.models import split
 from keras_gradlayer.trainers import _data
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer, make_optimizer

@@ -81,7 +81,7 @@ def test_algorithm_3_closed_form(particles):
     flow = np.array(history["flow_norm"])
     if particles is not None:
         np.testing.assert_allclose(flow[1:] / flow[:-1], 0.81, rtol=1e-3)
-        start = tuner._positions.numpy()  # after 30 layers
+        start = tuner._particles.positions.numpy()  # after 30 layers
         np.testing.assert_allclose(
             flow[-1] * 0.81, np.mean(np.sum((start - center) ** 2, axis=1)), rtol=1e-3
         )
@@ -110,7 +110,7 @@ def test_particles_are_the_flow_of_their_latents():
 
     class Watch(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            positions.append(tuner._positions.numpy())
+            positions.append(tuner._particles.positions.numpy())
 
     tuner.fit(oracles.points(), batch_size=16, epochs=4, callbacks=[Watch()], verbose=0)
     assert positions[0].shape == (64, 2)  # T0 × b
@@ -158,7 +158,7 @@ def test_refresh_redraws_a_fraction():
 
     class Watch(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            kept.append(tuner._positions.numpy())
+            kept.append(tuner._particles.positions.numpy())
 
     tuner.fit(oracles.points(32), batch_size=16, epochs=5, callbacks=[Watch()], verbose=0)
     for before, after, k in zip(kept[:-1], kept[1:], range(1, 5)):
@@ -175,11 +175,11 @@ def test_refresh_redraws_a_fraction():
 def test_another_inner_loop_makes_other_particles():
     tuner, data = make(), oracles.points()
     tuner.fit(data, batch_size=16, verbose=0)
-    assert tuner._positions.shape[0] == 64
+    assert tuner._particles.count == 64
     tuner.fit(
         data, batch_size=16, callbacks=[kgl.callbacks.CriticInnerLoop(2)], verbose=0, epochs=1
     )
-    assert tuner._positions.shape[0] == 32
+    assert tuner._particles.count == 32
     assert tuner.stack.depth == 3
 
 

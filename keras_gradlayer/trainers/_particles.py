@@ -1,0 +1,70 @@
+"""Samples that are carried through the flow instead of being replayed from their latents."""
+
+import numpy as np
+import tensorflow as tf
+
+# Rows moved at a time: enough to fill the cores, few enough to fit a cache.
+CHUNK = 512
+
+
+class Particles:
+    """Positions in the space of the gradient layers, used in turn and moved together.
+
+    Args:
+        count: how many.
+        shape: shape of one position.
+    """
+
+    def __init__(self, count, shape):
+        self.count = count
+        self.positions = tf.Variable(tf.zeros((count, *shape)), trainable=False)
+        self._next = tf.Variable(0, trainable=False)
+
+    def take(self, n):
+        """The next `n`, going round."""
+        rows = (self._next + tf.range(n)) % self.count
+        self._next.assign((self._next + n) % self.count)
+        return tf.gather(self.positions, rows)
+
+    def move(self, step):
+        """Replace every z by `step(z)`; the mean of ‖step(z) − z‖²."""
+
+        def move_rows(start, size, total):
+            rows = start + tf.range(size)
+            z = tf.gather(self.positions, rows)
+            moved = step(z)
+            self.positions.scatter_update(tf.IndexedSlices(moved, rows))
+            return total + tf.reduce_sum(tf.square(moved - z))
+
+        chunk = min(CHUNK, self.count)
+        _, total = tf.while_loop(
+            lambda i, _: i < self.count // chunk,
+            lambda i, total: (i + 1, move_rows(i * chunk, chunk, total)),
+            (0, 0.0),
+        )
+        rest = self.count % chunk
+        if rest:
+            total = move_rows(self.count - rest, rest, total)
+        return total / self.count
+
+    def redraw(self, rows, draw):
+        """Put new positions in these rows; `draw()` gives `CHUNK` of them."""
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            self.positions.scatter_update(tf.IndexedSlices(draw()[: len(part)], part))
+
+    def save(self, store):
+        """Write positions and turn to a dict of arrays."""
+        store["particles"] = self.positions.numpy()
+        store["next_particle"] = self._next.numpy()
+
+    @classmethod
+    def load(cls, store):
+        """The particles that `save` wrote, or `None`."""
+        if "particles" not in store:
+            return None
+        positions = np.asarray(store["particles"])
+        particles = cls(len(positions), positions.shape[1:])
+        particles.positions.assign(positions)
+        particles._next.assign(np.asarray(store["next_particle"]))
+        return particles
