@@ -209,6 +209,16 @@ def check_stock_callbacks(make, folder):
     _assert_equal_state(checkpoint, straight)
     assert "wasserstein" in (folder / "log.csv").read_text()
     assert any((folder / "board").rglob("events*"))
+    # TerminateOnNaN ends a run whose data turns bad
+    bad = tf.concat([points(48), np.full((64, 2), np.nan, "float32")], axis=0)
+    batches = []
+    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: batches.append(1))
+    make().fit(
+        tf.data.Dataset.from_tensor_slices(bad).batch(16),
+        verbose=0,
+        callbacks=[keras.callbacks.TerminateOnNaN(), count],
+    )
+    assert len(batches) == 4  # three good batches and the first bad one, of seven
     # no epoch is that much better than the first
     stopping = keras.callbacks.EarlyStopping("wasserstein", mode="max", min_delta=1e9, patience=1)
     assert make().fit(data, epochs=4, verbose=0, callbacks=[stopping]).epoch == [0, 1]

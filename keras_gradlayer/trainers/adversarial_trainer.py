@@ -296,6 +296,11 @@ class AdversarialTrainer(keras.Model):
         """The means that `fit` logs."""
         return list(self._means.values())
 
+    def get_metrics_result(self):
+        """The means; `loss` is the critic's, under the name that Keras' callbacks look for."""
+        means = super().get_metrics_result()
+        return {"loss": means["critic_loss"], **means}
+
     # ---- state ------------------------------------------------------------------------------
 
     def _seed_states(self):

@@ -133,7 +133,9 @@ def test_logs_are_means_over_the_epoch():
     np.testing.assert_allclose(
         history.history["penalty"], np.reshape(each, (2, 3)).mean(axis=1), rtol=1e-5
     )
-    assert set(history.history) == {"critic_loss", "wasserstein", "penalty", "generator_loss"}
+    expected = {"loss", "critic_loss", "wasserstein", "penalty", "generator_loss"}
+    assert set(history.history) == expected
+    assert history.history["loss"] == history.history["critic_loss"]
 
 
 def test_it_learns():
