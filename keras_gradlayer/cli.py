@@ -113,7 +113,7 @@ def train(
     )
     gan.compile(_adam(learning_rate), _adam(learning_rate))
     samples = _load(data, batch_size, seed, shape).repeat()
-    out = out if resume else _new_folder(out)
+    out = _unfinished(out) if resume else _new_folder(out)
     latents = gan.latent.sample(64, seed=seed)
     # An epoch is a hundred generator updates, or fewer for a short run.
     epochs = max(1, min(iterations // 20, iterations // 100))
@@ -189,7 +189,7 @@ def finetune(
     )
     tuner.compile(_adam(learning_rate))
     samples = _load(data, batch_size, seed, tuner.sample_shape)
-    out = out if resume else _new_folder(out)
+    out = _unfinished(out) if resume else _new_folder(out)
     latents = tuner.latent.sample(64, seed=seed)
     pictures.sample_picture(out / "before.png", tuner(latents, layers=0))
     callbacks = [kgl.callbacks.GradientPenalty(penalty, one_sided)]
@@ -234,9 +234,6 @@ def _fit(model, samples, out, resume, epochs, callbacks, steps_per_epoch=None):
     """Fit with a progress bar, a log, and a backup at each epoch that --resume goes on from."""
     from tqdm.keras import TqdmCallback
 
-    backup = out / "backup"
-    if resume and not backup.exists():
-        raise click.UsageError(f"--resume: there is no unfinished run in {out}.")
     model.fit(
         samples,
         epochs=epochs,
@@ -244,7 +241,7 @@ def _fit(model, samples, out, resume, epochs, callbacks, steps_per_epoch=None):
         verbose=0,
         callbacks=[
             *callbacks,
-            keras.callbacks.BackupAndRestore(str(backup)),
+            keras.callbacks.BackupAndRestore(str(out / "backup")),
             keras.callbacks.CSVLogger(str(out / "log.csv"), append=resume),
             keras.callbacks.TerminateOnNaN(),
             TqdmCallback(verbose=1),
@@ -295,6 +292,12 @@ def _new_folder(path):
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise click.UsageError(f"{path} exists and is not an empty folder; nothing was written.")
     path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _unfinished(path):
+    if not (path / "backup").is_dir():
+        raise click.UsageError(f"--resume: there is no unfinished run in {path}.")
     return path
 
 

@@ -187,6 +187,7 @@ def test_bad_input(capsys, models):
         ),
         (["train", *out, "--data", "swiss_roll"], "train makes a DCGAN for images"),
         (["train", *out, *data, "--image-size", 9], "even height and width"),
+        ([*finetune, "--resume"], "there is no unfinished run in"),
         (["sample", *out, "--model", models / "g.keras"], "must be a sampler, tuner or GAN"),
         (["demo", "--data", "moons"], "'moons' is not one of"),
         (["frobnicate"], "No such command 'frobnicate'"),
