@@ -19,9 +19,10 @@ def fails(capsys, *args):
     """The one line that a command ends with, at status 2."""
     status, out, err = run(capsys, *args)
     assert status == 2
-    lines = [line for line in err.splitlines() if line.startswith("keras-gradlayer: ")]
+    # a progress bar that an interrupt left behind may stand before it
+    lines = [line for line in err.splitlines() if "keras-gradlayer: " in line]
     assert len(lines) == 1, err
-    return lines[0]
+    return lines[0].split("keras-gradlayer: ")[1]
 
 
 @pytest.fixture
