@@ -23,6 +23,6 @@ class CriticInnerLoop(StepCallback):
     >>> callbacks = [CriticInnerLoop(steps=5)]
     """
 
-    def __init__(self, steps):
+    def __init__(self, steps: int):
         super().__init__()
         self.critic_steps = _checks.positive_int("steps", steps)

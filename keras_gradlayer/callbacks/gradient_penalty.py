@@ -31,13 +31,13 @@ class GradientPenalty(StepCallback):
     >>> callbacks = [GradientPenalty(weight=10.0, one_sided=True)]
     """
 
-    def __init__(self, weight=10.0, one_sided=False, target=1.0):
+    def __init__(self, weight: float = 10.0, one_sided: bool = False, target: float = 1.0):
         super().__init__()
         self.weight = _checks.positive_number("weight", weight, zero_ok=True)
         self.one_sided = bool(one_sided)
         self.target = _checks.positive_number("target", target, zero_ok=True)
 
-    def critic_loss(self, real, fake):
+    def critic_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """The weighted penalty, a scalar."""
         n = real.shape[0] or tf.shape(real)[0]
         epsilon = keras.random.uniform(

@@ -1,6 +1,7 @@
 """How a callback joins the compiled training step."""
 
 import keras
+import tensorflow as tf
 
 
 class StepCallback(keras.callbacks.Callback):
@@ -16,10 +17,10 @@ class StepCallback(keras.callbacks.Callback):
     attributes of other kinds is traced anew in every fit.
     """
 
-    critic_steps = None
+    critic_steps: int | None = None
     """Critic updates before each generator move, from the one callback that sets it."""
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         """Join the trainer's step; `fit` calls this before it traces."""
         super().set_model(model)
         if not hasattr(model, "join"):
@@ -29,11 +30,11 @@ class StepCallback(keras.callbacks.Callback):
             )
         model.join(self)
 
-    def critic_inputs(self, x):
+    def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`, for real and generated samples alike."""
         return x
 
-    def critic_loss(self, real, fake):
+    def critic_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor | None:
         """A scalar to add to what the critic descends, or `None`.
 
         Args:
@@ -41,16 +42,16 @@ class StepCallback(keras.callbacks.Callback):
             fake: as many generated samples.
         """
 
-    def generator_loss(self, real, fake):
+    def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor | None:
         """A scalar to add to what the generator descends, or `None`; arguments as above."""
 
-    def after_critic_update(self):
+    def after_critic_update(self) -> None:
         """Run after each critic update, in the compiled step."""
 
-    def after_generator_move(self):
+    def after_generator_move(self) -> None:
         """Run after each generator move."""
 
-    def trace_key(self):
+    def trace_key(self) -> tuple:
         """Equal for two callbacks only if they trace the same step."""
         settings = {k: v for k, v in vars(self).items() if k not in ("params", "_model", "model")}
         return type(self), tuple((k, _plain(v)) for k, v in sorted(settings.items()))

@@ -1,12 +1,20 @@
 """Image data sets through TensorFlow Datasets, as the trainers take them."""
 
+import os
+
 import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 
-def cifar10(split="train", batch_size=64, seed=0, shuffle=True, data_dir=None):
+def cifar10(
+    split: str = "train",
+    batch_size: int = 64,
+    seed: int = 0,
+    shuffle: bool = True,
+    data_dir: str | None = None,
+) -> tf.data.Dataset:
     """CIFAR-10: 32x32 colour images.
 
     The images are kept in memory as bytes and scaled batch by batch.
@@ -29,12 +37,24 @@ def cifar10(split="train", batch_size=64, seed=0, shuffle=True, data_dir=None):
     return _images("cifar10", split, batch_size, seed, shuffle, data_dir)
 
 
-def mnist(split="train", batch_size=64, seed=0, shuffle=True, data_dir=None):
+def mnist(
+    split: str = "train",
+    batch_size: int = 64,
+    seed: int = 0,
+    shuffle: bool = True,
+    data_dir: str | None = None,
+) -> tf.data.Dataset:
     """MNIST: 28x28 grey digits, batches (batch_size, 28, 28, 1). Otherwise as `cifar10`."""
     return _images("mnist", split, batch_size, seed, shuffle, data_dir)
 
 
-def stl10(split="unlabelled", batch_size=64, seed=0, shuffle=True, data_dir=None):
+def stl10(
+    split: str = "unlabelled",
+    batch_size: int = 64,
+    seed: int = 0,
+    shuffle: bool = True,
+    data_dir: str | None = None,
+) -> tf.data.Dataset:
     """STL-10, downsampled to 48x48, batches (batch_size, 48, 48, 3). Otherwise as `cifar10`.
 
     The unlabelled split by default, and each pixel the mean of the 2x2 it covers, as in Nitanda &
@@ -48,7 +68,13 @@ def stl10(split="unlabelled", batch_size=64, seed=0, shuffle=True, data_dir=None
     return _images("stl10", split, batch_size, seed, shuffle, data_dir, halve)
 
 
-def image_folder(directory, image_shape, batch_size=64, seed=0, shuffle=True):
+def image_folder(
+    directory: str | os.PathLike,
+    image_shape: tuple[int, int, int],
+    batch_size: int = 64,
+    seed: int = 0,
+    shuffle: bool = True,
+) -> tf.data.Dataset:
     """A folder of image files of one's own, resized to one shape.
 
     Args:

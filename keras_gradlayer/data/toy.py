@@ -27,7 +27,7 @@ TWENTY_FIVE_GAUSSIANS = GaussianMixture(
 """Twenty-five Gaussians on a square grid of spacing 0.4, of standard deviation 0.025."""
 
 
-def eight_gaussians(n=500, batch_size=50, seed=0):
+def eight_gaussians(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dataset:
     """Eight Gaussians on a circle; `kgl.data.EIGHT_GAUSSIANS` holds their centers.
 
     Source: the toy problems of Gulrajani et al. (2017) and Nitanda & Suzuki (2018, Figure 2),
@@ -51,7 +51,7 @@ def eight_gaussians(n=500, batch_size=50, seed=0):
     return _dataset(_mixture(EIGHT_GAUSSIANS, n, seed), batch_size, seed)
 
 
-def twenty_five_gaussians(n=1000, batch_size=50, seed=0):
+def twenty_five_gaussians(n: int = 1000, batch_size: int = 50, seed: int = 0) -> tf.data.Dataset:
     """Twenty-five Gaussians on a grid; `kgl.data.TWENTY_FIVE_GAUSSIANS` holds their centers.
 
     Source, arguments, returns, errors: as for `eight_gaussians`.
@@ -63,7 +63,7 @@ def twenty_five_gaussians(n=1000, batch_size=50, seed=0):
     return _dataset(_mixture(TWENTY_FIVE_GAUSSIANS, n, seed), batch_size, seed)
 
 
-def swiss_roll(n=500, batch_size=50, seed=0):
+def swiss_roll(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dataset:
     """A swiss roll seen from its end: a spiral of one and a half turns.
 
     Angle t uniform in [1.5π, 4.5π), at radius t, with Gaussian noise of standard deviation 0.25,

@@ -23,23 +23,25 @@ class Gaussian(Latent):
     >>> z = Gaussian((128,)).sample(16, seed=0)     # (16, 128)
     """
 
-    def __init__(self, shape, stddev=1.0):
+    def __init__(self, shape: int | tuple[int, ...], stddev: float = 1.0):
         super().__init__(shape)
         self.stddev = _checks.positive_number("stddev", stddev)
 
-    def sample(self, n, seed=None):
+    def sample(
+        self, n: int | tf.Tensor, seed: int | keras.random.SeedGenerator | None = None
+    ) -> tf.Tensor:
         """Draw `n` samples in bulk, shape (n, *shape)."""
         return keras.random.normal((n, *self.shape), stddev=self.stddev, dtype="float32", seed=seed)
 
     def _sample_stateless(self, seed):
         return tf.random.stateless_normal(self.shape, seed, stddev=self.stddev)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "stddev": self.stddev}
 
 
-def default_latent(model):
+def default_latent(model: keras.Model) -> Gaussian:
     """A standard normal in the shape of `model`'s input."""
     shape = getattr(model, "input_shape", None) if isinstance(model, keras.Model) else None
     if not isinstance(shape, tuple) or None in shape[1:]:

@@ -1,6 +1,10 @@
 """What all latent distributions share."""
 
+from typing import Self
+
+import keras
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 
 class Latent:
@@ -15,7 +19,7 @@ class Latent:
         shape: shape of one sample, a tuple of positive integers.
     """
 
-    def __init__(self, shape):
+    def __init__(self, shape: int | tuple[int, ...]):
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if not shape or not all(isinstance(d, int) and d > 0 for d in shape):
             raise ValueError(
@@ -24,7 +28,9 @@ class Latent:
             )
         self.shape = shape
 
-    def sample(self, n, seed=None):
+    def sample(
+        self, n: int | tf.Tensor, seed: int | keras.random.SeedGenerator | None = None
+    ) -> tf.Tensor:
         """Draw `n` samples in bulk.
 
         Args:
@@ -36,7 +42,7 @@ class Latent:
         """
         raise NotImplementedError
 
-    def sample_rows(self, seeds):
+    def sample_rows(self, seeds: ArrayLike) -> tf.Tensor:
         """Draw one sample for each seed; row i depends on `seeds[i]` alone.
 
         Slower than `sample`; use it where a sample must be found again by its number.
@@ -58,12 +64,12 @@ class Latent:
         """One sample, a function of the two integers of `seed`."""
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """The constructor's arguments."""
         return {"shape": self.shape}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         """Rebuild the distribution."""
         return cls(**config)
 

@@ -23,13 +23,15 @@ class Uniform(Latent):
     >>> z = Uniform((100,)).sample(16, seed=0)      # (16, 100)
     """
 
-    def __init__(self, shape, low=-1.0, high=1.0):
+    def __init__(self, shape: int | tuple[int, ...], low: float = -1.0, high: float = 1.0):
         super().__init__(shape)
         if not low < high:
             raise ValueError(f"`low` must be below `high`. Received: low={low}, high={high}")
         self.low, self.high = float(low), float(high)
 
-    def sample(self, n, seed=None):
+    def sample(
+        self, n: int | tf.Tensor, seed: int | keras.random.SeedGenerator | None = None
+    ) -> tf.Tensor:
         """Draw `n` samples in bulk, shape (n, *shape)."""
         shape = (n, *self.shape)
         return keras.random.uniform(shape, self.low, self.high, dtype="float32", seed=seed)
@@ -37,6 +39,6 @@ class Uniform(Latent):
     def _sample_stateless(self, seed):
         return tf.random.stateless_uniform(self.shape, seed, self.low, self.high)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "low": self.low, "high": self.high}

@@ -1,5 +1,7 @@
 """Layers that compute with models they do not own."""
 
+from collections.abc import Callable, Mapping, MutableMapping
+
 import keras
 import numpy as np
 
@@ -24,19 +26,19 @@ class FrozenParts(keras.layers.Layer):
         # Where Keras looks for what to save; the parts are saved below.
         return [name for name in super().__dir__() if name not in self._PARTS]
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: MutableMapping) -> None:
         """Save the values of the parts' variables."""
         for name in self._PARTS:
             for i, v in enumerate(variables_of(getattr(self, name))):
                 store[f"{name}_{i}"] = v.numpy()
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Mapping) -> None:
         """Load the values of the parts' variables."""
         for name in self._PARTS:
             for i, v in enumerate(variables_of(getattr(self, name))):
                 v.assign(np.asarray(store[f"{name}_{i}"]))
 
 
-def variables_of(part):
+def variables_of(part: keras.layers.Layer | Callable | None) -> list[keras.Variable]:
     """All variables a part computes with; a plain callable has none."""
     return part.variables if isinstance(part, keras.layers.Layer) else []

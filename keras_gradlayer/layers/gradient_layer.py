@@ -1,5 +1,8 @@
 """One gradient layer, Eq. (1)."""
 
+from collections.abc import Callable
+from typing import Self
+
 import keras
 import tensorflow as tf
 
@@ -64,27 +67,27 @@ class GradientLayer(FrozenParts):
 
     _PARTS = ("potential",)
 
-    def __init__(self, potential, step_size, **kwargs):
+    def __init__(self, potential: keras.layers.Layer | Callable, step_size: float, **kwargs):
         super().__init__(**kwargs)
         _require_callable(potential)
         self.step_size = _checks.positive_number("step_size", step_size)
         self._hold(potential=potential)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the potential and check that it fits the input."""
         _checks.scores_shape("potential", self.potential, input_shape[1:], self.variable_dtype)
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         """Take one step along the potential's gradient."""
         x = tf.cast(x, self.variable_dtype)
         gradient = input_gradient(lambda x: _scores(self.potential, x), x)
         return tf.cast(x + self.step_size * gradient, self.compute_dtype)
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
         return keras.KerasTensor(x.shape, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Config with the potential serialized."""
         return {
             **super().get_config(),
@@ -93,7 +96,7 @@ class GradientLayer(FrozenParts):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         """Rebuild the layer with its potential."""
         return cls(**deserialize_parts(config, *cls._PARTS))
 

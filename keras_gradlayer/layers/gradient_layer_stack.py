@@ -1,5 +1,8 @@
 """A stack of gradient layers, one for each critic of a history."""
 
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Self
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -61,7 +64,15 @@ class GradientLayerStack(FrozenParts):
 
     _PARTS = ("potential", "head")
 
-    def __init__(self, potential, step_size, max_layers, head=None, steps_per_layer=1, **kwargs):
+    def __init__(
+        self,
+        potential: keras.layers.Layer | Callable,
+        step_size: float,
+        max_layers: int,
+        head: keras.layers.Layer | Callable | None = None,
+        steps_per_layer: int = 1,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         _require_callable(potential)
         self.step_size = _checks.positive_number("step_size", step_size)
@@ -75,7 +86,7 @@ class GradientLayerStack(FrozenParts):
         if getattr(potential, "built", True):
             self._allocate_history()
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build potential and head, check that they fit, and allocate the history."""
         shape, dtype = input_shape[1:], self.variable_dtype
         if self.head is not None:
@@ -98,11 +109,11 @@ class GradientLayerStack(FrozenParts):
         ]
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """How many layers are stacked."""
         return int(self._depth.numpy())
 
-    def append(self, potential=None):
+    def append(self, potential: keras.layers.Layer | None = None) -> None:
         """Stack one more layer with the variables `potential` has now.
 
         Args:
@@ -134,13 +145,13 @@ class GradientLayerStack(FrozenParts):
             h.value.scatter_update(tf.IndexedSlices(v.value[None], [depth]))
         self._depth.assign(depth + 1)
 
-    def copy_history(self, other):
+    def copy_history(self, other: Self) -> None:
         """Take over the layers of a stack for the same potential; this one must be empty."""
         store = {}
         other.save_own_variables(store)
         self.load_own_variables(store)
 
-    def call(self, x, layers=None):
+    def call(self, x: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
         """Move `x` through the first `layers` layers."""
         depth = tf.convert_to_tensor(self._depth)
         layers = depth if layers is None else tf.clip_by_value(tf.cast(layers, "int32"), 0, depth)
@@ -161,7 +172,7 @@ class GradientLayerStack(FrozenParts):
         )
         return tf.cast(z, self.compute_dtype)
 
-    def move(self, z, values=None):
+    def move(self, z: tf.Tensor, values: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
         """One layer: `steps_per_layer` steps along the gradient of f∘g1.
 
         Args:
@@ -179,11 +190,13 @@ class GradientLayerStack(FrozenParts):
             z += self.step_size / self.steps_per_layer * gradient
         return z
 
-    def compute_output_spec(self, x, layers=None):
+    def compute_output_spec(
+        self, x: keras.KerasTensor, layers: int | keras.KerasTensor | None = None
+    ) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
         return keras.KerasTensor(x.shape, self.compute_dtype)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: MutableMapping) -> None:
         """Save the stacked layers, not the room kept for more, and the parts."""
         super().save_own_variables(store)
         depth = self.depth
@@ -191,7 +204,7 @@ class GradientLayerStack(FrozenParts):
         for i, h in enumerate(self._history or []):
             store[f"history_{i}"] = h.value[:depth].numpy()
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Mapping) -> None:
         """Load the stacked layers into the front of the history, and the parts."""
         super().load_own_variables(store)
         depth = int(np.asarray(store["depth"]))
@@ -206,7 +219,7 @@ class GradientLayerStack(FrozenParts):
                 h.value.scatter_update(tf.IndexedSlices(rows, tf.range(depth)))
         self._depth.assign(depth)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Config with potential and head serialized."""
         return {
             **super().get_config(),
@@ -217,6 +230,6 @@ class GradientLayerStack(FrozenParts):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         """Rebuild the stack with its potential and head."""
         return cls(**deserialize_parts(config, *cls._PARTS))

@@ -1,9 +1,10 @@
 """The Inception score, with a classifier of one's own."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def classifier_score(logits):
+def classifier_score(logits: ArrayLike) -> float:
     """How sure a classifier is of each sample, and how varied its answers are over all.
 
     exp(E KL(p(y|x) ‖ p(y))), from 1 to the number of classes. With Inception's logits it is the

@@ -1,9 +1,10 @@
 """The Fréchet distance between two sets of features."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def frechet_distance(a, b):
+def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     """Squared Fréchet distance between the normal distributions fitted to two sets of features.
 
     ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½). With Inception's pooled features it is the FID.

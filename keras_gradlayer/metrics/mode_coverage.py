@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class ModeCoverage(NamedTuple):
@@ -19,7 +20,9 @@ class ModeCoverage(NamedTuple):
     within: float
 
 
-def mode_coverage(samples, centers, stddev, radius=4.0):
+def mode_coverage(
+    samples: ArrayLike, centers: ArrayLike, stddev: float, radius: float = 4.0
+) -> ModeCoverage:
     """Assign samples to the modes of a mixture of round Gaussians.
 
     Args:

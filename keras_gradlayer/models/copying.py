@@ -1,9 +1,13 @@
 """Copies of models that share nothing with the original."""
 
+import keras
+
 from keras_gradlayer import _checks
 
 
-def copy_model(name, model, input_shape):
+def copy_model(
+    name: str, model: keras.layers.Layer, input_shape: tuple[int, ...]
+) -> keras.layers.Layer:
     """A model of the same config and variable values as `model`, sharing none of them.
 
     Args:

@@ -18,7 +18,9 @@ def _stages(image_shape):
     return n, height, width, channels
 
 
-def dcgan_generator(image_shape, latent_dim=128, width=64):
+def dcgan_generator(
+    image_shape: tuple[int, int, int], latent_dim: int = 128, width: int = 64
+) -> keras.Model:
     """A DCGAN generator for images in [-1, 1].
 
     Transposed convolutions of 5x5 and stride 2 with batch normalization, doubling the image from
@@ -63,7 +65,7 @@ def dcgan_generator(image_shape, latent_dim=128, width=64):
     return keras.Sequential(stack, name="dcgan_generator")
 
 
-def dcgan_critic(image_shape, width=64):
+def dcgan_critic(image_shape: tuple[int, int, int], width: int = 64) -> keras.Model:
     """A DCGAN critic without normalization, as the gradient penalty asks for.
 
     Convolutions of 5x5 and stride 2 with leaky ReLU, halving the image down to a small core, then

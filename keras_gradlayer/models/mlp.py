@@ -3,7 +3,7 @@
 import keras
 
 
-def mlp_critic(input_shape, units=128, depth=3):
+def mlp_critic(input_shape: tuple[int, ...], units: int = 128, depth: int = 3) -> keras.Model:
     """A fully connected critic: `depth` hidden ReLU layers and a linear score.
 
     The paper's "four-layer" network of its toy experiments is `depth=3`: three hidden layers and

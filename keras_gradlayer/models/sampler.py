@@ -1,9 +1,14 @@
 """A finished sampler: Algorithm 2 as a plain Keras model."""
 
+from typing import Self
+
 import keras
+import tensorflow as tf
 
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer._xla import resolve_jit
+from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.layers import GradientLayerStack
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
@@ -29,29 +34,29 @@ class Sampler(keras.Model):
 
     _PARTS = ("base", "stack", "latent")
 
-    def __init__(self, base, stack, latent, **kwargs):
+    def __init__(self, base: keras.Model, stack: GradientLayerStack, latent: Latent, **kwargs):
         super().__init__(**kwargs)
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
         self.trainable = False
         self.jit_compile = resolve_jit("auto", base, stack.head, stack.potential)
         self.build((None, *latent.shape))
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the parts, each for what the one before gives out."""
         shape = input_shape
         for part in (self.base, self.stack, self.head):
             shape = part(keras.KerasTensor(shape)).shape
         self.built = True
 
-    def call(self, z, layers=None):
+    def call(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
         """Replay `layers` gradient layers, all by default."""
         return self.head(self.stack(self.base(z, training=False), layers=layers), training=False)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Config with the parts serialized."""
         return {**super().get_config(), **serialize_parts(self, *self._PARTS)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         """Rebuild the sampler with its parts."""
         return cls(**deserialize_parts(config, *cls._PARTS))

@@ -29,7 +29,7 @@ _FUSED = (
 )
 
 
-def split(generator, insert="top"):
+def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, keras.Model]:
     """Cut a generator into `base` and `head`, so that `head(base(z)) == generator(z)`.
 
     Use it to put something between the two, as `FineTuner` does with its gradient layers.

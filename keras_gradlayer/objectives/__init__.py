@@ -8,7 +8,7 @@ _BY_NAME = {cls.name: cls for cls in (Wasserstein,)}
 __all__ = ["Objective", "Wasserstein"]
 
 
-def get(identifier):
+def get(identifier: str | Objective) -> Objective:
     """The objective of that name, or the objective itself."""
     if isinstance(identifier, Objective):
         return identifier

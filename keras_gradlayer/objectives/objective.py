@@ -1,5 +1,7 @@
 """What the critic and the generator play for."""
 
+import tensorflow as tf
+
 
 class Objective:
     """A game V(D, G) between scores: the critic ascends V, the generator descends it.
@@ -9,10 +11,10 @@ class Objective:
 
     name = None
 
-    def value(self, real_scores, fake_scores):
+    def value(self, real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
         """V, a scalar, from the critic's scores of shape (batch,) or (batch, 1)."""
         raise NotImplementedError
 
-    def generator_loss(self, fake_scores):
+    def generator_loss(self, fake_scores: tf.Tensor) -> tf.Tensor:
         """What the generator descends: the part of V that depends on it."""
         raise NotImplementedError

@@ -13,10 +13,10 @@ class Wasserstein(Objective):
 
     name = "wasserstein"
 
-    def value(self, real_scores, fake_scores):
+    def value(self, real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
         """E f(x) − E f(g(z))."""
         return tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)
 
-    def generator_loss(self, fake_scores):
+    def generator_loss(self, fake_scores: tf.Tensor) -> tf.Tensor:
         """−E f(g(z))."""
         return -tf.reduce_mean(fake_scores)

@@ -1,10 +1,14 @@
 """The one adversarial loop: the critic takes some steps, then the generator moves once."""
 
+from collections.abc import Mapping, MutableMapping
+
 import keras
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_gradlayer import objectives
 from keras_gradlayer._xla import resolve_jit
+from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.trainers import _data
 
 
@@ -23,7 +27,9 @@ class AdversarialTrainer(keras.Model):
         **kwargs: the arguments of every Keras model (`name`).
     """
 
-    def __init__(self, critic, objective, latent, **kwargs):
+    def __init__(
+        self, critic: keras.Model, objective: str | objectives.Objective, latent: Latent, **kwargs
+    ):
         super().__init__(**kwargs)
         self.critic = critic
         self.objective = objectives.get(objective)
@@ -43,24 +49,24 @@ class AdversarialTrainer(keras.Model):
 
     # ---- what subclasses define -------------------------------------------------------------
 
-    def generate(self, n):
+    def generate(self, n: int | tf.Tensor) -> tf.Tensor:
         """`n` samples to show the critic."""
         raise NotImplementedError
 
-    def generator_move(self, real):
+    def generator_move(self, real: tf.Tensor) -> dict:
         """Move the generator once; `real` is the last batch the critic saw."""
         raise NotImplementedError
 
     @property
-    def default_critic_steps(self):
+    def default_critic_steps(self) -> int:
         """Critic updates before each move where no callback says how many."""
         return 1
 
-    def output_range(self):
+    def output_range(self) -> tuple[float, float]:
         """The least and largest value of a sample."""
         raise NotImplementedError
 
-    def prepare(self, batch_size):
+    def prepare(self, batch_size: int) -> None:
         """Make what the updates of a fit need beyond the models; called before the first."""
         if not self._inner_loops():
             self._updates = 0  # moves fall on the ends of this fit's epochs
@@ -68,8 +74,12 @@ class AdversarialTrainer(keras.Model):
     # ---- compile ----------------------------------------------------------------------------
 
     def compile(
-        self, critic_optimizer=None, jit_compile="auto", run_eagerly=False, steps_per_execution=1
-    ):
+        self,
+        critic_optimizer: str | keras.optimizers.Optimizer | None = None,
+        jit_compile: bool | str = "auto",
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+    ) -> None:
         """Choose the optimizer and how the steps are compiled.
 
         Args:
@@ -98,7 +108,7 @@ class AdversarialTrainer(keras.Model):
             "steps_per_execution": steps_per_execution,
         }
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict | None:
         """What `compile` was called with, optimizers serialized."""
         if not self.compiled:
             return None
@@ -109,7 +119,7 @@ class AdversarialTrainer(keras.Model):
         }
         return {**optimizers, **self._compile_settings}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         """Compile as the saved model was; the optimizers' state is loaded afterwards."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
@@ -117,16 +127,16 @@ class AdversarialTrainer(keras.Model):
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        shuffle=True,
-        initial_epoch=0,
-        steps_per_epoch=None,
-    ):
+        x: ArrayLike | tf.data.Dataset | None = None,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        shuffle: bool = True,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+    ) -> keras.callbacks.History:
         """Train on samples.
 
         Args:
@@ -165,7 +175,7 @@ class AdversarialTrainer(keras.Model):
             steps_per_epoch=steps_per_epoch,
         )
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, *args, **kwargs) -> None:
         """Not offered: a GAN has no loss on held-out pairs. Score samples with `kgl.metrics`."""
         raise NotImplementedError(
             f"{type(self).__name__} has nothing to evaluate against. Score samples from "
@@ -180,13 +190,13 @@ class AdversarialTrainer(keras.Model):
             )
         _data.warn_outside(samples, self.output_range())
 
-    def join(self, callback):
+    def join(self, callback: keras.callbacks.Callback) -> None:
         """Take a `StepCallback` into the compiled update; it calls this in `set_model`."""
         if callback not in self._step_callbacks:
             self._step_callbacks.append(callback)
 
     @property
-    def critic_steps(self):
+    def critic_steps(self) -> int:
         """Critic updates before each generator move."""
         steps = self._inner_loops()
         if len(steps) > 1:
@@ -196,7 +206,7 @@ class AdversarialTrainer(keras.Model):
     def _inner_loops(self):
         return [c.critic_steps for c in self._step_callbacks if c.critic_steps is not None]
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> None:
         """The host side of the loop; the update and the move are compiled programs."""
         critic_steps = self.critic_steps
         settings = [c.trace_key() for c in self._step_callbacks]
@@ -252,7 +262,7 @@ class AdversarialTrainer(keras.Model):
 
     # ---- the compiled steps -----------------------------------------------------------------
 
-    def critic_update(self, real):
+    def critic_update(self, real: tf.Tensor) -> dict:
         """One step of the critic up V − R."""
         real = tf.cast(real, "float32")
         fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
@@ -274,7 +284,7 @@ class AdversarialTrainer(keras.Model):
         )
         return self.get_metrics_result()
 
-    def scores(self, x):
+    def scores(self, x: tf.Tensor) -> tf.Tensor:
         """The critic's scores in training mode, at least in float32."""
         return tf.cast(self.critic(x, training=True), "float32")
 
@@ -292,11 +302,11 @@ class AdversarialTrainer(keras.Model):
             self._means[name].update_state(value)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """The means that `fit` logs."""
         return list(self._means.values())
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict:
         """The means; `loss` is the critic's, under the name that Keras' callbacks look for."""
         means = super().get_metrics_result()
         return {"loss": means["critic_loss"], **means}
@@ -308,20 +318,22 @@ class AdversarialTrainer(keras.Model):
         weights = {id(w) for w in self.weights}
         return [v for v in self.variables if id(v) not in weights]
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: MutableMapping) -> None:
         """Save where the loop and its random streams stand."""
         store["updates"] = self._updates
         for i, state in enumerate(self._seed_states()):
             store[f"seed_{i}"] = state.numpy()
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Mapping) -> None:
         """Load where the loop and its random streams stood."""
         self._updates = int(store["updates"][()])
         for i, state in enumerate(self._seed_states()):
             state.assign(store[f"seed_{i}"][()])
 
 
-def make_optimizer(name, optimizer, model):
+def make_optimizer(
+    name: str, optimizer: str | keras.optimizers.Optimizer | None, model: keras.Model
+) -> keras.optimizers.Optimizer:
     """A built optimizer for a model's trainable variables, with loss scaling under float16."""
     if optimizer is None:
         optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)

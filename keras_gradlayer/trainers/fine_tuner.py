@@ -1,14 +1,18 @@
 """Fine-tuning: the generator moves by one gradient layer at a time."""
 
 import logging
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Self
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.gaussian import default_latent
+from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models import split
 from keras_gradlayer.models.copying import copy_model
@@ -87,16 +91,16 @@ class FineTuner(AdversarialTrainer):
 
     def __init__(
         self,
-        generator,
-        critic,
-        step_size,
-        insert="top",
-        latent=None,
-        output_activation="auto",
-        max_layers=100,
-        particles="auto",
-        refresh=0.0,
-        steps_per_layer=1,
+        generator: keras.Model | None,
+        critic: keras.Model,
+        step_size: float,
+        insert: str = "top",
+        latent: Latent | None = None,
+        output_activation: str | Callable | None = "auto",
+        max_layers: int = 100,
+        particles: int | str | None = "auto",
+        refresh: float = 0.0,
+        steps_per_layer: int = 1,
         **kwargs,
     ):
         if particles not in (None, "auto"):
@@ -130,14 +134,16 @@ class FineTuner(AdversarialTrainer):
             self._means["replays"] = keras.metrics.Mean(name="replays")
         self.build((None, *latent.shape))
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the stack; the other parts are built already."""
         if not self.stack.built:
             self.stack.build((None, *self._flow_shape))
             self.stack.built = True
         self.built = True
 
-    def compile(self, critic_optimizer=None, **kwargs):
+    def compile(
+        self, critic_optimizer: str | keras.optimizers.Optimizer | None = None, **kwargs
+    ) -> None:
         """Choose the critic's optimizer and how the steps are compiled.
 
         Args:
@@ -149,11 +155,11 @@ class FineTuner(AdversarialTrainer):
         self._fresh_program = self._program(lambda: self._fresh(CHUNK))
         self.optimizer = self.critic_optimizer  # what Keras' learning rate callbacks look for
 
-    def call(self, z, layers=None):
+    def call(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
         """Samples after `layers` gradient layers, all by default."""
         return self.head(self._flow(z, layers), training=False)
 
-    def sampler(self):
+    def sampler(self) -> Sampler:
         """The sampler as it is now: a plain Keras model, latent -> sample (Algorithm 2).
 
         It shares nothing with the tuner: training on does not change it.
@@ -170,7 +176,7 @@ class FineTuner(AdversarialTrainer):
     # ---- one outer iteration ----------------------------------------------------------------
 
     @property
-    def default_critic_steps(self):
+    def default_critic_steps(self) -> int:
         """One pass over the data."""
         if self._epoch_steps is None:
             raise ValueError(
@@ -179,7 +185,14 @@ class FineTuner(AdversarialTrainer):
             )
         return self._epoch_steps
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
+    def fit(
+        self,
+        x: ArrayLike | tf.data.Dataset | None = None,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        **kwargs,
+    ) -> keras.callbacks.History:
         """Add gradient layers, by default one an epoch; see `AdversarialTrainer.fit`.
 
         Training ends early, and says so, when `max_layers` are stacked.
@@ -202,7 +215,7 @@ class FineTuner(AdversarialTrainer):
             )
         return history
 
-    def generate(self, n):
+    def generate(self, n: int | tf.Tensor) -> tf.Tensor:
         """`n` samples for the critic: fresh ones, or the next of the particles."""
         if self._particles is None:
             self._log(replays=tf.cast(self.stack._depth, "float32"))
@@ -211,7 +224,7 @@ class FineTuner(AdversarialTrainer):
             z = self._particles.take(n)
         return self.head(z, training=False)
 
-    def generator_move(self, real):
+    def generator_move(self, real: tf.Tensor) -> dict:
         """Stack the critic as it is now: the particles move along it, and the history grows."""
         self._log(flow_norm=self._advance_program(real))
         self.stack.append()
@@ -247,13 +260,13 @@ class FineTuner(AdversarialTrainer):
     def _flow(self, z, layers=None):
         return self.stack(self.base(z, training=False), layers=layers)
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict:
         """The means, and the depth reached."""
         return {**super().get_metrics_result(), "layers": tf.convert_to_tensor(self.stack._depth)}
 
     # ---- particles --------------------------------------------------------------------------
 
-    def prepare(self, batch_size):
+    def prepare(self, batch_size: int) -> None:
         """Draw the particles, unless there are as many already."""
         super().prepare(batch_size)
         if self.particles is None:
@@ -266,19 +279,19 @@ class FineTuner(AdversarialTrainer):
 
     # ---- state ------------------------------------------------------------------------------
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: MutableMapping) -> None:
         """Save the particles with where the loop stands."""
         super().save_own_variables(store)
         if self._particles is not None:
             self._particles.save(store)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Mapping) -> None:
         """Load the particles and where the loop stood."""
         super().load_own_variables(store)
         self._particles = Particles.load(store)
         self._traced = None  # programs made before know of other particles
 
-    def output_range(self):
+    def output_range(self) -> tuple[float, float]:
         """The range of the head where it is an output activation, else of the generator's."""
         if self.generator is None or self.insert == "top":
             return _data.output_range(self.head, self._flow_shape)
@@ -288,7 +301,7 @@ class FineTuner(AdversarialTrainer):
             return _data.UNBOUNDED
         return _data.output_range(head, base.output_shape[1:])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """The constructor's arguments, models serialized."""
         return {
             **super(AdversarialTrainer, self).get_config(),
@@ -302,7 +315,7 @@ class FineTuner(AdversarialTrainer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         """Rebuild the tuner with its parts."""
         return cls(**deserialize_parts(config, *cls._PARTS))
 

@@ -1,12 +1,16 @@
 """A GAN: the generator moves by its parameters."""
 
+from typing import Self
+
 import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.gaussian import default_latent
+from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models import split
+from keras_gradlayer.objectives import Objective
 from keras_gradlayer.trainers import _data
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer, make_optimizer
 
@@ -56,7 +60,14 @@ class GAN(AdversarialTrainer):
 
     move_logs = ("generator_loss",)
 
-    def __init__(self, generator, critic, objective="wasserstein", latent=None, **kwargs):
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        objective: str | Objective = "wasserstein",
+        latent: Latent | None = None,
+        **kwargs,
+    ):
         latent = default_latent(generator) if latent is None else latent
         sample_shape = _checks.output_shape(generator, latent.shape)[1:]
         _checks.scores_shape("critic", critic, sample_shape)
@@ -65,11 +76,16 @@ class GAN(AdversarialTrainer):
         self.sample_shape = tuple(sample_shape)
         self.build((None, *latent.shape))
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Generator and critic are built already."""
         self.built = True
 
-    def compile(self, generator_optimizer=None, critic_optimizer=None, **kwargs):
+    def compile(
+        self,
+        generator_optimizer: str | keras.optimizers.Optimizer | None = None,
+        critic_optimizer: str | keras.optimizers.Optimizer | None = None,
+        **kwargs,
+    ) -> None:
         """Choose the optimizers and how the steps are compiled.
 
         Args:
@@ -83,15 +99,15 @@ class GAN(AdversarialTrainer):
             "generator_optimizer", generator_optimizer, self.generator
         )
 
-    def call(self, z):
+    def call(self, z: tf.Tensor) -> tf.Tensor:
         """Samples, with the generator in inference mode."""
         return self.generator(z, training=False)
 
-    def generate(self, n):
+    def generate(self, n: int | tf.Tensor) -> tf.Tensor:
         """`n` samples, with the generator in training mode."""
         return self.generator(self.latent.sample(n, self.seed_generator), training=True)
 
-    def generator_move(self, real):
+    def generator_move(self, real: tf.Tensor) -> dict:
         """One step of the generator down V."""
         real = self._critic_inputs(tf.cast(real, "float32"))
         with tf.GradientTape() as tape:
@@ -105,7 +121,7 @@ class GAN(AdversarialTrainer):
         self._log(generator_loss=loss)
         return self.get_metrics_result()
 
-    def output_range(self):
+    def output_range(self) -> tuple[float, float]:
         """The range of the generator's output activation, where it can be seen."""
         try:
             base, head = split(self.generator)
@@ -113,7 +129,7 @@ class GAN(AdversarialTrainer):
             return _data.UNBOUNDED
         return _data.output_range(head, base.output_shape[1:])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Config with generator, critic, objective and latent serialized."""
         return {
             **super(AdversarialTrainer, self).get_config(),
@@ -122,6 +138,6 @@ class GAN(AdversarialTrainer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         """Rebuild the GAN with its parts."""
         return cls(**deserialize_parts(config, "generator", "critic", "latent"))
