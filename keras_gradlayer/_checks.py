@@ -1,12 +1,25 @@
 """Checks of what a user handed over: each error says what was expected and what was received."""
 
 import math
+import sys
+import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer._gradients import input_gradient
+
+
+def warn(message):
+    """Warn at the line outside this package and Keras that led here."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals["__name__"].split(".")[0] in (
+        "keras_gradlayer",
+        "keras",
+    ):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level - 1)
 
 
 def positive_number(name, value, *, zero_ok=False):
@@ -34,6 +47,12 @@ def output_shape(model, input_shape, dtype="float32"):
         return tuple(model(keras.KerasTensor((None, *input_shape), dtype)).shape)
     traced = tf.function(model).get_concrete_function(tf.TensorSpec((None, *input_shape), dtype))
     return tuple(traced.output_shapes)
+
+
+def instance_of(name, value, cls, what):
+    """Check that `value` is one of these."""
+    if not isinstance(value, cls):
+        raise TypeError(f"`{name}` must be {what}. Received: {name}={value!r}")
 
 
 def scores_shape(name, critic, input_shape, dtype="float32"):

@@ -1,6 +1,7 @@
 """The command line, `keras-gradlayer`."""
 
 import contextlib
+import json
 import pathlib
 import sys
 
@@ -26,7 +27,9 @@ _batch = click.option(
     "--batch-size", default=64, show_default=True, type=click.IntRange(1), help="b, samples a step."
 )
 _data = click.option(
-    "--data", required=True, help=f"{', '.join(_IMAGES)}, a toy's name, or a folder of images."
+    "--data",
+    required=True,
+    help=f"{', '.join(_IMAGES)}, or a folder of images (or, to finetune, a toy).",
 )
 _penalty = click.option("--penalty", default=10.0, show_default=True, help="λ of the penalty.")
 _one_sided = click.option("--one-sided", is_flag=True, help="Penalize only norms above 1.")
@@ -62,8 +65,9 @@ def cli():
 @_seed
 def demo(name, out, layers, particles, seed):
     """Turn noise into a toy data set with gradient layers alone (the paper's Figure 2)."""
+    particles = _particles(particles)
     out = _new_folder(out or _next_folder(f"runs/demo-{name}"))
-    demos.run(name, out, layers, _particles(particles), seed)
+    demos.run(name, out, layers, particles, seed)
 
 
 @cli.command()
@@ -74,7 +78,7 @@ def demo(name, out, layers, particles, seed):
     default=10_000,
     show_default=True,
     type=click.IntRange(1),
-    help="Generator updates.",
+    help="Generator updates, in epochs of about a hundred.",
 )
 @click.option("--critic-steps", default=5, show_default=True, type=click.IntRange(1))
 @click.option(
@@ -113,15 +117,13 @@ def train(
     )
     gan.compile(_adam(learning_rate), _adam(learning_rate))
     samples = _load(data, batch_size, seed, shape).repeat()
-    out = _unfinished(out) if resume else _new_folder(out)
+    out = _run_folder(out, resume, "gan.keras")
     latents = gan.latent.sample(64, seed=seed)
-    # An epoch is a hundred generator updates, or fewer for a short run.
-    epochs = max(1, min(iterations // 20, iterations // 100))
+    epochs = max(1, iterations // 100)
     _fit(
         gan,
         samples,
         out,
-        resume,
         epochs=epochs,
         steps_per_epoch=critic_steps * (iterations // epochs),
         callbacks=[
@@ -189,14 +191,15 @@ def finetune(
     )
     tuner.compile(_adam(learning_rate))
     samples = _load(data, batch_size, seed, tuner.sample_shape)
-    out = _unfinished(out) if resume else _new_folder(out)
+    out = _run_folder(out, resume, "tuner.keras")
     latents = tuner.latent.sample(64, seed=seed)
-    pictures.sample_picture(out / "before.png", tuner(latents, layers=0))
+    if not (out / "before.png").exists():
+        pictures.sample_picture(out / "before.png", tuner(latents, layers=0))
     callbacks = [kgl.callbacks.GradientPenalty(penalty, one_sided)]
     if critic_steps:
         callbacks.append(kgl.callbacks.CriticInnerLoop(critic_steps))
         samples = samples.repeat()
-    _fit(tuner, samples, out, resume, layers, callbacks, steps_per_epoch=critic_steps)
+    _fit(tuner, samples, out, layers, callbacks, steps_per_epoch=critic_steps)
     tuner.save(out / "tuner.keras")
     tuner.sampler().save(out / "sampler.keras")
     pictures.sample_picture(out / "after.png", tuner.predict(latents, verbose=0))
@@ -218,6 +221,10 @@ def sample(model, out, count, layers, batch_size, seed):
         raise click.UsageError("--model must be a sampler, tuner or GAN of this package.")
     if layers is not None and not hasattr(model, "stack"):
         raise click.UsageError("--layers is for a model that has gradient layers.")
+    if layers is not None and layers > model.stack.depth:
+        raise click.UsageError(
+            f"The model has {model.stack.depth} layers. Received: --layers {layers}"
+        )
     out = _new_folder(out)
     latents = model.latent.sample(count, seed=seed)
     if layers is None:
@@ -230,7 +237,7 @@ def sample(model, out, count, layers, batch_size, seed):
     click.echo(f"{count} samples of shape {samples.shape[1:]}: {out / 'samples.npy'}")
 
 
-def _fit(model, samples, out, resume, epochs, callbacks, steps_per_epoch=None):
+def _fit(model, samples, out, epochs, callbacks, steps_per_epoch=None):
     """Fit with a progress bar, a log, and a backup at each epoch that --resume goes on from."""
     from tqdm.keras import TqdmCallback
 
@@ -242,8 +249,8 @@ def _fit(model, samples, out, resume, epochs, callbacks, steps_per_epoch=None):
         callbacks=[
             *callbacks,
             keras.callbacks.BackupAndRestore(str(out / "backup")),
-            keras.callbacks.CSVLogger(str(out / "log.csv"), append=resume),
-            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.CSVLogger(str(out / "log.csv"), append=(out / "backup").exists()),
+            keras.callbacks.TerminateOnNaN(raise_error=True),
             TqdmCallback(verbose=1),
         ],
     )
@@ -295,9 +302,28 @@ def _new_folder(path):
     return path
 
 
-def _unfinished(path):
-    if not (path / "backup").is_dir():
+def _run_folder(path, resume, result):
+    """The folder of a new run, or of an unfinished one of the same settings.
+
+    The settings are written to run.json, so that a run is only gone on with as it began.
+    """
+    options = click.get_current_context().params
+    settings = {k: str(v) for k, v in options.items() if k not in ("out", "resume")}
+    record = path / "run.json"
+    if not resume:
+        if record.exists() and not (path / result).exists():
+            raise click.UsageError(f"{path} holds an unfinished run: go on with --resume.")
+        record = _new_folder(path) / "run.json"
+        record.write_text(json.dumps(settings, indent=2))
+        return path
+    if not record.is_file() or (path / result).exists():
         raise click.UsageError(f"--resume: there is no unfinished run in {path}.")
+    for name, before in json.loads(record.read_text()).items():
+        if settings.get(name) != before:
+            raise click.UsageError(
+                f"--resume: the run in {path} began with --{name.replace('_', '-')} {before}. "
+                f"Received: {settings.get(name)}"
+            )
     return path
 
 
@@ -315,7 +341,17 @@ def main(args=None):
     except click.exceptions.Exit as e:
         sys.exit(e.exit_code)
     except click.Abort:
+        click.echo(
+            "\nkeras-gradlayer: interrupted; train and finetune go on with --resume", err=True
+        )
         sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.ctx.get_help())
+        sys.exit(2)
+    except RuntimeError as e:
+        # TerminateOnNaN: the last good epoch is still in the backup
+        click.echo(f"\nkeras-gradlayer: training failed: {' '.join(str(e).split())}", err=True)
+        sys.exit(1)
     except click.ClickException as e:
         message = e.format_message()
     except (ValueError, OSError) as e:

@@ -80,6 +80,7 @@ def test_train_finetune_sample(capsys, models):
     assert status == 0
     assert "40 generator updates" in printed
     assert {p.name for p in gan.iterdir()} == {
+        "run.json",
         "generator.keras",
         "critic.keras",
         "gan.keras",
@@ -155,7 +156,12 @@ def test_resume(capsys, models, monkeypatch):
     monkeypatch.setattr(kgl.FineTuner, "generator_move", interrupted)
     assert run(capsys, *arguments, "--out", models / "broken")[0] == 130
     monkeypatch.undo()
-    assert "not an empty folder" in fails(capsys, *arguments, "--out", models / "broken")
+    assert "go on with --resume" in fails(capsys, *arguments, "--out", models / "broken")
+    before = (models / "broken" / "before.png").read_bytes()
+    other = [*arguments, "--out", models / "broken", "--resume", "--step-size", 0.7]
+    message = fails(capsys, *other)
+    assert "began with --step-size 0.5. Received: 0.7" in message
+    assert (models / "broken" / "before.png").read_bytes() == before
     assert run(capsys, *arguments, "--out", models / "broken", "--resume")[0] == 0
     logs = [(models / n / "log.csv").read_text().splitlines() for n in ("straight", "broken")]
     assert len(logs[0]) == len(logs[1]) == 4
@@ -165,6 +171,40 @@ def test_resume(capsys, models, monkeypatch):
     assert "there is no unfinished run" in fails(
         capsys, *arguments, "--out", models / "broken", "--resume"
     )
+
+
+def test_interrupted_before_the_first_epoch_ended(capsys, models, monkeypatch):
+    arguments = ["finetune", "--data", models / "images", "--batch-size", 4, "--layers", 1]
+    arguments += ["--generator", models / "g.keras", "--critic", models / "c.keras"]
+    arguments += ["--out", models / "early"]
+
+    def interrupted(self, real):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kgl.FineTuner, "generator_move", interrupted)
+    status, _, err = run(capsys, *arguments)
+    assert status == 130
+    assert "go on with --resume" in err
+    monkeypatch.undo()
+    assert run(capsys, *arguments, "--resume")[0] == 0
+    assert keras.saving.load_model(models / "early" / "tuner.keras").stack.depth == 1
+
+
+def test_a_run_that_diverges_fails(capsys, models):
+    out = models / "nan"
+    arguments = ["train", "--data", models / "images", "--batch-size", 4, "--image-size", 8]
+    arguments += ["--width", 2, "--iterations", 20, "--learning-rate", 1e30, "--out", out]
+    status, printed, err = run(capsys, *arguments)
+    assert status == 1
+    assert "training failed: NaN or Inf loss" in err
+    assert "generator updates" not in printed
+    assert not list(out.glob("*.keras"))
+
+
+def test_no_arguments_is_help(capsys):
+    status, out, _ = run(capsys)
+    assert status == 2
+    assert len(out.splitlines()) > 8
 
 
 def test_bad_input(capsys, models):

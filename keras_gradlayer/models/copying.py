@@ -1,5 +1,8 @@
 """Copies of models that share nothing with the original."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 
 from keras_gradlayer import _checks
@@ -19,6 +22,23 @@ def copy_model(
         ValueError: if the model's config does not rebuild it.
     """
     _checks.output_shape(model, input_shape)
+    with policy_of(model):
+        return _copy(name, model, input_shape)
+
+
+@contextlib.contextmanager
+def policy_of(model: keras.layers.Layer | None) -> Iterator[None]:
+    """What is built inside gets the model's dtype policy, not the global one of today."""
+    present = keras.config.dtype_policy()
+    if model is not None:
+        keras.config.set_dtype_policy(model.dtype_policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(present)
+
+
+def _copy(name, model, input_shape):
     try:
         twin = type(model).from_config(model.get_config())
         _checks.output_shape(twin, input_shape)

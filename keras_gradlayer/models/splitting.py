@@ -81,8 +81,13 @@ def _split_top(generator):
         # The end of the graph is a model of its own: cut that one.
         inner_base, inner_head = _split_top(layer)
         base, heads = inner_base(before), [inner_head, _after(generator, out)]
-    elif isinstance(layer, _ACTIVATIONS):
+    elif isinstance(layer, _ACTIVATIONS) or _is_activation_op(layer):
         return keras.Model(z, before), _after(generator, before)
+    elif isinstance(layer, layers.Lambda):
+        raise ValueError(
+            f"'{generator.name}' ends with the Lambda '{layer.name}', which may or may not be an "
+            "output activation. Expected a keras.layers.Activation or an operation of keras.ops."
+        )
     elif isinstance(layer, _FUSED) and layer.activation is not keras.activations.linear:
         linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
         base = linear(before)
@@ -96,6 +101,12 @@ def _split_top(generator):
     for part in heads:
         x = part(x)
     return keras.Model(z, base), keras.Model(cut, x)
+
+
+def _is_activation_op(operation):
+    """Whether this is an activation called as a function, such as `keras.ops.tanh(x)`."""
+    function = isinstance(operation, keras.Operation) and not isinstance(operation, layers.Layer)
+    return function and hasattr(keras.activations, type(operation).__name__.lower())
 
 
 def _maker(tensor):

@@ -1,10 +1,10 @@
 """Training data as the trainers take it: a tf.data.Dataset of float batches, checked beforehand."""
 
-import warnings
-
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_gradlayer import _checks
 
 UNBOUNDED = (-np.inf, np.inf)
 
@@ -94,10 +94,9 @@ def warn_outside(x, bounds):
     low, high = bounds
     found = float(np.min(x)), float(np.max(x))
     if found[0] < low - 1e-3 or found[1] > high + 1e-3:
-        warnings.warn(
+        _checks.warn(
             f"The data lies in [{found[0]:.4g}, {found[1]:.4g}], but the generator's output "
-            f"activation only gives values in [{low:.4g}, {high:.4g}]. Rescale the data.",
-            stacklevel=4,
+            f"activation only gives values in [{low:.4g}, {high:.4g}]. Rescale the data."
         )
 
 
@@ -125,7 +124,4 @@ def _samples_only(data, y):
 
 
 def _warn_labels(what):
-    warnings.warn(
-        f"{what} will not be used: a GAN is trained on samples alone, without labels.",
-        stacklevel=5,
-    )
+    _checks.warn(f"{what} will not be used: a GAN is trained on samples alone, without labels.")

@@ -149,20 +149,22 @@ class AdversarialTrainer(keras.Model):
             callbacks: Keras callbacks, those of `kgl.callbacks` among them.
             shuffle: for arrays, shuffle at each epoch.
             initial_epoch: number of the epoch to start at.
-            steps_per_epoch: batches in an epoch; the passes over the data by default.
+            steps_per_epoch: batches in an epoch; a pass over the data by default. Data that is
+                shorter is gone through again.
 
         Returns:
             A Keras `History` of epoch means.
 
         Raises:
             ValueError: for data that is empty, not finite, not float, or of another shape than
-                the critic takes.
+                the critic takes. All of an array is looked at, but only the first batch of a
+                dataset; `keras.callbacks.TerminateOnNaN` guards against the others.
         """
         self._assert_compile_called("fit")
         data, seen = _data.as_dataset(x, y, batch_size, shuffle)
         self._check_samples(seen)
         self._epoch_steps = _data.epoch_steps(data, steps_per_epoch)
-        if steps_per_epoch and not isinstance(x, tf.data.Dataset):
+        if steps_per_epoch and steps_per_epoch > int(data.cardinality()) > 0:
             data = data.repeat()
         self._step_callbacks = []
         return super().fit(

@@ -15,7 +15,7 @@ from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models import split
-from keras_gradlayer.models.copying import copy_model
+from keras_gradlayer.models.copying import copy_model, policy_of
 from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.trainers import _data
 from keras_gradlayer.trainers._particles import CHUNK, Particles
@@ -107,12 +107,17 @@ class FineTuner(AdversarialTrainer):
             particles = _checks.positive_int("particles", particles)
         if _checks.positive_number("refresh", refresh, zero_ok=True) > 1:
             raise ValueError(f"`refresh` is a fraction, 0 to 1. Received: refresh={refresh}")
+        _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
+        if generator is not None:
+            _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model or None")
         if latent is None:
             latent = default_latent(critic if generator is None else generator)
+        _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
         if generator is not None:
             generator = copy_model("generator", generator, latent.shape)
             generator.trainable = False
-        base, head = _cut(generator, insert, latent, output_activation)
+        with policy_of(generator):
+            base, head = _cut(generator, insert, latent, output_activation)
         flow_shape = _checks.output_shape(base, latent.shape)[1:]
         sample_shape = _checks.output_shape(head, flow_shape)[1:]
         _checks.scores_shape("critic", critic, sample_shape)
@@ -203,7 +208,8 @@ class FineTuner(AdversarialTrainer):
         if self.stack.depth >= self.max_layers:
             raise ValueError(
                 f"All max_layers={self.max_layers} layers are stacked. Expected room for another: "
-                "make a FineTuner with a larger `max_layers`, or go on from `tuner.sampler()`."
+                "make a FineTuner with a larger `max_layers`, and take the layers over by "
+                "`save_weights` and `load_weights`."
             )
         history = super().fit(x, y, batch_size, epochs, **kwargs)
         if self.stack.depth == self.max_layers and history.epoch and history.epoch[-1] + 1 < epochs:

@@ -68,7 +68,10 @@ class GAN(AdversarialTrainer):
         latent: Latent | None = None,
         **kwargs,
     ):
+        _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model")
+        _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
         latent = default_latent(generator) if latent is None else latent
+        _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
         sample_shape = _checks.output_shape(generator, latent.shape)[1:]
         _checks.scores_shape("critic", critic, sample_shape)
         super().__init__(critic, objective, latent, **kwargs)
@@ -93,6 +96,9 @@ class GAN(AdversarialTrainer):
                 by default.
             critic_optimizer: the same for the critic.
             **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution=1`.
+
+        With two optimizers there is none that Keras' learning rate callbacks could act on: give
+        the optimizers learning rate schedules of `keras.optimizers.schedules` instead.
         """
         super().compile(critic_optimizer, **kwargs)
         self.generator_optimizer = make_optimizer(

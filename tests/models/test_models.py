@@ -23,6 +23,11 @@ def residual():
     return keras.Model(inputs, layers.Dense(2, "tanh", name="c")(b), name="residual")
 
 
+def as_operation(activation):
+    inputs = keras.Input((8,))
+    return keras.Model(inputs, activation(layers.Dense(4)(inputs)))
+
+
 # generator, and the values expected of (base, head) at the top: head(0), which tells the activation
 TOP = {
     "activation layer": (lambda: sequential(layers.Dense(4), layers.Activation("sigmoid")), 0.5),
@@ -49,6 +54,8 @@ TOP = {
     "no activation": (lambda: sequential(layers.Dense(4)), 0.0),
     "relu layer": (lambda: sequential(layers.Dense(4), layers.ReLU()), 0.0),
     "skip connection": (residual, 0.0),
+    "activation as an operation": (lambda: as_operation(keras.ops.sigmoid), 0.5),
+    "activation as a function": (lambda: as_operation(keras.activations.sigmoid), 0.5),
     "dcgan": (lambda: kgl.models.dcgan_generator((16, 16, 3), latent_dim=8, width=4), 0.0),
 }
 
@@ -100,6 +107,8 @@ def test_split_errors():
         def call(self, z):
             return z
 
+    with pytest.raises(ValueError, match="ends with the Lambda 'act', which may or may not be an"):
+        kgl.models.split(sequential(layers.Lambda(lambda x: x, name="act")), "top")
     with pytest.raises(ValueError, match="Only a built Functional or Sequential generator.*Free"):
         kgl.models.split(Free(name="free"), "top")
 

@@ -321,6 +321,32 @@ def test_training_stops_at_max_layers(caplog):
         tuner.fit(oracles.points(), verbose=0)
 
 
+def test_a_full_tuner_hands_its_layers_to_a_larger_one(tmp_path):
+    small = make()
+    small.fit(oracles.points(), epochs=6, verbose=0)
+    small.save_weights(tmp_path / "small.weights.h5")
+    large = kgl.FineTuner(
+        oracles.point_generator(), kgl.models.mlp_critic((2,), units=8), 0.1, max_layers=9
+    )
+    large.compile(keras.optimizers.Adam(1e-3))
+    large.load_weights(tmp_path / "small.weights.h5")
+    z = small.latent.sample(9, seed=0)
+    np.testing.assert_allclose(large(z), small(z), atol=1e-6)
+    large.fit(oracles.points(), epochs=1, verbose=0)
+    assert large.stack.depth == 7
+
+
+def test_models_keep_their_precision_under_another_global_policy():
+    generator, critic = oracles.point_generator(), kgl.models.mlp_critic((2,), units=8)
+    z = kgl.latents.Gaussian((3,)).sample(9, seed=0)
+    expected = generator(z)
+    keras.config.set_dtype_policy("mixed_float16")
+    tuner = kgl.FineTuner(generator, critic, 0.1)
+    assert tuner.critic.compute_dtype == "float32"
+    np.testing.assert_allclose(tuner(z), expected, atol=1e-6)
+    assert keras.config.dtype_policy().name == "mixed_float16"
+
+
 def test_length_of_the_data_unknown():
     data = tf.data.Dataset.from_tensor_slices(oracles.points()).batch(16).filter(lambda x: True)
     with pytest.raises(ValueError, match="the length of this data is not known. Pass `steps_per"):
@@ -371,11 +397,20 @@ def test_bad_arguments():
         kgl.FineTuner(generator, critic, 0.1, particles=0)
     with pytest.raises(ValueError, match="`refresh` is a fraction, 0 to 1. Received: refresh=1.5"):
         kgl.FineTuner(generator, critic, 0.1, refresh=1.5)
+    with pytest.raises(TypeError, match="`critic` must be a Keras model. Received: critic=None"):
+        kgl.FineTuner(generator, None, 0.1)
+    with pytest.raises(TypeError, match="`generator` must be a Keras model or None. Received"):
+        kgl.FineTuner("generator", critic, 0.1)
+    with pytest.raises(TypeError, match="`latent` must be a distribution of kgl.latents. Received"):
+        kgl.FineTuner(generator, critic, 0.1, latent="gaussian")
     with pytest.raises(ValueError, match="`max_layers` must be an integer of at least 1"):
         kgl.FineTuner(generator, critic, 0.1, max_layers=0)
 
 
 def test_data_outside_the_output_range():
     for kwargs in ({}, {"insert": "bottom"}, {"generator": False}):
-        with pytest.warns(UserWarning, match=r"only gives values in \[-1, 1\]"):
-            make(**kwargs).fit(3 * oracles.points(), verbose=0)
+        tuner = make(**kwargs)
+        with pytest.warns(UserWarning, match=r"only gives values in \[-1, 1\]") as caught:
+            tuner.fit(3 * oracles.points(), verbose=0)
+        [warning] = [w for w in caught if "only gives" in str(w.message)]
+        assert warning.filename == __file__  # at the user's line, not inside the package

@@ -177,10 +177,13 @@ def test_partial_batches_of_a_dataset_are_used():
         assert int(gan.critic_optimizer.iterations) == 3
 
 
-def test_arrays_with_steps_per_epoch_go_round():
+def test_data_shorter_than_an_epoch_is_gone_through_again():
     gan = make()
     gan.fit(oracles.points(20), batch_size=8, steps_per_epoch=7, verbose=0)
     assert int(gan.critic_optimizer.iterations) == 7
+    data = tf.data.Dataset.from_tensor_slices(oracles.points(20)).batch(8)
+    gan.fit(data, steps_per_epoch=7, epochs=2, verbose=0)
+    assert int(gan.critic_optimizer.iterations) == 21
 
 
 def test_bad_models():
