@@ -19,7 +19,7 @@ def warn(message):
         "keras",
     ):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level - 1)
+    warnings.warn(message, stacklevel=level)
 
 
 def positive_number(name, value, *, zero_ok=False):

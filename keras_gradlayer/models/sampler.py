@@ -35,7 +35,7 @@ class Sampler(keras.Model):
     _PARTS = ("base", "stack", "latent")
 
     def __init__(self, base: keras.Model, stack: GradientLayerStack, latent: Latent, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
         self.trainable = False
         self.jit_compile = resolve_jit("auto", base, stack.head, stack.potential)

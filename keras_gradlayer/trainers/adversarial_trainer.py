@@ -30,7 +30,7 @@ class AdversarialTrainer(keras.Model):
     def __init__(
         self, critic: keras.Model, objective: str | objectives.Objective, latent: Latent, **kwargs
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
         self.critic = critic
         self.objective = objectives.get(objective)
         self.latent = latent
