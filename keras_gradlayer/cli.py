@@ -16,6 +16,8 @@ from keras_gradlayer import pictures
 _IMAGES = {"cifar10": kgl.data.cifar10, "mnist": kgl.data.mnist, "stl10": kgl.data.stl10}
 _IMAGE_SHAPES = {"cifar10": (32, 32, 3), "mnist": (28, 28, 1), "stl10": (48, 48, 3)}
 
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
 _seed = click.option("--seed", default=0, show_default=True, help="Everything random follows it.")
 _out = click.option(
     "--out",
@@ -86,7 +88,9 @@ def demo(name, out, layers, particles, seed):
 )
 @click.option("--latent-dim", default=128, show_default=True, type=click.IntRange(1))
 @click.option("--image-size", default=32, show_default=True, help="For a folder of images.")
-@click.option("--learning-rate", default=1e-4, show_default=True, help="Adam's, for both.")
+@click.option(
+    "--learning-rate", default=1e-4, show_default=True, type=_POSITIVE, help="Adam's, for both."
+)
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out.")
 @_batch
 @_penalty
@@ -117,6 +121,10 @@ def train(
     )
     gan.compile(_adam(learning_rate), _adam(learning_rate))
     samples = _load(data, batch_size, seed, shape).repeat()
+    callbacks = [
+        kgl.callbacks.CriticInnerLoop(critic_steps),
+        kgl.callbacks.GradientPenalty(penalty, one_sided),
+    ]
     out = _run_folder(out, resume, "gan.keras")
     latents = gan.latent.sample(64, seed=seed)
     epochs = max(1, iterations // 100)
@@ -126,10 +134,7 @@ def train(
         out,
         epochs=epochs,
         steps_per_epoch=critic_steps * (iterations // epochs),
-        callbacks=[
-            kgl.callbacks.CriticInnerLoop(critic_steps),
-            kgl.callbacks.GradientPenalty(penalty, one_sided),
-        ],
+        callbacks=callbacks,
     )
     gan.generator.save(out / "generator.keras")
     gan.critic.save(out / "critic.keras")
@@ -154,7 +159,13 @@ def train(
     help="T0, critic updates a layer; one pass over the data by default.",
 )
 @click.option("--particles", default="auto", show_default=True, help='"auto", a number or "none".')
-@click.option("--learning-rate", default=5e-5, show_default=True, help="Adam's, for the critic.")
+@click.option(
+    "--learning-rate",
+    default=5e-5,
+    show_default=True,
+    type=_POSITIVE,
+    help="Adam's, for the critic.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out.")
 @_batch
 @_penalty
@@ -191,14 +202,14 @@ def finetune(
     )
     tuner.compile(_adam(learning_rate))
     samples = _load(data, batch_size, seed, tuner.sample_shape)
-    out = _run_folder(out, resume, "tuner.keras")
-    latents = tuner.latent.sample(64, seed=seed)
-    if not (out / "before.png").exists():
-        pictures.sample_picture(out / "before.png", tuner(latents, layers=0))
     callbacks = [kgl.callbacks.GradientPenalty(penalty, one_sided)]
     if critic_steps:
         callbacks.append(kgl.callbacks.CriticInnerLoop(critic_steps))
         samples = samples.repeat()
+    out = _run_folder(out, resume, "tuner.keras")
+    latents = tuner.latent.sample(64, seed=seed)
+    if not (out / "before.png").exists():
+        pictures.sample_picture(out / "before.png", tuner(latents, layers=0))
     _fit(tuner, samples, out, layers, callbacks, steps_per_epoch=critic_steps)
     tuner.save(out / "tuner.keras")
     tuner.sampler().save(out / "sampler.keras")
@@ -348,13 +359,13 @@ def main(args=None):
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.ctx.get_help())
         sys.exit(2)
-    except RuntimeError as e:
-        # TerminateOnNaN: the last good epoch is still in the backup
+    except (RuntimeError, FloatingPointError) as e:
+        # From TerminateOnNaN, or a layer that would not be finite: the last good epoch is still in the backup
         click.echo(f"\nkeras-gradlayer: training failed: {' '.join(str(e).split())}", err=True)
         sys.exit(1)
     except click.ClickException as e:
         message = e.format_message()
-    except (ValueError, OSError) as e:
+    except (ValueError, TypeError, OSError) as e:
         message = str(e)
     click.echo(f"keras-gradlayer: {' '.join(message.split())}", err=True)
     sys.exit(2)

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_gradlayer as kgl
 from tests.oracles import points, weights_of
+
+OPTIMIZERS = ("generator_optimizer", "critic_optimizer")
 
 
 def check_layer(make, input_shape, tolerance=1e-6):
@@ -151,6 +154,26 @@ def check_trainer(make, folder):
     )
     fit(resumed, 4, initial_epoch=2)
     _assert_equal_state(resumed, straight)
+
+    # it can be exported as it is, and as it was loaded
+    for i, model in enumerate((make(), resumed)):
+        model.export(folder / f"exported-{i}", verbose=False)
+        exported = tf.saved_model.load(str(folder / f"exported-{i}"))
+        np.testing.assert_allclose(exported.serve(latents), model(latents), atol=1e-5)
+
+    # a ready CallbackList is as good as a list
+    listed = make()
+    penalty = kgl.callbacks.GradientPenalty(10.0)
+    fit(listed, 1, callbacks=[penalty])
+    other = make()
+    callbacks = keras.callbacks.CallbackList([penalty], model=other)
+    other.fit(data, callbacks=callbacks, verbose=0)
+    _assert_equal_state(listed, other)
+
+    # compiling again with its own optimizers, in another mode, changes nothing
+    optimizers = {n: getattr(other, n) for n in OPTIMIZERS if hasattr(other, n)}
+    other.compile(**optimizers, run_eagerly=True)
+    assert other.critic_optimizer is optimizers["critic_optimizer"]
 
     # config round trip
     config = straight.get_config()

@@ -123,11 +123,17 @@ def test_finetune_on_a_named_data_set_without_generator(capsys, tmp_path):
         *["finetune", "--data", "eight_gaussians", "--critic", tmp_path / "c.keras"],
         *["--out", tmp_path / "out", "--layers", 2, "--critic-steps", 3, "--particles", "none"],
         *["--one-sided", "--steps-per-layer", 2, "--batch-size", 50],
+        *["--step-size", 0.25, "--learning-rate", 3e-3, "--penalty", 7],
     )
     assert status == 0
     assert "replays" in (tmp_path / "out" / "log.csv").read_text()
     tuner = keras.saving.load_model(tmp_path / "out" / "tuner.keras")
     assert int(tuner.critic_optimizer.iterations) == 6
+    assert (tuner.step_size, tuner.steps_per_layer, tuner.particles) == (0.25, 2, None)
+    assert float(tuner.critic_optimizer.learning_rate) == pytest.approx(3e-3)
+    # a fresh critic is flat: only the two-sided penalty, 7 (‖∇f‖ − 1)², is far from zero
+    log = np.genfromtxt(tmp_path / "out" / "log.csv", delimiter=",", names=True)
+    assert log["penalty"].max() < 0.5
     with tfds.testing.mock_data(num_examples=70):
         kgl.models.dcgan_critic((28, 28, 1), width=2).save(tmp_path / "d.keras")
         status, _, _ = run(
@@ -230,6 +236,8 @@ def test_bad_input(capsys, models):
         (["train", *out, *data, "--image-size", 9], "even height and width"),
         ([*finetune, "--resume"], "there is no unfinished run in"),
         (["sample", *out, "--model", models / "g.keras"], "must be a sampler, tuner or GAN"),
+        ([*finetune, "--penalty", -1], "`weight` must be a non-negative finite number"),
+        ([*finetune, "--learning-rate", -1], "-1.0 is not in the range"),
         (["demo", "--data", "moons"], "'moons' is not one of"),
         (["frobnicate"], "No such command 'frobnicate'"),
     ]

@@ -10,11 +10,13 @@ class StepCallback(keras.callbacks.Callback):
     To add a method, subclass it in a file of its own and override the hooks that the method
     touches. Inside them, `self.model` is the trainer: `self.model.scores(x)` gives the critic's
     scores in training mode, `self.model.seed_generator` the stream that random numbers come from.
-    The hooks run while the step is traced, so they cost nothing in Python later.
+    The hooks run while the step is traced, so they cost nothing in Python later; only
+    `after_generator_move` runs in Python, after each move.
 
     A step is traced anew when a fit comes with other callbacks or other settings of them; the
     settings are the plain attributes (numbers, strings, tuples of them). A callback that has
-    attributes of other kinds is traced anew in every fit.
+    attributes of other kinds is traced anew in every fit. Within a fit a changed number has no
+    effect; keep what is to change in a `keras.Variable`.
     """
 
     critic_steps: int | None = None

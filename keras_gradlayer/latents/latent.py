@@ -3,6 +3,7 @@
 from typing import Self
 
 import keras
+import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
@@ -21,12 +22,13 @@ class Latent:
 
     def __init__(self, shape: int | tuple[int, ...]):
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if not shape or not all(isinstance(d, int) and d > 0 for d in shape):
+        whole = all(isinstance(d, (int, np.integer)) and d > 0 for d in shape)
+        if not shape or not whole:
             raise ValueError(
                 "`shape` must be the shape of one sample, positive integers without the batch. "
                 f"Received: shape={shape}"
             )
-        self.shape = shape
+        self.shape = tuple(int(d) for d in shape)
 
     def sample(
         self, n: int | tf.Tensor, seed: int | keras.random.SeedGenerator | None = None

@@ -1,5 +1,7 @@
 """Uniform latents."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -25,8 +27,10 @@ class Uniform(Latent):
 
     def __init__(self, shape: int | tuple[int, ...], low: float = -1.0, high: float = 1.0):
         super().__init__(shape)
-        if not low < high:
-            raise ValueError(f"`low` must be below `high`. Received: low={low}, high={high}")
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(
+                f"`low` must be below `high`, both finite. Received: low={low}, high={high}"
+            )
         self.low, self.high = float(low), float(high)
 
     def sample(

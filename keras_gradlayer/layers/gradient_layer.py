@@ -34,7 +34,8 @@ class GradientLayer(FrozenParts):
     the potential in inference mode, so a row's output does not depend on the other rows. The
     layer owns nothing trainable and does not list the potential's variables as its own, in any
     of the Keras lists; the potential stays the object that was handed over, so that training it
-    elsewhere changes the step taken here. Gradients flow through the layer to what lies below it,
+    elsewhere changes the step taken here (in a model loaded from a file the layer has a potential
+    of its own, equal to the one saved). Gradients flow through the layer to what lies below it,
     with the potential's second derivatives. The variables of the potential are saved with the
     layer.
 

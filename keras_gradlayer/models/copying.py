@@ -1,6 +1,7 @@
 """Copies of models that share nothing with the original."""
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 
 import keras
@@ -44,6 +45,11 @@ def _copy(name, model, input_shape):
         _checks.output_shape(twin, input_shape)
         for ours, theirs in zip(twin.variables, model.variables, strict=True):
             ours.assign(theirs)
+        if isinstance(model, keras.Model):
+            # What layers save without listing it among their variables, as gradient layers do.
+            with tempfile.TemporaryDirectory() as folder:
+                model.save_weights(f"{folder}/copy.weights.h5")
+                twin.load_weights(f"{folder}/copy.weights.h5")
     except Exception as e:
         raise ValueError(
             f"`{name}` must be a model that can be rebuilt from its config, since it is copied. "

@@ -37,9 +37,18 @@ class Sampler(keras.Model):
     def __init__(self, base: keras.Model, stack: GradientLayerStack, latent: Latent, **kwargs):
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
-        self.trainable = False
+        base.trainable = stack.head.trainable = False
         self.jit_compile = resolve_jit("auto", base, stack.head, stack.potential)
-        self.build((None, *latent.shape))
+        self(keras.KerasTensor((None, *latent.shape)))
+
+    @property
+    def trainable(self) -> bool:
+        """Never: setting it, on this or an outer model, does not thaw the parts."""
+        return False
+
+    @trainable.setter
+    def trainable(self, value):
+        pass
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the parts, each for what the one before gives out."""

@@ -3,8 +3,14 @@
 import keras
 from keras import layers
 
-# Layers that only rearrange values: the output activation may stand before them.
-_REARRANGING = (layers.Reshape, layers.Flatten, layers.Permute, layers.Identity)
+# Layers that rearrange or rescale values: the output activation may stand before them.
+_REARRANGING = (
+    layers.Reshape,
+    layers.Flatten,
+    layers.Permute,
+    layers.Identity,
+    layers.Rescaling,
+)
 _ACTIVATIONS = (
     layers.Activation,
     layers.ReLU,

@@ -1,10 +1,12 @@
 """The Wasserstein objective."""
 
+import keras
 import tensorflow as tf
 
 from keras_gradlayer.objectives.objective import Objective
 
 
+@keras.saving.register_keras_serializable("keras_gradlayer")
 class Wasserstein(Objective):
     """V = E f(x) − E f(g(z)), the dual of the Wasserstein-1 distance for 1-Lipschitz f.
 

@@ -102,8 +102,10 @@ def warn_outside(x, bounds):
 
 def output_range(head, input_shape):
     """The least and largest value that `head`, an output activation, gives for huge inputs."""
-    ends = [float(np.mean(head(tf.fill((1, *input_shape), v)))) for v in (-1e4, 1e4)]
-    return tuple(ends) if ends[0] < ends[1] else UNBOUNDED
+    low, high = (float(np.mean(head(tf.fill((1, *input_shape), v)))) for v in (-1e4, 1e4))
+    if low >= high:
+        return UNBOUNDED  # not an increasing function of each entry, such as softmax
+    return (low if low > -1e3 else -np.inf), (high if high < 1e3 else np.inf)
 
 
 def _samples_only(data, y):

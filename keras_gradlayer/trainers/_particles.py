@@ -3,8 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-# Rows moved at a time: enough to fill the cores, few enough to fit a cache.
-CHUNK = 512
+
+def chunk_rows(shape):
+    """Rows to move at a time: 512 images of CIFAR-10, or as many values of other samples."""
+    return int(np.clip(512 * 3072 // np.prod(shape), 1, 512))
 
 
 class Particles:
@@ -13,10 +15,12 @@ class Particles:
     Args:
         count: how many.
         shape: shape of one position.
+        chunk: rows to move at a time.
     """
 
-    def __init__(self, count, shape):
-        self.count = count
+    def __init__(self, count, shape, chunk):
+        self.count, self.chunk = count, chunk
+        self.depth = None  # how many layers they have gone through
         self.positions = tf.Variable(tf.zeros((count, *shape)), trainable=False)
         self._next = tf.Variable(0, trainable=False)
 
@@ -36,7 +40,7 @@ class Particles:
             self.positions.scatter_update(tf.IndexedSlices(moved, rows))
             return total + tf.reduce_sum(tf.square(moved - z))
 
-        chunk = min(CHUNK, self.count)
+        chunk = min(self.chunk, self.count)
         _, total = tf.while_loop(
             lambda i, _: i < self.count // chunk,
             lambda i, total: (i + 1, move_rows(i * chunk, chunk, total)),
@@ -48,23 +52,25 @@ class Particles:
         return total / self.count
 
     def redraw(self, rows, draw):
-        """Put new positions in these rows; `draw()` gives `CHUNK` of them."""
-        for start in range(0, len(rows), CHUNK):
-            part = rows[start : start + CHUNK]
+        """Put new positions in these rows; `draw()` gives `chunk` of them."""
+        for start in range(0, len(rows), self.chunk):
+            part = rows[start : start + self.chunk]
             self.positions.scatter_update(tf.IndexedSlices(draw()[: len(part)], part))
 
     def save(self, store):
         """Write positions and turn to a dict of arrays."""
         store["particles"] = self.positions.numpy()
         store["next_particle"] = self._next.numpy()
+        store["particle_depth"] = self.depth
 
     @classmethod
-    def load(cls, store):
+    def load(cls, store, chunk):
         """The particles that `save` wrote, or `None`."""
         if "particles" not in store:
             return None
         positions = np.asarray(store["particles"])
-        particles = cls(len(positions), positions.shape[1:])
+        particles = cls(len(positions), positions.shape[1:], chunk)
         particles.positions.assign(positions)
         particles._next.assign(np.asarray(store["next_particle"]))
+        particles.depth = int(np.asarray(store["particle_depth"]))
         return particles

@@ -101,12 +101,19 @@ class AdversarialTrainer(keras.Model):
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
         )
-        self.critic_optimizer = make_optimizer("critic_optimizer", critic_optimizer, self.critic)
+        self.critic_optimizer = self._optimizer("critic", critic_optimizer)
         self._compile_settings = {
             "jit_compile": jit_compile,
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
         }
+
+    def _optimizer(self, part, optimizer):
+        """The part's optimizer, built: the one it has already, if that is handed in again."""
+        name = f"{part}_optimizer"
+        if optimizer is not None and optimizer is getattr(self, name, None):
+            return optimizer
+        return make_optimizer(name, optimizer, getattr(self, part))
 
     def get_compile_config(self) -> dict | None:
         """What `compile` was called with, optimizers serialized."""
@@ -164,10 +171,12 @@ class AdversarialTrainer(keras.Model):
         data, seen = _data.as_dataset(x, y, batch_size, shuffle)
         self._check_samples(seen)
         self._epoch_steps = _data.epoch_steps(data, steps_per_epoch)
-        if steps_per_epoch and steps_per_epoch > int(data.cardinality()) > 0:
+        if steps_per_epoch and int(data.cardinality()) > 0:
             data = data.repeat()
-        self._step_callbacks = []
-        return super().fit(
+        # Callbacks join in `set_model`, which those of a ready CallbackList have had already.
+        ready = getattr(callbacks, "callbacks", ())
+        self._step_callbacks = [c for c in ready if hasattr(c, "trace_key")]
+        history = super().fit(
             data,
             epochs=epochs,
             verbose=verbose,
@@ -176,6 +185,11 @@ class AdversarialTrainer(keras.Model):
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
         )
+        for part in ("generator", "critic"):
+            optimizer = getattr(self, f"{part}_optimizer", None)
+            if optimizer is not None and optimizer is not self.optimizer:
+                optimizer.finalize_variable_values(getattr(self, part).trainable_variables)
+        return history
 
     def evaluate(self, *args, **kwargs) -> None:
         """Not offered: a GAN has no loss on held-out pairs. Score samples with `kgl.metrics`."""
@@ -347,9 +361,8 @@ def make_optimizer(
             f"`{name}` must be an optimizer of its own, that trains nothing else. "
             "Received: one that is already in use."
         )
-    if model.compute_dtype == "float16" and not isinstance(
-        optimizer, keras.optimizers.LossScaleOptimizer
-    ):
+    half = any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
+    if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     return optimizer

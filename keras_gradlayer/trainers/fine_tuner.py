@@ -18,7 +18,7 @@ from keras_gradlayer.models import split
 from keras_gradlayer.models.copying import copy_model, policy_of
 from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.trainers import _data
-from keras_gradlayer.trainers._particles import CHUNK, Particles
+from keras_gradlayer.trainers._particles import Particles, chunk_rows
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
 _log = logging.getLogger(__name__)
@@ -126,18 +126,42 @@ class FineTuner(AdversarialTrainer):
 
         super().__init__(critic, "wasserstein", latent, **kwargs)
         self.generator, self.base, self.head = generator, base, head
-        self.step_size = _checks.positive_number("step_size", step_size)
         self.insert, self.output_activation = insert, output_activation
-        self.max_layers, self.steps_per_layer = max_layers, steps_per_layer
         self.particles, self.refresh = particles, float(refresh)
         self.sample_shape, self._flow_shape = tuple(sample_shape), tuple(flow_shape)
         self.stack = GradientLayerStack(
             critic, step_size, max_layers, head, steps_per_layer, dtype="float32"
         )
+        self._chunk = chunk_rows(max(flow_shape, sample_shape, key=np.prod))
         self._particles = None  # drawn when the first fit tells how many
         if particles is None:
             self._means["replays"] = keras.metrics.Mean(name="replays")
-        self.build((None, *latent.shape))
+        self(keras.KerasTensor((None, *latent.shape)))
+
+    @property
+    def step_size(self) -> float:
+        """η, fixed: all layers share it."""
+        return self.stack.step_size
+
+    @property
+    def max_layers(self) -> int:
+        """How many layers there is room for."""
+        return self.stack.max_layers
+
+    @property
+    def steps_per_layer(self) -> int:
+        """m, steps of η/m with each stacked critic."""
+        return self.stack.steps_per_layer
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the critic trains; the generator is frozen for good."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        self._trainable = bool(value)
+        self.critic.trainable = bool(value)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the stack; the other parts are built already."""
@@ -157,7 +181,7 @@ class FineTuner(AdversarialTrainer):
             **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution=1`.
         """
         super().compile(critic_optimizer, **kwargs)
-        self._fresh_program = self._program(lambda: self._fresh(CHUNK))
+        self._fresh_program = self._program(lambda: self._fresh(self._chunk))
         self.optimizer = self.critic_optimizer  # what Keras' learning rate callbacks look for
 
     def call(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
@@ -211,8 +235,11 @@ class FineTuner(AdversarialTrainer):
                 "make a FineTuner with a larger `max_layers`, and take the layers over by "
                 "`save_weights` and `load_weights`."
             )
+        before = int(self.critic_optimizer.iterations) if self.compiled else 0
         history = super().fit(x, y, batch_size, epochs, **kwargs)
-        if self.stack.depth == self.max_layers and history.epoch and history.epoch[-1] + 1 < epochs:
+        made = int(self.critic_optimizer.iterations) - before
+        asked = (epochs - kwargs.get("initial_epoch", 0)) * (self._epoch_steps or made + 1)
+        if self.stack.depth == self.max_layers and made < asked and history.epoch:
             _log.warning(
                 "All max_layers=%d layers are stacked: training stopped in epoch %d of %d.",
                 self.max_layers,
@@ -232,9 +259,20 @@ class FineTuner(AdversarialTrainer):
 
     def generator_move(self, real: tf.Tensor) -> dict:
         """Stack the critic as it is now: the particles move along it, and the history grows."""
-        self._log(flow_norm=self._advance_program(real))
+        flow_norm = self._advance_program(real)
+        if not np.isfinite(flow_norm):
+            if self._particles is not None:
+                self._particles.depth = None
+            raise FloatingPointError(
+                f"The critic's gradient is not finite (squared flow norm {float(flow_norm)}): "
+                f"the layer was not stacked, {self.stack.depth} layers remain. Look for NaN in the "
+                "data, or take a smaller learning rate."
+            )
+        self._log(flow_norm=flow_norm)
         self.stack.append()
         depth = self.stack.depth
+        if self._particles is not None:
+            self._particles.depth = depth
         if self._particles is not None and self.refresh:
             count = self._particles.count
             redrawn = round(self.refresh * count)
@@ -279,9 +317,12 @@ class FineTuner(AdversarialTrainer):
             return
         count = self.critic_steps * batch_size if self.particles == "auto" else self.particles
         if self._particles is None or self._particles.count != count:
-            self._particles = Particles(count, self._flow_shape)
-            self._particles.redraw(np.arange(count), self._fresh_program)
+            self._particles = Particles(count, self._flow_shape, self._chunk)
             self._traced = None  # programs made before know of other particles
+        if self._particles.depth != self.stack.depth:
+            # New ones, or weights restored from another depth.
+            self._particles.redraw(np.arange(count), self._fresh_program)
+            self._particles.depth = self.stack.depth
 
     # ---- state ------------------------------------------------------------------------------
 
@@ -294,7 +335,7 @@ class FineTuner(AdversarialTrainer):
     def load_own_variables(self, store: Mapping) -> None:
         """Load the particles and where the loop stood."""
         super().load_own_variables(store)
-        self._particles = Particles.load(store)
+        self._particles = Particles.load(store, self._chunk)
         self._traced = None  # programs made before know of other particles
 
     def output_range(self) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models import split
 from keras_gradlayer.objectives import Objective
 from keras_gradlayer.trainers import _data
-from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer, make_optimizer
+from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
@@ -59,6 +59,7 @@ class GAN(AdversarialTrainer):
     """
 
     move_logs = ("generator_loss",)
+    _PARTS = ("generator", "critic", "objective", "latent")
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class GAN(AdversarialTrainer):
         super().__init__(critic, objective, latent, **kwargs)
         self.generator = generator
         self.sample_shape = tuple(sample_shape)
-        self.build((None, *latent.shape))
+        self(keras.KerasTensor((None, *latent.shape)))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Generator and critic are built already."""
@@ -101,9 +102,7 @@ class GAN(AdversarialTrainer):
         the optimizers learning rate schedules of `keras.optimizers.schedules` instead.
         """
         super().compile(critic_optimizer, **kwargs)
-        self.generator_optimizer = make_optimizer(
-            "generator_optimizer", generator_optimizer, self.generator
-        )
+        self.generator_optimizer = self._optimizer("generator", generator_optimizer)
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
         """Samples, with the generator in inference mode."""
@@ -139,11 +138,10 @@ class GAN(AdversarialTrainer):
         """Config with generator, critic, objective and latent serialized."""
         return {
             **super(AdversarialTrainer, self).get_config(),
-            **serialize_parts(self, "generator", "critic", "latent"),
-            "objective": self.objective.name,
+            **serialize_parts(self, *self._PARTS),
         }
 
     @classmethod
     def from_config(cls, config: dict) -> Self:
         """Rebuild the GAN with its parts."""
-        return cls(**deserialize_parts(config, "generator", "critic", "latent"))
+        return cls(**deserialize_parts(config, *cls._PARTS))

@@ -111,6 +111,19 @@ def test_critic_inputs():
     assert seen[2][1] > 9
 
 
+def test_critic_inputs_of_the_generators_move():
+    """The generator's samples go through the hook, too."""
+    seen = []
+
+    class See(kgl.callbacks.StepCallback):
+        def generator_loss(self, real, fake):
+            seen.append((float(tf.reduce_mean(real)), float(tf.reduce_mean(fake))))
+
+    trainer = gan(run_eagerly=True)
+    fit(trainer, Shift(), See())
+    assert min(min(pair) for pair in seen) > 8
+
+
 def test_generator_loss():
     plain, pushed = gan(), gan()
     fit(plain)

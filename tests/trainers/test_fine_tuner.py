@@ -414,3 +414,124 @@ def test_data_outside_the_output_range():
             tuner.fit(3 * oracles.points(), verbose=0)
         [warning] = [w for w in caught if "only gives" in str(w.message)]
         assert warning.filename == __file__  # at the user's line, not inside the package
+
+
+def test_a_generator_with_a_gradient_layer_in_it():
+    """The layer lists no variables; its values are copied all the same."""
+    inner = kgl.models.mlp_critic((2,), units=8)
+    generator = keras.Sequential(
+        [
+            keras.layers.Input((2,)),
+            keras.layers.Dense(2),
+            kgl.layers.GradientLayer(inner, 2.0),
+            keras.layers.Activation("tanh"),
+        ]
+    )
+    for insert in ("top", "bottom"):
+        tuner = kgl.FineTuner(generator, kgl.models.mlp_critic((2,)), 0.1, insert=insert)
+        z = tuner.latent.sample(20, seed=0)
+        np.testing.assert_allclose(tuner(z), generator(z), atol=1e-6)
+        np.testing.assert_allclose(tuner.sampler()(z), generator(z), atol=1e-6)
+
+
+def test_particles_follow_weights_that_were_restored():
+    """EarlyStopping goes back to an earlier depth; the particles go back with it."""
+    center = np.array([0.3, -0.2])
+    tuner = quadratic_tuner(center)
+    stopping = keras.callbacks.EarlyStopping(
+        "layers", mode="min", patience=3, restore_best_weights=True
+    )
+    tuner.fit(oracles.points(32), batch_size=16, epochs=9, callbacks=[stopping], verbose=0)
+    assert tuner.stack.depth == 1
+    history = tuner.fit(oracles.points(32), batch_size=16, verbose=0).history
+    assert history["layers"] == [2]
+    # E‖z − c‖² after one layer is 0.81 × 2.13, from 32 particles; after five it would be 0.7
+    assert history["flow_norm"][0] > 1.0
+
+
+def test_a_layer_that_is_not_finite_is_not_stacked():
+    bad = np.concatenate([oracles.points(48), np.full((16, 2), np.nan, "float32")])
+    for particles in ("auto", None):
+        tuner = make(particles)
+        data = tf.data.Dataset.from_tensor_slices(bad).batch(16)
+        with pytest.raises(FloatingPointError, match="not finite.*was not stacked, 0 layers rem"):
+            tuner.fit(data, callbacks=[keras.callbacks.TerminateOnNaN()], verbose=0)
+        assert tuner.stack.depth == 0
+        z = tuner.latent.sample(5, seed=0)
+        assert np.isfinite(tuner(z)).all()
+
+
+def test_fixed_settings_cannot_be_set():
+    tuner = make()
+    assert (tuner.step_size, tuner.max_layers, tuner.steps_per_layer) == (0.1, 6, 1)
+    for name in ("step_size", "max_layers", "steps_per_layer"):
+        with pytest.raises(AttributeError):
+            setattr(tuner, name, 1)
+
+
+def test_frozen_parts_stay_frozen_in_an_outer_model():
+    tuner = make()
+    tuner.fit(oracles.points(), verbose=0)
+    sampler = tuner.sampler()
+    outer = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(3), sampler])
+    outer.trainable = False
+    outer.trainable = True
+    assert len(outer.trainable_variables) == 2
+    before = oracles.weights_of(sampler)
+    outer.compile("sgd", "mse")
+    outer.fit(np.zeros((8, 3)), np.zeros((8, 2)), verbose=0)
+    for a, b in zip(before, oracles.weights_of(sampler), strict=True):
+        np.testing.assert_array_equal(a, b)
+    tuner.trainable = False
+    assert tuner.trainable_variables == []
+    tuner.trainable = True
+    assert len(tuner.trainable_variables) == len(tuner.critic.trainable_variables)
+
+
+@pytest.mark.parametrize("steps", [3, 9])
+def test_a_layer_an_epoch_whatever_the_length_of_the_epoch(steps):
+    """Shorter or longer than a pass of four batches."""
+    tuner = make()
+    history = tuner.fit(
+        oracles.points(), batch_size=16, steps_per_epoch=steps, epochs=4, verbose=0
+    ).history
+    assert history["layers"] == [1, 2, 3, 4]
+    assert int(tuner.critic_optimizer.iterations) == 4 * steps
+
+
+def test_stopping_within_the_last_epoch_is_said(caplog):
+    tuner = make()
+    with caplog.at_level(logging.WARNING):
+        tuner.fit(
+            oracles.points(),
+            batch_size=4,
+            callbacks=[kgl.callbacks.CriticInnerLoop(2)],
+            verbose=0,
+        )
+    assert int(tuner.critic_optimizer.iterations) == 12  # of 16
+    assert "training stopped in epoch 1 of 1" in caplog.text
+
+
+@pytest.mark.parametrize("particles", [None, "auto", 1300])
+def test_flow_norm_of_a_linear_critic(particles):
+    """‖∇f‖² is ‖a‖² wherever the samples are; 1,300 particles are moved in several chunks."""
+    critic = keras.Sequential([keras.layers.Input((2,)), oracles.Linear([3.0, -4.0])])
+    tuner = kgl.FineTuner(
+        None, critic, 0.1, output_activation=None, particles=particles, max_layers=3
+    )
+    tuner.compile(keras.optimizers.SGD(0.0))
+    before = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if particles is not None:
+                before.append(tuner._particles.positions.numpy())
+
+    history = tuner.fit(
+        oracles.points(32), batch_size=16, epochs=2, callbacks=[Watch()], verbose=0
+    ).history
+    np.testing.assert_allclose(history["flow_norm"], 25.0, rtol=1e-4)
+    if particles is not None:
+        # the first batch's positions, moved twice: every row by 2 η a
+        moves = before[-1] - before[0]
+        np.testing.assert_allclose(moves, np.tile([0.6, -0.8], (len(moves), 1)), atol=1e-5)

@@ -293,3 +293,75 @@ def test_distribution_strategies_are_refused():
         pytest.raises(ValueError, match="trains on one device. Received: a distribution strategy"),
     ):
         gan.compile()
+
+
+@keras.saving.register_keras_serializable("tests")
+class Squared(kgl.objectives.Objective):
+    """An objective of one's own."""
+
+    def value(self, real_scores, fake_scores):
+        return -tf.reduce_mean((real_scores - 1) ** 2) - tf.reduce_mean(fake_scores**2)
+
+    def generator_loss(self, fake_scores):
+        return tf.reduce_mean((fake_scores - 1) ** 2)
+
+
+def test_an_objective_of_ones_own(tmp_path):
+    gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)), Squared())
+    gan.compile()
+    gan.fit(oracles.points(), verbose=0)
+    gan.save(tmp_path / "gan.keras")
+    loaded = keras.saving.load_model(tmp_path / "gan.keras")
+    assert isinstance(loaded.objective, Squared)
+    loaded.fit(oracles.points(), verbose=0)
+
+
+def test_averaged_weights_are_put_in_place():
+    """Keras' optimizers with use_ema put the averages in place when training ends."""
+    gan = make()
+    for name in ("generator", "critic"):
+        setattr(gan, f"_{name}_ema", keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
+    gan.compile(gan._generator_ema, gan._critic_ema)
+    gan.fit(oracles.points(), verbose=0)
+    for name in ("generator", "critic"):
+        optimizer, model = getattr(gan, f"{name}_optimizer"), getattr(gan, name)
+        for average, v in zip(
+            optimizer._model_variables_moving_average, model.trainable_variables, strict=True
+        ):
+            np.testing.assert_allclose(average, v)
+
+
+def test_mixed_float16_makes_the_float32_update():
+    """One SGD update of critic and generator, with the loss scaled and unscaled again."""
+    updates = []
+    for policy in ("float32", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        keras.utils.set_random_seed(0)
+        generator = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, "tanh")])
+        critic = oracles.smooth_critic((2,), dtype=policy)
+        gan = kgl.GAN(generator, critic)
+        gan.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1))
+        before = critic.get_weights() + generator.get_weights()
+        gan.fit(
+            oracles.points(16),
+            batch_size=16,
+            shuffle=False,
+            callbacks=[kgl.callbacks.GradientPenalty()],
+            verbose=0,
+        )
+        after = critic.get_weights() + generator.get_weights()
+        updates.append([b - a for a, b in zip(before, after)])
+        half = policy == "mixed_float16"
+        for optimizer in (gan.generator_optimizer, gan.critic_optimizer):
+            assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer) == half
+    for a, b in zip(*updates, strict=True):
+        # half precision has eps = 1e-3; sums of a few dozen rounded terms
+        np.testing.assert_allclose(a, b, atol=0.02 * np.abs(a).max() + 1e-5)
+
+
+def test_the_generator_shows_the_critic_samples_of_training_mode():
+    gan = make()
+    norm = gan.generator.get_layer("norm")
+    before = norm.moving_mean.numpy()
+    gan.fit(oracles.points(), callbacks=[kgl.callbacks.CriticInnerLoop(100)], verbose=0)
+    assert not np.allclose(norm.moving_mean, before)
