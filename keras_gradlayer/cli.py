@@ -360,7 +360,7 @@ def main(args=None):
         click.echo(e.ctx.get_help())
         sys.exit(2)
     except (RuntimeError, FloatingPointError) as e:
-        # From TerminateOnNaN, or a layer that would not be finite: the last good epoch is still in the backup
+        # TerminateOnNaN, or a layer that is not finite: the backup has the last good epoch.
         click.echo(f"\nkeras-gradlayer: training failed: {' '.join(str(e).split())}", err=True)
         sys.exit(1)
     except click.ClickException as e:

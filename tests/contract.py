@@ -166,7 +166,7 @@ def check_trainer(make, folder):
     penalty = kgl.callbacks.GradientPenalty(10.0)
     fit(listed, 1, callbacks=[penalty])
     other = make()
-    callbacks = keras.callbacks.CallbackList([penalty], model=other)
+    callbacks = keras.callbacks.CallbackList([penalty], add_history=True, model=other)
     other.fit(data, callbacks=callbacks, verbose=0)
     _assert_equal_state(listed, other)
 

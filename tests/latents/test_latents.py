@@ -62,5 +62,7 @@ def test_bad_shape(shape):
 def test_bad_ranges():
     with pytest.raises(ValueError, match="`stddev` must be a positive finite number"):
         kgl.latents.Gaussian((2,), stddev=0)
-    with pytest.raises(ValueError, match="`low` must be below `high`. Received: low=1.0, high=1"):
+    with pytest.raises(ValueError, match="`low` must be below `high`, both finite. Received"):
         kgl.latents.Uniform((2,), 1.0, 1.0)
+    with pytest.raises(ValueError, match="both finite. Received: low=0.0, high=inf"):
+        kgl.latents.Uniform((2,), 0.0, float("inf"))
