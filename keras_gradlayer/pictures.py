@@ -5,6 +5,7 @@ import math
 
 import keras
 import numpy as np
+import tensorflow as tf
 from matplotlib.figure import Figure
 
 
@@ -22,8 +23,11 @@ def flow_figure(path, sampler, latents, data, layers):
     """
     figure = Figure(figsize=(2.6 * (len(layers) + 1), 2.8), layout="constrained")
     axes = figure.subplots(1, len(layers) + 1, sharex=True, sharey=True)
+    replay = tf.function(
+        lambda z, k: sampler(z, layers=k), jit_compile=sampler.jit_compile, autograph=False
+    )
     for ax, k in zip(axes, layers):
-        points = np.asarray(sampler(latents, layers=k))
+        points = replay(latents, tf.constant(k)).numpy()
         ax.scatter(*points.T, s=1.5, color="tab:blue", rasterized=True)
         ax.set_title("1 layer" if k == 1 else f"{k} layers")
     axes[-1].scatter(*np.asarray(data).T, s=1.5, color="tab:orange", rasterized=True)
