@@ -8,6 +8,7 @@ import sys
 import click
 import keras
 import numpy as np
+from tqdm.keras import TqdmCallback
 
 import keras_gradlayer as kgl
 from keras_gradlayer import demo as demos
@@ -239,7 +240,7 @@ def sample(model, out, count, layers, batch_size, seed):
     out = _new_folder(out)
     latents = model.latent.sample(count, seed=seed)
     if layers is None:
-        samples = model.predict(latents, batch_size=max(batch_size, 1), verbose=0)
+        samples = model.predict(latents, batch_size=batch_size, verbose=0)
     else:
         parts = range(0, count, batch_size)
         samples = np.concatenate([model(latents[i : i + batch_size], layers=layers) for i in parts])
@@ -250,8 +251,6 @@ def sample(model, out, count, layers, batch_size, seed):
 
 def _fit(model, samples, out, epochs, callbacks, steps_per_epoch=None):
     """Fit with a progress bar, a log, and a backup at each epoch that --resume goes on from."""
-    from tqdm.keras import TqdmCallback
-
     model.fit(
         samples,
         epochs=epochs,

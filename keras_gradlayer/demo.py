@@ -84,16 +84,8 @@ def run(name, out, layers=100, particles="auto", seed=0):
     saved = out / "sampler.keras"
     tuner.sampler().save(saved)
     command = [sys.executable, "-m", "keras_gradlayer.cli", "sample", "--model", str(saved)]
-    command += [
-        "--count",
-        "10000",
-        "--batch-size",
-        "1000",
-        "--seed",
-        str(seed),
-        "--out",
-        str(out / "samples"),
-    ]
+    command += f"--count 10000 --batch-size 1000 --seed {seed}".split()
+    command += ["--out", str(out / "samples")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     samples = np.load(out / "samples" / "samples.npy")
     click.echo(f"{len(samples):,} fresh samples from {saved}, loaded in a new process")

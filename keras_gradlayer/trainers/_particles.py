@@ -20,7 +20,7 @@ class Particles:
 
     def __init__(self, count, shape, chunk):
         self.count, self.chunk = count, chunk
-        self.depth = None  # how many layers they have gone through
+        self.depth = -1  # layers they have gone through; below 0 where they stand nowhere
         self.positions = tf.Variable(tf.zeros((count, *shape)), trainable=False)
         self._next = tf.Variable(0, trainable=False)
 

@@ -259,10 +259,10 @@ class FineTuner(AdversarialTrainer):
 
     def generator_move(self, real: tf.Tensor) -> dict:
         """Stack the critic as it is now: the particles move along it, and the history grows."""
+        if self._particles is not None:
+            self._particles.depth = -1  # until the layer is stacked, too
         flow_norm = self._advance_program(real)
         if not np.isfinite(flow_norm):
-            if self._particles is not None:
-                self._particles.depth = None
             raise FloatingPointError(
                 f"The critic's gradient is not finite (squared flow norm {float(flow_norm)}): "
                 f"the layer was not stacked, {self.stack.depth} layers remain. Look for NaN in the "

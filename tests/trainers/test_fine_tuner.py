@@ -449,7 +449,7 @@ def test_particles_follow_weights_that_were_restored():
     assert history["flow_norm"][0] > 1.0
 
 
-def test_a_layer_that_is_not_finite_is_not_stacked():
+def test_a_layer_that_is_not_finite_is_not_stacked(tmp_path):
     bad = np.concatenate([oracles.points(48), np.full((16, 2), np.nan, "float32")])
     for particles in ("auto", None):
         tuner = make(particles)
@@ -459,6 +459,14 @@ def test_a_layer_that_is_not_finite_is_not_stacked():
         assert tuner.stack.depth == 0
         z = tuner.latent.sample(5, seed=0)
         assert np.isfinite(tuner(z)).all()
+        # it can still be saved, loaded and trained on better data
+        tuner.save(tmp_path / "tuner.keras")
+        loaded = keras.saving.load_model(tmp_path / "tuner.keras")
+        loaded.critic.set_weights(make().critic.get_weights())
+        loaded.compile("sgd")
+        loaded.fit(oracles.points(), verbose=0)
+        assert np.isfinite(loaded(z)).all()
+        assert loaded.stack.depth == 1
 
 
 def test_fixed_settings_cannot_be_set():
