@@ -79,14 +79,15 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
 
 
 def _split_top(generator):
-    z, out = _ends(generator)
+    z, end = _ends(generator)
+    out = end
     while isinstance(_maker(out)[0], _REARRANGING):
         out = _maker(out)[1]
     layer, before = _maker(out)
     if isinstance(layer, keras.Model):
         # The end of the graph is a model of its own: cut that one.
         inner_base, inner_head = _split_top(layer)
-        base, heads = inner_base(before), [inner_head, _after(generator, out)]
+        base, heads = inner_base(before), [inner_head]
     elif isinstance(layer, _ACTIVATIONS) or _is_activation_op(layer):
         return keras.Model(z, before), _after(generator, before)
     elif isinstance(layer, layers.Lambda):
@@ -99,10 +100,12 @@ def _split_top(generator):
         base = linear(before)
         linear.set_weights(layer.get_weights())
         activation = layers.Activation(layer.activation, dtype=layer.dtype_policy)
-        heads = [activation, _after(generator, out)]
+        heads = [activation]
     else:
         # No output activation: gradient layers go after the last layer.
         return generator, _identity(generator.output_shape[1:])
+    if out is not end:
+        heads.append(_after(generator, out))
     cut = x = keras.Input(base.shape[1:], dtype=base.dtype)
     for part in heads:
         x = part(x)

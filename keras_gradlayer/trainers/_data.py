@@ -6,8 +6,6 @@ import tensorflow as tf
 
 from keras_gradlayer import _checks
 
-UNBOUNDED = (-np.inf, np.inf)
-
 
 def as_dataset(x, y=None, batch_size=None, shuffle=True):
     """A dataset of sample batches, and samples that show what they are like.
@@ -98,14 +96,6 @@ def warn_outside(x, bounds):
             f"The data lies in [{found[0]:.4g}, {found[1]:.4g}], but the generator's output "
             f"activation only gives values in [{low:.4g}, {high:.4g}]. Rescale the data."
         )
-
-
-def output_range(head, input_shape):
-    """The least and largest value that `head`, an output activation, gives for huge inputs."""
-    low, high = (float(np.mean(head(tf.fill((1, *input_shape), v)))) for v in (-1e4, 1e4))
-    if low >= high:
-        return UNBOUNDED  # not an increasing function of each entry, such as softmax
-    return (low if low > -1e3 else -np.inf), (high if high < 1e3 else np.inf)
 
 
 def _samples_only(data, y):

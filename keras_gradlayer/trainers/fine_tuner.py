@@ -16,8 +16,8 @@ from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models import split
 from keras_gradlayer.models.copying import copy_model, policy_of
+from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import Sampler
-from keras_gradlayer.trainers import _data
 from keras_gradlayer.trainers._particles import Particles, chunk_rows
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
@@ -339,14 +339,8 @@ class FineTuner(AdversarialTrainer):
         self._traced = None  # programs made before know of other particles
 
     def output_range(self) -> tuple[float, float]:
-        """The range of the head where it is an output activation, else of the generator's."""
-        if self.generator is None or self.insert == "top":
-            return _data.output_range(self.head, self._flow_shape)
-        try:
-            base, head = split(self.generator)
-        except ValueError:
-            return _data.UNBOUNDED
-        return _data.output_range(head, base.output_shape[1:])
+        """The range of the output activation, where it can be seen."""
+        return output_range(self.head)
 
     def get_config(self) -> dict:
         """The constructor's arguments, models serialized."""

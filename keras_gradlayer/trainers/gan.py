@@ -9,9 +9,8 @@ from keras_gradlayer import _checks
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
-from keras_gradlayer.models import split
+from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.objectives import Objective
-from keras_gradlayer.trainers import _data
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
 
@@ -128,11 +127,7 @@ class GAN(AdversarialTrainer):
 
     def output_range(self) -> tuple[float, float]:
         """The range of the generator's output activation, where it can be seen."""
-        try:
-            base, head = split(self.generator)
-        except ValueError:
-            return _data.UNBOUNDED
-        return _data.output_range(head, base.output_shape[1:])
+        return output_range(self.generator)
 
     def get_config(self) -> dict:
         """Config with generator, critic, objective and latent serialized."""
