@@ -190,6 +190,20 @@ class GradientLayerStack(FrozenParts):
             z += self.step_size / self.steps_per_layer * gradient
         return z
 
+    def score(self, x: tf.Tensor, layer: int | None = None) -> tf.Tensor:
+        """The scores that a stacked critic gives.
+
+        Args:
+            x: tensor in the space of the critic (what the head gives out), shape (batch, ...).
+            layer: whose critic, from 0; by default the potential as it is now.
+        """
+        own = []
+        if layer is not None:
+            values = [tf.gather(h.value, layer) for h in self._history]
+            own = list(zip(variables_of(self.potential), values))
+        with keras.StatelessScope(state_mapping=own):
+            return _scores(self.potential, x)
+
     def compute_output_spec(
         self, x: keras.KerasTensor, layers: int | keras.KerasTensor | None = None
     ) -> keras.KerasTensor:

@@ -1,0 +1,7 @@
+"""The SavedModel sampler: exporting it, checking it, and calling it where it is served."""
+
+from keras_gradlayer.serving.exporting import export_sampler
+from keras_gradlayer.serving.metadata import read_metadata
+from keras_gradlayer.serving.verification import verify
+
+__all__ = ["export_sampler", "read_metadata", "verify"]

@@ -1,0 +1,153 @@
+"""One SavedModel from a sampler, for TensorFlow Serving."""
+
+import logging
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.serving.metadata import finite_bounds, package_versions, write_metadata
+from keras_gradlayer.serving.signatures import make_signatures, source_of
+from keras_gradlayer.serving.verification import verify
+from keras_gradlayer.serving.versions import choose_version, new_version
+from keras_gradlayer.serving.warmup import write_warmup
+
+_BATCHING = """\
+# Read by tensorflow_model_server --enable_batching --enable_per_model_batching_parameters.
+max_batch_size {{ value: {largest} }}
+batch_timeout_micros {{ value: 2000 }}
+max_enqueued_batches {{ value: 1000 }}
+{sizes}
+"""
+
+
+def export_sampler(
+    model: keras.Model,
+    path: str | pathlib.Path,
+    version: int | None = None,
+    *,
+    latent: Latent | None = None,
+    data_range: tuple[float, float] | None = None,
+    allowed_batch_sizes: Sequence[int] = (1, 8, 64),
+    scores: Mapping[str, float] | None = None,
+) -> pathlib.Path:
+    """Write a sampler as one SavedModel that a stock TensorFlow Serving loads and batches.
+
+    The generator and the whole critic history are inside; the graph is as large for one gradient
+    layer as for hundreds. Loading it needs TensorFlow alone. Its signatures, each batchable (axis
+    0 of every input and output is the batch, and a row does not depend on the others):
+
+    - `serving_default`: `latent` float32 (n, *latent.shape) -> `samples` float32
+    - `sample`: `seed` int64 (n,) -> `samples`; a row is `serving_default` of
+      `latent.sample_rows(seed)`
+    - `sample_layers`: `latent`, `layers` int32 (n,) -> `samples` after that many gradient layers,
+      for each row; 0 is the generator as it was; clamped to 0 ... depth
+    - `score`: `samples` -> `score` (n,), by the critic stacked last (for a GAN, its critic)
+    - `image`: `seed` -> `image_bytes` (n,), PNG files; for samples of shape (height, width, 1, 3
+      or 4)
+
+    The version is written beside the others and renamed into place when it is complete and
+    `verify` finds nothing in it that would break, so that a server which watches the folder never
+    sees half of one. In `assets.extra` lie warm-up requests for each signature and batch size, and
+    the metadata (see `read_metadata`); `batching_params.pbtxt` has the batch sizes for the server.
+
+    Source: Nitanda & Suzuki, AISTATS 2018, Algorithm 2, as TensorFlow Serving takes it.
+
+    Args:
+        model: a `FineTuner`, a `GAN`, a sampler, or any Keras model that maps latents to samples.
+        path: the model's folder, with a subfolder for each version; made if it is not there.
+        version: a number; the next free one by default. One that exists is never written over.
+        latent: the latent distribution, for Keras models that have none of their own; a standard
+            normal in the shape of the model's input by default.
+        data_range: (low, high) of the samples, for PNG files and the metadata; read off the output
+            activation by default, and (-1, 1) for PNG files where that has no bounds.
+        allowed_batch_sizes: the batches the server may form, increasing. It pads a batch to the
+            next of them, and refuses requests of more rows than the last.
+        scores: what is known of the samples' quality, such as `{"frechet_distance": 15.4}`, for
+            the metadata.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        TypeError: if `model` is not a Keras model, or `latent` not a latent distribution.
+        ValueError: if `path` is not a model folder or has that version, an argument is out of
+            range, or the exported model would not work in a server. Nothing is left behind.
+        OSError: if the files cannot be written. Nothing is left behind.
+
+    Example:
+
+    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
+    >>> folder = export_sampler(kgl.GAN(generator, critic), tmp_path / "sampler")
+    >>> folder.name
+    '1'
+    """
+    path = pathlib.Path(path)
+    sizes = _increasing(allowed_batch_sizes)
+    choose_version(path, version)
+    scores = {k: float(v) for k, v in (scores or {}).items()}
+    source = source_of(model, latent, data_range)
+    if hasattr(model, "stack") and not source.depth:
+        _checks.warn(
+            f"'{model.name}' has no gradient layers: what is exported is the generator as it was."
+        )
+    module = tf.Module()
+    signatures = make_signatures(source)
+    # The variables that are computed with; others, such as the critic in training, stay behind.
+    used = {id(v): v for f in signatures.values() for v in f.variables}
+    module.weights = list(used.values())
+    facts = {
+        "versions": package_versions(),
+        "name": model.name,
+        "step_size": source.step_size,
+        "depth": source.depth,
+        "steps_per_layer": source.steps_per_layer,
+        "latent": keras.saving.serialize_keras_object(source.latent),
+        "latent_shape": source.latent.shape,
+        "sample_shape": source.sample_shape,
+        "data_range": finite_bounds(source.data_range),
+        "allowed_batch_sizes": sizes,
+        "scores": scores,
+    }
+    with new_version(path, version) as renamed:
+        folder = renamed.folder
+        _save(module, folder, signatures)
+        write_metadata(folder, facts)
+        lines = "\n".join(f"allowed_batch_sizes: {n}" for n in sizes)
+        (folder / "batching_params.pbtxt").write_text(
+            _BATCHING.format(largest=sizes[-1], sizes=lines)
+        )
+        write_warmup(folder, path.name, signatures, sizes)
+        wrong = [f.message for f in verify(folder) if f.breaks]
+        if wrong:
+            raise ValueError(
+                f"'{model.name}' would not work in TensorFlow Serving, and was not exported: "
+                + " ".join(wrong)
+            )
+    return renamed.folder
+
+
+def _save(module, folder, signatures):
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # it tells of each file it writes
+    try:
+        tf.saved_model.save(module, str(folder), signatures)
+    except tf.errors.OpError as e:
+        raise OSError(f"The model could not be written to {folder.parent}: {e.message}") from e
+    finally:
+        logger.setLevel(level)
+
+
+def _increasing(sizes):
+    sizes = [_checks.positive_int("allowed_batch_sizes", n) for n in sizes]
+    if not sizes or sizes != sorted(set(sizes)):
+        raise ValueError(
+            "`allowed_batch_sizes` must be one or more increasing integers. "
+            f"Received: allowed_batch_sizes={sizes}"
+        )
+    return sizes

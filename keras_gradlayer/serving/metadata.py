@@ -1,0 +1,67 @@
+"""What a sampler's SavedModel says of itself."""
+
+import json
+import math
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.serving.versions import find_version
+
+FILE = "assets.extra/sampler.json"
+
+
+def write_metadata(folder: pathlib.Path, facts: dict) -> None:
+    """Write the facts beside the model; infinite bounds become null, as JSON has none."""
+    (folder / FILE).parent.mkdir(exist_ok=True)
+    (folder / FILE).write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n")
+
+
+def read_metadata(path: str | pathlib.Path) -> dict:
+    """What `export_sampler` wrote down of a model.
+
+    Args:
+        path: a SavedModel folder, or a model folder, for its newest version.
+
+    Returns:
+        A dict: `versions` of the packages that made it, `name`, `step_size` (η), `depth`,
+        `steps_per_layer`, `latent` (a Keras config), `latent_shape`, `sample_shape`, `data_range`
+        (null where there is no bound), `allowed_batch_sizes` and `scores`.
+
+    Raises:
+        ValueError: if there is no SavedModel, or one without metadata.
+
+    Example:
+
+    >>> read_metadata(folder)["depth"]                                  # doctest: +SKIP
+    100
+    """
+    file = find_version(path) / FILE
+    if not file.is_file():
+        raise ValueError(
+            f"Expected a SavedModel made by `export_sampler`, with {FILE}. Received: {file.parents[1]}"
+        )
+    return json.loads(file.read_text())
+
+
+def package_versions() -> dict:
+    """The versions of what makes and runs a model."""
+    import keras_gradlayer
+
+    return {
+        "keras_gradlayer": keras_gradlayer.__version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+    }
+
+
+def finite_bounds(bounds: tuple[float, float]) -> list[float | None]:
+    """Bounds for JSON."""
+    return [b if math.isfinite(b) else None for b in bounds]
+
+
+def latent_of(facts: dict) -> Latent:
+    """The latent distribution that the metadata names."""
+    return keras.saving.deserialize_keras_object(facts["latent"])

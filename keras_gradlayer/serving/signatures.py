@@ -1,0 +1,172 @@
+"""A sampler's signatures: what a model server can be asked for."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer.latents.gaussian import default_latent
+from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.models.output_range import output_range
+
+
+class Source(NamedTuple):
+    """What is served of a model, whichever kind it is."""
+
+    generate: Callable  # (z, layers=None) -> samples
+    score: Callable | None  # samples -> scores
+    latent: Latent
+    depth: int
+    step_size: float | None
+    steps_per_layer: int | None
+    sample_shape: tuple[int, ...]
+    data_range: tuple[float, float]
+
+
+def source_of(
+    model: keras.Model,
+    latent: Latent | None = None,
+    data_range: tuple[float, float] | None = None,
+) -> Source:
+    """Take apart a FineTuner, a Sampler, a GAN or any latent -> sample Keras model.
+
+    Raises:
+        TypeError: if `model` is not a Keras model or `latent` not a distribution.
+        ValueError: if it does not map one tensor of latents to one of samples, or `latent` is
+            given beside the model's own, or `data_range` is not two numbers.
+    """
+    _checks.instance_of("model", model, keras.Model, "a FineTuner, a GAN or another Keras model")
+    if hasattr(model, "sampler") and hasattr(model, "stack"):
+        model = model.sampler()  # of its own, and with no room left over
+    own = getattr(model, "latent", None)
+    if own is not None and latent is not None:
+        raise ValueError(
+            "`latent` is for Keras models that have none of their own. "
+            f"Received: latent={latent!r} beside {own!r}, that of '{model.name}'"
+        )
+    latent = own or latent or default_latent(model)
+    _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
+    stack = getattr(model, "stack", None)
+    depth = stack.depth if stack is not None else 0
+
+    if stack is None:
+        base, score = _once(model), getattr(model, "critic", None)
+        ends = getattr(model, "generator", model)
+
+        def generate(z, layers=None):
+            return base(z)
+
+    else:
+        base, head, ends = _once(model.base), _once(model.head), model.head
+
+        def generate(z, layers=None):
+            z = base(z)
+            return head(stack.call(z, layers) if depth else z)
+
+        def score(x):
+            return stack.score(x, layer=depth - 1 if depth else None)
+
+    return Source(
+        generate,
+        score,
+        latent,
+        depth,
+        stack.step_size if stack is not None else None,
+        stack.steps_per_layer if stack is not None else None,
+        _sample_shape(model, latent),
+        output_range(ends) if data_range is None else _bounds(data_range),
+    )
+
+
+def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteFunction]:
+    """The signatures by name, each with the batch as axis 0 of all it takes and gives.
+
+    No XLA: a stock server does not have it switched on.
+    """
+    latent, image_range = source.latent, _image_range(source)
+    rows = tf.TensorSpec((None, *latent.shape), "float32", "latent")
+    seeds = tf.TensorSpec((None,), "int64", "seed")
+    signatures = {}
+
+    def signature(name, *specs):
+        def enter(f):
+            # One traced function each: what another signature calls is in the graph once.
+            signatures[name] = tf.function(f, input_signature=specs, autograph=False)
+            return signatures[name]
+
+        return enter
+
+    @signature("serving_default", rows)
+    def serving_default(latent):
+        return {"samples": tf.cast(source.generate(latent), "float32")}
+
+    @signature("sample", seeds)
+    def sample(seed):
+        return serving_default(latent.sample_rows(seed))
+
+    @signature("sample_layers", rows, tf.TensorSpec((None,), "int32", "layers"))
+    def sample_layers(latent, layers):
+        if not source.depth:
+            return serving_default(latent)  # all depths are clamped to 0
+        return {"samples": tf.cast(source.generate(latent, layers), "float32")}
+
+    if source.score is not None:
+
+        @signature("score", tf.TensorSpec((None, *source.sample_shape), "float32", "samples"))
+        def score(samples):
+            return {"score": tf.reshape(tf.cast(source.score(samples), "float32"), [-1])}
+
+    if image_range is not None:
+        low, high = image_range
+
+        @signature("image", seeds)
+        def image(seed):
+            unit = (sample(seed)["samples"] - low) / (high - low)
+            pixels = tf.cast(tf.round(255 * tf.clip_by_value(unit, 0, 1)), "uint8")
+            return {"image_bytes": tf.io.encode_png(pixels)}
+
+    return {name: f.get_concrete_function() for name, f in signatures.items()}
+
+
+def _once(model):
+    """A model in inference mode, in the graph once however often it is called."""
+    return tf.function(lambda x: model(x, training=False), autograph=False)
+
+
+def _image_range(source):
+    """The range to draw samples with that are images, `None` for others."""
+    shape = source.sample_shape
+    if len(shape) != 3 or shape[2] not in (1, 3, 4) or None in shape:
+        return None
+    return source.data_range if np.all(np.isfinite(source.data_range)) else (-1.0, 1.0)
+
+
+def _sample_shape(model, latent):
+    try:
+        samples = model(keras.KerasTensor((None, *latent.shape)))
+    except Exception as e:
+        raise ValueError(
+            f"'{model.name}' does not take latents of shape {latent.shape}. It said: {e}"
+        ) from e
+    if not isinstance(samples, keras.KerasTensor) or len(samples.shape) < 2:
+        raise ValueError(
+            f"Expected a model that gives one tensor of samples, shape (batch, ...). "
+            f"Received: '{model.name}', which gives {samples}"
+        )
+    return tuple(samples.shape[1:])
+
+
+def _bounds(data_range):
+    try:
+        low, high = (float(b) for b in data_range)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not low < high or not np.isfinite([low, high]).all():
+        raise ValueError(
+            "`data_range` must be two finite numbers, the smaller first. "
+            f"Received: data_range={data_range!r}"
+        )
+    return low, high

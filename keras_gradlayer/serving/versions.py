@@ -1,0 +1,123 @@
+"""Folders of numbered versions, as a model server watches them."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+
+from keras_gradlayer import _checks
+
+_DRAFT = ".draft-"
+_DAY = 24 * 3600
+
+
+def versions(path: pathlib.Path) -> dict[int, pathlib.Path]:
+    """The numbered folders in `path`, by number."""
+    if not path.is_dir():
+        return {}
+    found = {int(p.name): p for p in path.iterdir() if p.name.isdecimal()}
+    return dict(sorted(found.items()))
+
+
+def find_version(path: str | pathlib.Path) -> pathlib.Path:
+    """The SavedModel in `path`: the folder itself, or the newest of its numbered versions.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    path = pathlib.Path(path)
+    for folder in (path, *reversed(versions(path).values())):
+        if (folder / "saved_model.pb").is_file():
+            return folder
+    raise ValueError(
+        "Expected a SavedModel, or a model folder with numbered versions of one. "
+        f"Received: {path}, which " + ("holds none" if path.exists() else "does not exist")
+    )
+
+
+def choose_version(path: pathlib.Path, version: int | None) -> int:
+    """The version to write: the one asked for, or the next free number.
+
+    Raises:
+        ValueError: if `path` is not a model folder, or has that version.
+    """
+    if version is not None:
+        version = _checks.positive_int("version", version)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"Expected a folder for the versions of a model. Received the file {path}")
+    taken = versions(path)
+    shown = [p for p in path.iterdir() if not p.name.startswith(".")] if path.is_dir() else []
+    if (path / "saved_model.pb").exists() or (shown and not taken):
+        raise ValueError(
+            "Expected a new folder, an empty one, or one with numbered versions of a model. "
+            f"Received: {path}, which holds {', '.join(sorted(p.name for p in shown)[:5])}"
+        )
+    if version in taken:
+        raise ValueError(
+            f"Version {version} exists and is not written over: {taken[version]}. The next free "
+            f"number is {max(taken) + 1}."
+        )
+    return version or max(taken, default=0) + 1
+
+
+@dataclasses.dataclass
+class _Version:
+    folder: pathlib.Path
+
+
+@contextlib.contextmanager
+def new_version(path: pathlib.Path, version: int | None) -> Iterator["_Version"]:
+    """Write a version so that it is there whole or not at all.
+
+    What the block writes into the folder given out is renamed into place at its end. A server that
+    watches `path` does not see it before, for the name is not a number. If the block fails,
+    everything is taken away again; what a killed process left is taken away by a later call, a day
+    on.
+
+    Yields:
+        An object whose `folder` is the one to write into, and afterwards the one it has become:
+        `path / str(number)`, the next free number if `version` is `None`.
+    """
+    choose_version(path, version)
+    made = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for old in path.glob(f"{_DRAFT}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - old.stat().st_mtime > _DAY:
+                shutil.rmtree(old, ignore_errors=True)
+    draft = path / f"{_DRAFT}{uuid.uuid4().hex}"
+    try:
+        draft.mkdir()
+        written = _Version(draft)
+        yield written
+        _to_disk(draft)
+        written.folder = _rename(draft, path, version)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        for folder in made:
+            with contextlib.suppress(OSError):  # another export may have put its own there
+                folder.rmdir()
+        raise
+
+
+def _rename(draft, path, version):
+    """Give the draft its number; of two exports at the same time, both get one."""
+    while True:
+        target = path / str(choose_version(path, version))
+        try:
+            return draft.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+
+
+def _to_disk(folder):
+    """Wait until all files are on the disk, and learn now if they do not fit."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with open(file, "rb") as f:
+                os.fsync(f.fileno())

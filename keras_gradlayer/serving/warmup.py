@@ -1,0 +1,65 @@
+"""Requests that a model server replays as it loads a model, so that the first user does not wait."""
+
+import pathlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+FILE = "assets.extra/tf_serving_warmup_requests"
+MAX_RECORDS = 1000
+
+
+def write_warmup(
+    folder: pathlib.Path,
+    name: str,
+    signatures: dict[str, tf.types.experimental.ConcreteFunction],
+    batch_sizes: Iterable[int],
+) -> None:
+    """Write one record for each signature and batch size, the same bytes each time.
+
+    Floats are zeros, which take no room however large the input is; integers count from 0 in each
+    batch, and so reach every depth.
+
+    Args:
+        folder: the SavedModel.
+        name: the model's name in the requests.
+        signatures: by name.
+        batch_sizes: those that the server may form.
+    """
+    (folder / FILE).parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(folder / FILE)) as file:
+        for signature, function in sorted(signatures.items()):
+            for rows in batch_sizes:
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name = name
+                request.model_spec.signature_name = signature
+                for spec in function.structured_input_signature[0]:
+                    shape = (rows, *spec.shape[1:])
+                    integer = spec.dtype.is_integer
+                    values = np.arange(rows, dtype=spec.dtype.as_numpy_dtype) if integer else 0.0
+                    proto = tf.make_tensor_proto(values, spec.dtype, shape)
+                    request.inputs[spec.name].CopyFrom(proto)
+                log = prediction_log_pb2.PredictLog(request=request)
+                record = prediction_log_pb2.PredictionLog(predict_log=log)
+                file.write(record.SerializeToString(deterministic=True))
+
+
+def read_warmup(folder: pathlib.Path) -> Iterator[predict_pb2.PredictRequest]:
+    """The predict requests that are recorded.
+
+    Raises:
+        tf.errors.DataLossError: if the file is damaged.
+        google.protobuf.message.DecodeError: if it holds something else.
+    """
+    for record in tf.data.TFRecordDataset(str(folder / FILE)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        if log.HasField("predict_log"):
+            yield log.predict_log.request
+
+
+def replay(model: tf.Module, request: predict_pb2.PredictRequest) -> dict[str, tf.Tensor]:
+    """Answer a request from a SavedModel loaded here."""
+    inputs = {key: tf.constant(tf.make_ndarray(p)) for key, p in request.inputs.items()}
+    return model.signatures[request.model_spec.signature_name](**inputs)
