@@ -8,7 +8,7 @@ if keras.backend.backend() != "tensorflow":
         f"{keras.backend.backend()!r} backend. Set KERAS_BACKEND=tensorflow before Python starts."
     )
 
-from keras_gradlayer import callbacks, data, latents, layers, metrics, models, objectives
+from keras_gradlayer import callbacks, data, latents, layers, metrics, models, objectives, serving
 from keras_gradlayer.trainers import GAN, FineTuner
 
 __version__ = "0.1.0"
@@ -23,4 +23,5 @@ __all__ = [
     "metrics",
     "models",
     "objectives",
+    "serving",
 ]

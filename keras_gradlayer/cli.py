@@ -4,6 +4,7 @@ import contextlib
 import json
 import pathlib
 import sys
+import warnings
 
 import click
 import keras
@@ -13,6 +14,7 @@ from tqdm.keras import TqdmCallback
 import keras_gradlayer as kgl
 from keras_gradlayer import demo as demos
 from keras_gradlayer import pictures
+from keras_gradlayer.serving.metadata import latent_of
 
 _IMAGES = {"cifar10": kgl.data.cifar10, "mnist": kgl.data.mnist, "stl10": kgl.data.stl10}
 _IMAGE_SHAPES = {"cifar10": (32, 32, 3), "mnist": (28, 28, 1), "stl10": (48, 48, 3)}
@@ -220,33 +222,97 @@ def finetune(
 
 
 @cli.command()
-@click.option("--model", required=True, help="The .keras file of a sampler, tuner or GAN.")
+@click.option("--model", required=True, help="The .keras file of a tuner, sampler, GAN, generator.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=pathlib.Path),
+    help="The model's folder, with a subfolder for each version.",
+)
+@click.option("--version", type=click.IntRange(1), help="The next free number by default.")
+@click.option(
+    "--data-range", nargs=2, type=float, help="LOW HIGH; by default the output activation's."
+)
+@click.option(
+    "--allowed-batch-size",
+    "batch_sizes",
+    multiple=True,
+    default=(1, 8, 64),
+    show_default=True,
+    help="Each batch size the server may form, from the smallest.",
+)
+@click.option("--score", "scores", multiple=True, metavar="NAME=VALUE", help="For the metadata.")
+def export(model, out, version, data_range, batch_sizes, scores):
+    """Write a sampler as one SavedModel for TensorFlow Serving."""
+    scores = dict(_score(text) for text in scores)
+    folder = kgl.serving.export_sampler(
+        _model(model),
+        out,
+        version,
+        data_range=data_range,
+        allowed_batch_sizes=batch_sizes,
+        scores=scores,
+    )
+    depth = kgl.serving.read_metadata(folder)["depth"]
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    click.echo(f"{depth} gradient layers, {size / 2**20:.1f} MiB: {folder}")
+
+
+@cli.command()
+@click.option("--model", help="The .keras file of a sampler, tuner or GAN.")
+@click.option("--saved-model", help="The folder of an exported sampler, instead.")
 @_out
 @click.option("--count", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--layers", type=click.IntRange(0), help="Apply the first layers only.")
 @_batch
 @_seed
-def sample(model, out, count, layers, batch_size, seed):
-    """Draw samples from a saved sampler: samples.npy and a picture."""
-    model = _model(model)
+def sample(model, saved_model, out, count, layers, batch_size, seed):
+    """Draw samples from a saved sampler: samples.npy and a picture.
+
+    Those of an exported sampler are what a server gives for the seeds SEED, SEED + 1, ...
+    """
+    if (model is None) == (saved_model is None):
+        raise click.UsageError("Either --model or --saved-model names what to draw from.")
+    draw, depth = _from_saved_model(saved_model) if saved_model else _from_keras(model, layers)
+    if layers is not None and layers > depth:
+        raise click.UsageError(f"The model has {depth} layers. Received: --layers {layers}")
+    out = _new_folder(out)
+    samples = draw(count, layers, batch_size, seed)
+    np.save(out / "samples.npy", samples)
+    pictures.sample_picture(out / "samples.png", samples[:100] if samples.ndim == 4 else samples)
+    click.echo(f"{count} samples of shape {samples.shape[1:]}: {out / 'samples.npy'}")
+
+
+def _from_keras(path, layers):
+    """What draws samples from a Keras file, and the depth it has."""
+    model = _model(path)
     if not hasattr(model, "latent"):
         raise click.UsageError("--model must be a sampler, tuner or GAN of this package.")
     if layers is not None and not hasattr(model, "stack"):
         raise click.UsageError("--layers is for a model that has gradient layers.")
-    if layers is not None and layers > model.stack.depth:
-        raise click.UsageError(
-            f"The model has {model.stack.depth} layers. Received: --layers {layers}"
-        )
-    out = _new_folder(out)
-    latents = model.latent.sample(count, seed=seed)
-    if layers is None:
-        samples = model.predict(latents, batch_size=batch_size, verbose=0)
-    else:
+
+    def draw(count, layers, batch_size, seed):
+        latents = model.latent.sample(count, seed=seed)
+        if layers is None:
+            return model.predict(latents, batch_size=batch_size, verbose=0)
         parts = range(0, count, batch_size)
-        samples = np.concatenate([model(latents[i : i + batch_size], layers=layers) for i in parts])
-    np.save(out / "samples.npy", samples)
-    pictures.sample_picture(out / "samples.png", samples[:100] if samples.ndim == 4 else samples)
-    click.echo(f"{count} samples of shape {samples.shape[1:]}: {out / 'samples.npy'}")
+        return np.concatenate([model(latents[i : i + batch_size], layers=layers) for i in parts])
+
+    return draw, model.stack.depth if layers is not None else 0
+
+
+def _from_saved_model(path):
+    """What draws samples from an exported sampler, and the depth it has."""
+    facts = kgl.serving.read_metadata(path)
+
+    def draw(count, layers, batch_size, seed):
+        seeds = np.arange(seed, seed + count)
+        with kgl.serving.connect(path, batch_size=batch_size) as sampler:
+            if layers is None:
+                return sampler.sample(seeds)
+            return sampler.sample_layers(latent_of(facts).sample_rows(seeds), layers)
+
+    return draw, facts["depth"]
 
 
 def _fit(model, samples, out, epochs, callbacks, steps_per_epoch=None):
@@ -295,6 +361,13 @@ def _model(path):
 
 def _adam(learning_rate):
     return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.9)
+
+
+def _score(text):
+    name, _, value = text.partition("=")
+    with contextlib.suppress(ValueError):
+        return name, float(value)
+    raise click.UsageError(f"--score must be NAME=VALUE, with a number. Received: {text}")
 
 
 def _particles(text):
@@ -347,7 +420,9 @@ def _next_folder(stem):
 def main(args=None):
     """Run the command line; bad input ends it with status 2 and one line that says why."""
     try:
-        sys.exit(cli.main(args, standalone_mode=False) or 0)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            sys.exit(cli.main(args, standalone_mode=False) or 0)
     except click.exceptions.Exit as e:
         sys.exit(e.exit_code)
     except click.Abort:
@@ -368,6 +443,10 @@ def main(args=None):
         message = str(e)
     click.echo(f"keras-gradlayer: {' '.join(message.split())}", err=True)
     sys.exit(2)
+
+
+def _show_warning(message, category, *place):
+    click.echo(f"keras-gradlayer: {category.__name__}: {message}", err=True)
 
 
 if __name__ == "__main__":

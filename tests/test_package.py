@@ -23,6 +23,7 @@ ORDER = [
     {"layers", "latents", "objectives", "models", "data", "metrics"},
     {"trainers"},
     {"callbacks"},
+    {"serving"},
     {"pictures"},
     {"demo"},
     {"cli"},
@@ -47,6 +48,11 @@ def imported(path):
                 yield from (alias.name for alias in node.names)
             elif node.module.startswith("keras_gradlayer."):
                 yield node.module.split(".")[1]
+
+
+def test_serving_needs_no_trainer():
+    for path in (PACKAGE / "serving").glob("*.py"):
+        assert not {"trainers", "callbacks"} & set(imported(path)), path
 
 
 def test_imports_run_one_way():
@@ -79,6 +85,7 @@ def test_public_names_are_those_of_the_contract():
         "models": {"mlp_critic", "dcgan_generator", "dcgan_critic", "split"},
         "data": {"swiss_roll", "eight_gaussians", "twenty_five_gaussians", "cifar10", "stl10"}
         | {"mnist"},
+        "serving": {"export_sampler"},
         "metrics": {"mode_coverage", "classifier_score", "frechet_distance"},
     }
     for space, names in expected.items():
@@ -105,9 +112,13 @@ def test_documentation(item):
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
-def test_examples_run(module):
+def test_examples_run(module, tmp_path):
     assert module.__doc__
-    names = {**vars(module), "keras": keras, "np": np, "kgl": kgl}
+    names = {**vars(module), "keras": keras, "np": np, "kgl": kgl, "tmp_path": tmp_path}
+    if ".serving" in module.__name__:
+        generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
+        names["folder"] = kgl.serving.export_sampler(generator, tmp_path / "model")
+        names["connect"] = kgl.serving.connect
     names |= {n: getattr(kgl.models, n) for n in kgl.models.__all__}
     results = doctest.testmod(module, extraglobs=names, optionflags=doctest.ELLIPSIS)
     assert results.failed == 0
@@ -127,7 +138,7 @@ def test_metadata():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     assert config["metadata"]["version"] == kgl.__version__
-    assert {"test", "colab", "serving"} <= set(config["options.extras_require"])
+    assert {"test", "colab", "kserve"} <= set(config["options.extras_require"])
     for line in config["options"]["install_requires"].strip().splitlines():
         name = line.split()[0]
         assert (

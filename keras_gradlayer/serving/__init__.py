@@ -1,7 +1,9 @@
 """The SavedModel sampler: exporting it, checking it, and calling it where it is served."""
 
+from keras_gradlayer.serving.connecting import connect
 from keras_gradlayer.serving.exporting import export_sampler
+from keras_gradlayer.serving.load_testing import load_test
 from keras_gradlayer.serving.metadata import read_metadata
 from keras_gradlayer.serving.verification import verify
 
-__all__ = ["export_sampler", "read_metadata", "verify"]
+__all__ = ["connect", "export_sampler", "load_test", "read_metadata", "verify"]

@@ -35,13 +35,14 @@ def read_metadata(path: str | pathlib.Path) -> dict:
 
     Example:
 
-    >>> read_metadata(folder)["depth"]                                  # doctest: +SKIP
-    100
+    >>> read_metadata(folder)["sample_shape"]
+    [2]
     """
     file = find_version(path) / FILE
     if not file.is_file():
         raise ValueError(
-            f"Expected a SavedModel made by `export_sampler`, with {FILE}. Received: {file.parents[1]}"
+            f"Expected a SavedModel made by `export_sampler`, with {FILE}. "
+            f"Received: {file.parents[1]}"
         )
     return json.loads(file.read_text())
 

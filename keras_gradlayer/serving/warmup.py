@@ -1,4 +1,4 @@
-"""Requests that a model server replays as it loads a model, so that the first user does not wait."""
+"""Requests that a server replays as it loads a model, so that the first user does not wait."""
 
 import pathlib
 from collections.abc import Iterable, Iterator

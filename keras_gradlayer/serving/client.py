@@ -1,0 +1,169 @@
+"""Asking a served sampler for samples."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from keras_gradlayer import _checks
+
+
+class Client(ABC):
+    """What the clients of both protocols share; `connect` makes one.
+
+    Inputs are checked against the signature that the server publishes before anything is sent.
+    Requests of many rows are sent in batches of `batch_size`. A server that is busy or restarting
+    is asked again, a few times, with growing pauses, as long as `timeout` allows.
+
+    Args:
+        model: the model's name on the server.
+        batch_size: rows a request at most: no more than the server's `max_batch_size`.
+        timeout: seconds to wait for a batch.
+        version: a version's number; the server's choice by default.
+        label: a version's label, such as "stable", instead of its number.
+
+    Raises:
+        ValueError: for inputs that do not fit, or that the server refuses.
+        ConnectionError: if the server cannot be reached or has no room, after the retries.
+        TimeoutError: if a batch takes longer than `timeout`.
+        RuntimeError: for other failures of the server.
+    """
+
+    def __init__(
+        self,
+        model: str = "sampler",
+        batch_size: int = 64,
+        timeout: float = 30.0,
+        version: int | None = None,
+        label: str | None = None,
+    ):
+        if version is not None and label is not None:
+            raise ValueError(
+                "Either a `version` or a `label` names what to ask. "
+                f"Received: version={version}, label={label!r}"
+            )
+        self.model = model
+        self.batch_size = _checks.positive_int("batch_size", batch_size)
+        self.timeout = _checks.positive_number("timeout", timeout)
+        self.version = None if version is None else _checks.positive_int("version", version)
+        self.label = label
+        self._known = None
+
+    def generate(self, latents: ArrayLike) -> np.ndarray:
+        """Samples for latents of shape (n, *latent.shape)."""
+        return _only(self.predict("serving_default", latent=latents))
+
+    def sample(self, seeds: ArrayLike) -> np.ndarray:
+        """Samples for seeds of shape (n,); the same seed gives the same sample."""
+        return _only(self.predict("sample", seed=seeds))
+
+    def sample_layers(self, latents: ArrayLike, layers: ArrayLike) -> np.ndarray:
+        """Samples after `layers` gradient layers, an integer or (n,) of them; 0 is none."""
+        layers = np.broadcast_to(layers, len(np.asarray(latents)))
+        return _only(self.predict("sample_layers", latent=latents, layers=layers))
+
+    def score(self, samples: ArrayLike) -> np.ndarray:
+        """The critic's scores (n,) of samples; higher is more like the data."""
+        return _only(self.predict("score", samples=samples))
+
+    def image(self, seeds: ArrayLike) -> list[bytes]:
+        """PNG files for seeds of shape (n,)."""
+        return list(_only(self.predict("image", seed=seeds)))
+
+    def predict(self, signature: str, **inputs: ArrayLike) -> dict[str, np.ndarray]:
+        """The outputs of any signature, by name, for inputs by name."""
+        inputs = self._checked(signature, inputs)
+        rows = len(next(iter(inputs.values())))
+        parts = []
+        for i in range(0, rows, self.batch_size):
+            batch = {key: value[i : i + self.batch_size] for key, value in inputs.items()}
+            parts.append(self._send(signature, batch))
+        return {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
+
+    def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
+        """What the server publishes of the model, asked for once; empty if it does not."""
+        if self._known is None:
+            published = self._fetch_signatures()
+            # names in underscores are TensorFlow's own, such as the initialization
+            self._known = {k: v for k, v in published.items() if not k.startswith("__")}
+        return self._known
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    @abstractmethod
+    def _send(self, signature, inputs):
+        """One request: arrays by name to arrays by name."""
+
+    @abstractmethod
+    def _fetch_signatures(self):
+        """SignatureDefs by name, none if the server does not publish them."""
+
+    def _checked(self, signature, inputs):
+        """The inputs as arrays of the types that the signature takes."""
+        known = self.signatures()
+        if known and signature not in known:
+            raise ValueError(
+                f"'{self.model}' has the signatures {', '.join(sorted(known))}. "
+                f"Received: {signature!r}"
+            )
+        specs = known[signature].inputs if known else dict.fromkeys(inputs)
+        if set(specs) != set(inputs):
+            raise ValueError(
+                f"Signature '{signature}' takes {', '.join(sorted(specs))}. "
+                f"Received: {', '.join(sorted(inputs)) or 'nothing'}"
+            )
+        arrays = {key: _array(signature, key, v, specs[key]) for key, v in inputs.items()}
+        lengths = {key: len(a) for key, a in arrays.items()}
+        if len(set(lengths.values())) != 1 or 0 in lengths.values():
+            raise ValueError(
+                f"Signature '{signature}' takes one or more rows, as many of each input. "
+                f"Received: {lengths}"
+            )
+        return arrays
+
+
+def _array(signature, key, value, spec):
+    name = f"'{key}' of signature '{signature}'"
+    try:
+        value = np.asarray(value)
+    except ValueError as e:
+        raise ValueError(f"{name} must be an array: {e}") from e
+    if spec is None:
+        dtype = np.dtype("int64" if value.dtype.kind in "iu" else "float32")
+        shape = (-1,) * max(value.ndim, 1)
+    else:
+        dtype = tf.dtypes.as_dtype(spec.dtype).as_numpy_dtype
+        shape = tuple(d.size for d in spec.tensor_shape.dim)
+    fits = value.ndim == len(shape) and all(s in (-1, d) for s, d in zip(shape, value.shape))
+    if not fits or not np.can_cast(value.dtype, dtype, "same_kind"):
+        expected = tuple("n" if d == -1 else d for d in shape)
+        raise ValueError(
+            f"{name} must be {np.dtype(dtype)} of shape ({', '.join(map(str, expected))},). "
+            f"Received: {value.dtype} of shape {value.shape}"
+        )
+    array = value.astype(dtype)
+    if value.dtype.kind in "iu" and value.size and not np.array_equal(array, value):
+        raise ValueError(f"{name} must fit in {np.dtype(dtype)}. Received: {value.max()}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(
+            f"{name} must be finite. Received: {int(np.sum(~np.isfinite(array)))} NaN "
+            "or infinite values"
+        )
+    return array
+
+
+def _only(outputs):
+    [value] = outputs.values()
+    return value
