@@ -101,7 +101,7 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
 
     @signature("serving_default", rows)
     def serving_default(latent):
-        return {"samples": tf.cast(source.generate(latent), "float32")}
+        return {"samples": tf.cast(source.generate(_rows(latent)), "float32")}
 
     @signature("sample", seeds)
     def sample(seed):
@@ -111,13 +111,14 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
     def sample_layers(latent, layers):
         if not source.depth:
             return serving_default(latent)  # all depths are clamped to 0
-        return {"samples": tf.cast(source.generate(latent, layers), "float32")}
+        return {"samples": tf.cast(source.generate(_rows(latent), layers), "float32")}
 
     if source.score is not None:
 
         @signature("score", tf.TensorSpec((None, *source.sample_shape), "float32", "samples"))
         def score(samples):
-            return {"score": tf.reshape(tf.cast(source.score(samples), "float32"), [-1])}
+            scores = source.score(_rows(samples))
+            return {"score": tf.reshape(tf.cast(scores, "float32"), [-1])}
 
     if image_range is not None:
         low, high = image_range
@@ -134,6 +135,13 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
 def _once(model):
     """A model in inference mode, in the graph once however often it is called."""
     return tf.function(lambda x: model(x, training=False), autograph=False)
+
+
+def _rows(x):
+    """`x`, if it has rows; with none, convolutions on a CPU fail with errors that say nothing."""
+    check = tf.debugging.assert_positive(tf.shape(x)[0], "Expected one or more rows. Received: 0")
+    with tf.control_dependencies([check]):
+        return tf.identity(x)
 
 
 def _image_range(source):
