@@ -71,7 +71,7 @@ def cli():
 def demo(name, out, layers, particles, seed):
     """Turn noise into a toy data set with gradient layers alone (the paper's Figure 2)."""
     particles = _particles(particles)
-    out = _new_folder(out or _next_folder(f"runs/demo-{name}"))
+    out = new_folder(out or _next_folder(f"runs/demo-{name}"))
     demos.run(name, out, layers, particles, seed)
 
 
@@ -276,7 +276,7 @@ def sample(model, saved_model, out, count, layers, batch_size, seed):
     draw, depth = _from_saved_model(saved_model) if saved_model else _from_keras(model, layers)
     if layers is not None and layers > depth:
         raise click.UsageError(f"The model has {depth} layers. Received: --layers {layers}")
-    out = _new_folder(out)
+    out = new_folder(out)
     samples = draw(count, layers, batch_size, seed)
     np.save(out / "samples.npy", samples)
     pictures.sample_picture(out / "samples.png", samples[:100] if samples.ndim == 4 else samples)
@@ -378,7 +378,8 @@ def _particles(text):
     raise click.UsageError(f'--particles must be "auto", "none" or a number. Received: {text}')
 
 
-def _new_folder(path):
+def new_folder(path):
+    """Make a folder that must be new or empty."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise click.UsageError(f"{path} exists and is not an empty folder; nothing was written.")
     path.mkdir(parents=True, exist_ok=True)
@@ -396,7 +397,7 @@ def _run_folder(path, resume, result):
     if not resume:
         if record.exists() and not (path / result).exists():
             raise click.UsageError(f"{path} holds an unfinished run: go on with --resume.")
-        record = _new_folder(path) / "run.json"
+        record = new_folder(path) / "run.json"
         record.write_text(json.dumps(settings, indent=2))
         return path
     if not record.is_file() or (path / result).exists():
@@ -418,11 +419,16 @@ def _next_folder(stem):
 
 
 def main(args=None):
-    """Run the command line; bad input ends it with status 2 and one line that says why."""
+    """Run the command line."""
+    run(cli, args)
+
+
+def run(command, args=None):
+    """Run a command; bad input ends it with status 2 and one line that says why."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            sys.exit(cli.main(args, standalone_mode=False) or 0)
+            sys.exit(command.main(args, standalone_mode=False) or 0)
     except click.exceptions.Exit as e:
         sys.exit(e.exit_code)
     except click.Abort:
@@ -435,7 +441,7 @@ def main(args=None):
         sys.exit(2)
     except (RuntimeError, FloatingPointError) as e:
         # TerminateOnNaN, or a layer that is not finite: the backup has the last good epoch.
-        click.echo(f"\nkeras-gradlayer: training failed: {' '.join(str(e).split())}", err=True)
+        click.echo(f"\nkeras-gradlayer: failed: {' '.join(str(e).split())}", err=True)
         sys.exit(1)
     except click.ClickException as e:
         message = e.format_message()

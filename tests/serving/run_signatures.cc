@@ -60,7 +60,7 @@ int main(int argc, char** argv) {
     Check(bundle.GetSession()->Run(feeds, fetches, {}, &answers), request.path().string());
     for (size_t i = 0; i < keys.size(); ++i) {
       tf::TensorProto proto;
-      answers[i].AsProtoTensorContent(&proto);
+      answers[i].AsProtoField(&proto);
       std::ofstream file(request.path() / (keys[i] + ".out"), std::ios::binary);
       proto.SerializeToOstream(&file);
     }

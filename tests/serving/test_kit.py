@@ -1,0 +1,226 @@
+"""What lies in export/: the files a server reads, and the scripts."""
+
+import json
+import pathlib
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+
+import click
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+import keras_gradlayer as kgl
+from tests.serving.conftest import ROOT
+from tests.serving.server import Server
+
+EXPORT = ROOT / "export"
+_WRAPPERS = ("Int64Value", "BoolValue")
+
+
+def batching_parameters(text):
+    """Parse text as the server does: strictly, by the fields its BatchingParameters has."""
+    file = descriptor_pb2.FileDescriptorProto(name="batching.proto", package="kgl_test")
+    for name in _WRAPPERS:
+        wrapper = file.message_type.add(name=name)
+        kind = 3 if name == "Int64Value" else 8
+        wrapper.field.add(name="value", number=1, type=kind, label=1)
+    message = file.message_type.add(name="BatchingParameters")
+    for number, name in (
+        (1, "max_batch_size"),
+        (2, "batch_timeout_micros"),
+        (3, "max_enqueued_batches"),
+        (4, "num_batch_threads"),
+    ):
+        message.field.add(
+            name=name, number=number, type=11, label=1, type_name=".kgl_test.Int64Value"
+        )
+    message.field.add(name="allowed_batch_sizes", number=6, type=3, label=3)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    cls = message_factory.GetMessageClass(pool.FindMessageTypeByName("kgl_test.BatchingParameters"))
+    return text_format.Parse(text, cls())
+
+
+def test_models_config():
+    text = (EXPORT / "models.config").read_text()
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    [model] = config.model_config_list.config
+    assert (model.name, model.base_path) == ("sampler", "/models/sampler")
+    assert dict(model.version_labels) == {"stable": 1, "canary": 1}
+    assert model.model_version_policy.latest.num_versions == 2
+
+
+def test_batching_files(toy):
+    written = (toy[1] / "1" / "batching_params.pbtxt").read_text()
+    assert (EXPORT / "batching_params.pbtxt").read_text() == written
+    common = batching_parameters((EXPORT / "batching_parameters.txt").read_text())
+    for params in (batching_parameters(written), common):
+        sizes = list(params.allowed_batch_sizes)
+        assert sizes == sorted(set(sizes))
+        assert sizes[-1] == params.max_batch_size.value
+        assert sizes == kgl.serving.read_metadata(toy[1])["allowed_batch_sizes"]
+    assert common.num_batch_threads.value >= 1
+
+
+def flags_of(text):
+    return re.findall(r"--[a-z_]+=\S+", text)
+
+
+def test_the_same_server_everywhere():
+    """README, compose and Kubernetes start the same image with the same flags."""
+    compose = yaml.safe_load((EXPORT / "compose.yaml").read_text())["services"]["sampler"]
+    manifests = list(yaml.safe_load_all((EXPORT / "kubernetes.yaml").read_text()))
+    [deployment] = [m for m in manifests if m["kind"] == "Deployment"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    readme = flags_of((EXPORT / "README.md").read_text())
+    assert compose["command"] == container["args"] == readme
+    version = container["image"].split(":")[1]
+    assert version in compose["image"]
+    assert container["image"] in (EXPORT / "README.md").read_text()
+    named = {pathlib.Path(f.split("=")[1]).name for f in readme if "=/config/" in f}
+    mounted = yaml.safe_load((EXPORT / "kustomization.yaml").read_text())
+    assert named == set(mounted["configMapGenerator"][0]["files"])
+    assert all((EXPORT / name).is_file() for name in named)
+    [service] = [m for m in manifests if m["kind"] == "Service"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == labels == deployment["spec"]["selector"]["matchLabels"]
+
+
+def test_kustomization():
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not on PATH")
+    result = subprocess.run(
+        ["kubectl", "kustomize", EXPORT], capture_output=True, text=True, check=True
+    )
+    kinds = [m["kind"] for m in yaml.safe_load_all(result.stdout)]
+    assert sorted(kinds) == ["ConfigMap", "Deployment", "PersistentVolumeClaim", "Service"]
+
+
+def script(capsys, monkeypatch, name, *args):
+    """A script's exit status, output and error output."""
+    monkeypatch.setattr(sys, "argv", [name, *map(str, args)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(EXPORT / f"{name}.py"), run_name="__main__")
+    out, err = capsys.readouterr()
+    return stop.value.code, out, err
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+def test_client_script(capsys, monkeypatch, toy, images, tmp_path, protocol):
+    with Server(images[1], labels={"stable": 1}) as server:
+        url = server.urls()[protocol]
+        out = tmp_path / "images"
+        args = ["--url", url, "--count", 3, "--seed", 5, "--out", out]
+        assert script(capsys, monkeypatch, "client", *args)[0] == 0
+        assert sorted(p.name for p in out.iterdir()) == ["5.png", "6.png", "7.png"]
+        with kgl.serving.connect(images[1]) as local:
+            assert [p.read_bytes() for p in sorted(out.iterdir())] == local.image([5, 6, 7])
+        status, _, err = script(capsys, monkeypatch, "client", *args)
+        assert status == 2
+        assert "not an empty folder; nothing was written" in err
+        args = ["--url", url, "--label", "stable", "--count", 1, "--out", tmp_path / "stable"]
+        assert script(capsys, monkeypatch, "client", *args)[0] == 0
+        with kgl.serving.connect(images[1] / "1") as local:
+            assert (tmp_path / "stable" / "0.png").read_bytes() == local.image([0])[0]
+    with Server(toy[1]) as server:
+        args = ["--url", server.urls()[protocol], "--count", 3, "--out", tmp_path / "points"]
+        assert script(capsys, monkeypatch, "client", *args)[0] == 0
+        samples = np.load(tmp_path / "points" / "samples.npy")
+        expected = toy[0](toy[0].latent.sample_rows([0, 1, 2]))
+        np.testing.assert_allclose(samples, expected, atol=1e-5)
+
+
+def test_client_script_without_a_server(capsys, monkeypatch, tmp_path):
+    args = ["--url", "http://localhost:1", "--out", tmp_path / "out"]
+    status, _, err = script(capsys, monkeypatch, "client", *args)
+    assert status == 2
+    assert "could not be reached" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_load_test_script(capsys, monkeypatch, toy):
+    with Server(toy[1]) as server:
+        for url in server.urls():
+            args = ["--url", url, "--requests", 100, "--concurrency", 8, "--rows", 3]
+            status, out, _ = script(capsys, monkeypatch, "load_test", *args)
+            assert status == 0
+            assert "100 requests in" in out
+            assert "wrong: 0, failed: 0" in out
+
+
+def test_load_test_finds_what_is_wrong(capsys, monkeypatch, toy, images):
+    """Answers of another model, a server that refuses, and a limit of time."""
+    with Server(toy[1]) as server, kgl.serving.connect(server.urls()[0]) as client:
+        figures = kgl.serving.load_test(client, 50, 4, saved_model=images[1])
+        assert (figures["requests"], figures["wrong"]) == (50, 50)
+        args = ["--url", server.urls()[0], "--requests", 9, "--saved-model", images[1]]
+        assert script(capsys, monkeypatch, "load_test", *args)[0] == 1
+        figures = kgl.serving.load_test(client, 50, 4, saved_model=toy[1])
+        assert (figures["requests"], figures["wrong"], figures["failed"]) == (50, 0, 0)
+        assert figures["p50"] <= figures["p99"] <= figures["max"]
+        assert max(server.models[1].batchers["sample"].batches) > 1
+        client.batch_size = 1000
+        figures = kgl.serving.load_test(client, 5, 4, rows=100, saved_model=toy[1])
+        assert figures["failed"] == 5
+        assert all("larger than maximum" in message for message in figures["errors"])
+        figures = kgl.serving.load_test(client, 50, 4, saved_model=toy[1], time_limit=1e-9)
+        assert figures["requests"] == figures["failed"] == 0
+
+
+@pytest.mark.slow
+def test_load_test_of_another_process(other_process, toy):
+    """64 concurrent clients, 5,000 requests, each answer checked against its seed."""
+    for url in other_process(toy[1]):
+        with kgl.serving.connect(url) as client:
+            figures = kgl.serving.load_test(client, 5000, 64, saved_model=toy[1])
+        print(url.split(":")[0], figures)
+        assert (figures["requests"], figures["wrong"], figures["failed"]) == (5000, 0, 0)
+
+
+def test_verify_script(capsys, monkeypatch, toy, tmp_path):
+    status, out, _ = script(capsys, monkeypatch, "verify", toy[1])
+    assert (status, out.strip()) == (0, f"{toy[1]}: ready to serve")
+    module = tf.Module()
+    spec = tf.TensorSpec((None,), "float32", "x")
+    module.f = tf.function(lambda x: {"y": x}, input_signature=[spec], jit_compile=True)
+    tf.saved_model.save(module, str(tmp_path / "m"), {"f": module.f})
+    status, out, _ = script(capsys, monkeypatch, "verify", tmp_path / "m")
+    assert status == 1
+    assert re.match(r"BREAKS: Signature 'f': .* compiled by XLA", out)
+    status, _, err = script(capsys, monkeypatch, "verify", tmp_path / "none")
+    assert status == 2
+    assert "does not exist" in err
+
+
+def test_readme_commands():
+    text = (EXPORT / "README.md").read_text()
+    for name in ("client", "load_test"):
+        [line] = re.findall(rf"python export/{name}\.py (.*)", text)
+        command = runpy.run_path(str(EXPORT / f"{name}.py"))["main"]
+        command.make_parser(click.Context(command)).parse_args(line.split())
+
+
+def test_readme_python(toy, tmp_path, monkeypatch):
+    """The code of the page, against a server whose address stands in for the one printed."""
+    tuner, folder = toy
+    monkeypatch.chdir(tmp_path)
+    names = {"tuner": tuner, "kgl": kgl}
+    export, call = re.findall(r"```python\n(.*?)```", (EXPORT / "README.md").read_text(), re.DOTALL)
+    exec(export, names)
+    assert (tmp_path / "models" / "sampler" / "1" / "saved_model.pb").exists()
+    with Server(folder, labels={"stable": 1}) as server:
+        exec(call.replace("grpc://localhost:8500", server.urls()[0]), names)
+        # the curl of the page
+        body = re.search(r"curl -d '(.*)' localhost", (EXPORT / "README.md").read_text())[1]
+        with kgl.serving.connect(server.urls()[1]) as client:
+            answer = client._call("POST", ":predict", json=json.loads(body))
+    np.testing.assert_allclose(answer["predictions"], names["samples"], atol=1e-6)
+    np.testing.assert_allclose(names["samples"], tuner(names["latents"]), atol=1e-5)
+    assert names["scores"].shape == (3,)

@@ -1,0 +1,174 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+import keras_gradlayer as kgl
+from keras_gradlayer.serving import warmup
+from tests.serving.conftest import image_tuner
+
+X = tf.TensorSpec((None, 2), "float32", "x")
+
+
+def save(path, f, *specs, jit_compile=False, name="f", **parts):
+    """A SavedModel of one signature."""
+    module = tf.Module()
+    for key, part in parts.items():
+        setattr(module, key, part)
+    module.f = tf.function(f, input_signature=specs or [X], jit_compile=jit_compile)
+    tf.saved_model.save(module, str(path), {name: module.f})
+    return path
+
+
+def breaks(path):
+    """What would break, in one text."""
+    return " ".join(f.message for f in kgl.serving.verify(path) if f.breaks)
+
+
+def notes(path):
+    return " ".join(f.message for f in kgl.serving.verify(path) if not f.breaks)
+
+
+def test_sound_models(toy, images, tmp_path):
+    assert kgl.serving.verify(toy[1]) == []
+    assert kgl.serving.verify(images[1]) == []
+    assert kgl.serving.verify(images[1] / "1") == []
+    # one of Keras' own making
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(3)])
+    model.export(tmp_path / "keras", verbose=False)
+    assert kgl.serving.verify(tmp_path / "keras") == []
+
+
+def test_xla(tmp_path):
+    path = save(tmp_path / "m", lambda x: {"y": 2 * x}, jit_compile=True)
+    assert "compiled by XLA (jit_compile=True)" in breaks(path)
+    inner = tf.function(lambda x: 2 * x, jit_compile=True)
+    path = save(tmp_path / "inner", lambda x: {"y": tf.map_fn(inner, x)})
+    assert "Signature 'f': '__inference_" in breaks(path)
+    assert "compiled by XLA" in breaks(path)
+
+
+def test_xla_beside_the_signatures_is_none_of_a_servers_business(tmp_path):
+    extra = tf.function(lambda x: x, input_signature=[X], jit_compile=True)
+    assert breaks(save(tmp_path / "m", lambda x: {"y": x}, extra=extra)) == ""
+
+
+def test_python(tmp_path):
+    for i, call in enumerate((tf.py_function, tf.numpy_function)):
+        path = save(
+            tmp_path / str(i),
+            lambda x: {"y": tf.ensure_shape(call(lambda x: x, [x], tf.float32), (None, 2))},  # noqa: B023
+        )
+        assert "calls Python" in breaks(path)
+        assert "PyFunc" in breaks(path)
+
+
+@pytest.mark.parametrize(
+    ("f", "specs", "message"),
+    [
+        (lambda x: {"y": tf.reduce_mean(x)}, [X], r"axis 0 of output 'y' must be the batch"),
+        (lambda x: {"y": x}, [tf.TensorSpec((1, 2), "float32", "x")], "axis 0 of input 'x'"),
+        (
+            lambda x, t: {"y": x * t},
+            [X, tf.TensorSpec((), "float32", "t")],
+            r"axis 0 of input 't' must be the batch, and its shape is \[\]",
+        ),
+        (
+            lambda x: {"y": tf.concat([x, x], 0)},
+            [X],
+            r"for 4 rows, output 'y' has the shape \(8, 2",
+        ),
+        (lambda x: {"y": x - tf.reduce_mean(x, 0)}, [X], "rows depend on the rows beside them"),
+        (lambda x: {"y": x + 1e-9 * tf.reduce_sum(x)}, [X], "a NaN in one row spoils the others"),
+        (lambda x: {"y": x / 0.0}, [X], "'y' is not finite"),
+        (lambda x: {"y": x + tf.random.normal(tf.shape(x))}, [X], "RandomStandardNormal"),
+        (lambda x: {"y": tf.ensure_shape(x, (7, 2))[:, 0]}, [X], "is the batch|must be the batch"),
+        (lambda x: {"y": tf.reshape(x, (-1, 4))}, [X], "Signature 'f' fails: .* multiple of 4"),
+        (
+            lambda x: {"y": tf.debugging.check_numerics(x / 0.0, "bad")},
+            [X],
+            "Signature 'f' fails: .*",
+        ),
+    ],
+)
+def test_what_breaks(tmp_path, f, specs, message):
+    path = save(tmp_path / "m", f, *specs)
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(breaks(path))
+
+
+def test_a_signature_that_remembers(tmp_path):
+    count = tf.Variable(0.0)
+    path = save(tmp_path / "m", lambda x: {"y": x + count.assign_add(1.0)}, count=count)
+    assert "writes to a variable (AssignAddVariableOp)" in breaks(path)
+
+
+def test_notes(tmp_path):
+    big = tf.constant(np.random.default_rng(0).normal(size=(2, 300_000)).astype("float32"))
+    path = save(tmp_path / "big", lambda x: {"y": tf.matmul(x, big)})
+    assert (breaks(path), "2 MiB of constants" in notes(path)) == ("", True)
+    path = save(
+        tmp_path / "text",
+        lambda x: {"y": tf.strings.join([x, x])},
+        tf.TensorSpec((None,), "string", "x"),
+    )
+    assert breaks(path) == ""
+    assert "has string inputs and was not run" in notes(path)
+    assert "end in '_bytes', unlike 'y'" in notes(path)
+
+
+def test_damaged_folders(tmp_path):
+    def fresh(name):
+        return kgl.serving.export_sampler(image_tuner(1), tmp_path / name)
+
+    with pytest.raises(ValueError, match="does not exist"):
+        kgl.serving.verify(tmp_path / "none")
+    folder = fresh("a")
+    (folder / "variables" / "variables.index").unlink()
+    assert "does not load" in breaks(folder)
+    folder = fresh("b")
+    data = folder / "variables" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    assert "does not load" in breaks(folder)
+    folder = fresh("c")
+    (folder / "saved_model.pb").write_bytes(b"half of it")
+    assert "saved_model.pb cannot be read" in breaks(folder)
+    folder = fresh("d")
+    (folder / "batching_params.pbtxt").write_text(
+        "max_batch_size { value: 9 } allowed_batch_sizes: 8 allowed_batch_sizes: 4"
+    )
+    assert "must increase, and are [8, 4]" in breaks(folder)
+    assert "max_batch_size, 9, must be the last of allowed_batch_sizes, 4" in breaks(folder)
+    folder = fresh("e")
+    (folder / "saved_model.pb").write_bytes(
+        (folder / "saved_model.pb").read_bytes().replace(b"\x05serve", b"\x05train")
+    )
+    assert "no graph with the tag 'serve'" in breaks(folder)
+
+
+def test_warmup_requests_that_fail(tmp_path):
+    folder = kgl.serving.export_sampler(image_tuner(1), tmp_path / "m")
+    file = folder / warmup.FILE
+    good = file.read_bytes()
+
+    def write(signature, key, value, count=1):
+        request = predict_pb2.PredictRequest()
+        request.model_spec.signature_name = signature
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        log = prediction_log_pb2.PredictLog(request=request)
+        record = prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString()
+        with tf.io.TFRecordWriter(str(file)) as writer:
+            for _ in range(count):
+                writer.write(record)
+
+    write("draw", "seed", [1])
+    assert "names the signature 'draw'" in breaks(folder)
+    write("sample", "sed", [1])
+    assert "Warm-up request 1 fails" in breaks(folder)
+    write("sample", "seed", np.array([1]), count=1001)
+    assert "1001 warm-up requests: the server takes at most 1000" in breaks(folder)
+    file.write_bytes(good[:-3])
+    assert "fails" in breaks(folder)
+    file.write_bytes(good)
+    assert breaks(folder) == ""
