@@ -38,7 +38,7 @@ def models(tmp_path):
 
 
 def test_help(capsys):
-    for command in ([], ["demo"], ["train"], ["finetune"], ["sample"]):
+    for command in ([], ["demo"], ["train"], ["finetune"], ["export"], ["sample"]):
         status, out, _ = run(capsys, *command, "--help")
         assert status == 0
         assert "Usage" in out
@@ -202,7 +202,7 @@ def test_a_run_that_diverges_fails(capsys, models):
     arguments += ["--width", 2, "--iterations", 20, "--learning-rate", 1e30, "--out", out]
     status, printed, err = run(capsys, *arguments)
     assert status == 1
-    assert "training failed: NaN or Inf loss" in err
+    assert "failed: NaN or Inf loss" in err
     assert "generator updates" not in printed
     assert not list(out.glob("*.keras"))
 
@@ -266,3 +266,75 @@ def test_interrupt(capsys, monkeypatch):
 def test_points_of_more_dimensions_have_no_picture(tmp_path):
     assert not pictures.sample_picture(tmp_path / "p.png", np.zeros((4, 5)))
     assert not (tmp_path / "p.png").exists()
+
+
+def test_export_and_sample_a_saved_model(capsys, models, tmp_path):
+    tuner = kgl.FineTuner(
+        keras.saving.load_model(models / "g.keras"),
+        keras.saving.load_model(models / "c.keras"),
+        0.5,
+        max_layers=5,
+    )
+    tuner.stack.append()
+    tuner.stack.append()
+    tuner.save(models / "tuner.keras")
+    out = tmp_path / "models" / "sampler"
+    export = ["export", "--model", models / "tuner.keras", "--out", out]
+    status, printed, _ = run(capsys, *export)
+    assert status == 0
+    assert printed.startswith("2 gradient layers, 0.")
+    assert printed.strip().endswith(str(out / "1"))
+    more = ["--version", 7, "--score", "fid=15.5", "--score", "is=3", "--data-range", -2, 2]
+    more += ["--allowed-batch-size", 2, "--allowed-batch-size", 4]
+    assert run(capsys, *export, *more)[0] == 0
+    facts = kgl.serving.read_metadata(out)
+    assert facts["scores"] == {"fid": 15.5, "is": 3.0}
+    assert facts["data_range"] == [-2, 2]
+    assert facts["allowed_batch_sizes"] == [2, 4]
+
+    z = tuner.latent.sample_rows(range(9, 14))
+    for folder in (out, out / "1"):
+        for options, expected in (([], tuner(z)), (["--layers", 1], tuner(z, layers=1))):
+            drawn = tmp_path / f"{folder.name}{len(options)}"
+            arguments = ["--saved-model", folder, "--count", 5, "--seed", 9, "--batch-size", 2]
+            assert run(capsys, "sample", *arguments, "--out", drawn, *options)[0] == 0
+            np.testing.assert_allclose(np.load(drawn / "samples.npy"), expected, atol=1e-5)
+            assert (drawn / "samples.png").exists()
+
+    generator = kgl.FineTuner(None, kgl.models.mlp_critic((2,), units=4), 0.1)
+    generator.save(models / "untrained.keras")
+    arguments = ["--model", models / "untrained.keras", "--out", tmp_path / "untrained"]
+    status, printed, err = run(capsys, "export", *arguments)
+    assert status == 0
+    assert printed.startswith("0 gradient layers")
+    assert "UserWarning: 'fine_tuner_" in err or "UserWarning: 'fine_tuner'" in err
+    assert "has no gradient layers" in err
+
+
+def test_bad_input_to_export(capsys, models, tmp_path):
+    out = tmp_path / "m"
+    export = ["export", "--model", models / "g.keras", "--out", out]
+    assert run(capsys, *export)[0] == 0
+    before = sorted(p for p in out.rglob("*"))
+    assert "Version 1 exists" in fails(capsys, *export, "--version", 1)
+    assert "There is no file" in fails(capsys, "export", "--model", "none", "--out", out)
+    assert "NAME=VALUE" in fails(capsys, *export, "--score", "fid")
+    assert "`data_range` must be" in fails(capsys, *export, "--data-range", 1, 0)
+    assert "increasing" in fails(
+        capsys, *export, "--allowed-batch-size", 4, "--allowed-batch-size", 2
+    )
+    (tmp_path / "file").write_text("mine")
+    arguments = ["export", "--model", models / "g.keras", "--out", tmp_path / "file"]
+    assert "Received the file" in fails(capsys, *arguments)
+    arguments = ["export", "--model", tmp_path / "file", "--out", out]
+    assert "file" in fails(capsys, *arguments)
+    assert sorted(p for p in out.rglob("*")) == before
+
+    new = ["--out", tmp_path / "samples"]
+    assert "Either --model or --saved-model" in fails(capsys, "sample", *new)
+    both = ["--model", models / "g.keras", "--saved-model", out]
+    assert "Either --model or --saved-model" in fails(capsys, "sample", *both, *new)
+    assert "does not exist" in fails(capsys, "sample", "--saved-model", tmp_path / "none", *new)
+    arguments = ["sample", "--saved-model", out, "--layers", 1, *new]
+    assert "has 0 layers. Received: --layers 1" in fails(capsys, *arguments)
+    assert not (tmp_path / "samples").exists()

@@ -1,9 +1,13 @@
+import contextlib
 import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 
 import keras
 import numpy as np
@@ -64,28 +68,61 @@ def images(tmp_path_factory):
     return tuner, folder
 
 
-@pytest.fixture(scope="session")
-def other_process():
-    """Start the test server in a process of its own; the real one where it is installed."""
-    started = []
+@contextlib.contextmanager
+def stand_in(folder):
+    """The test server in a process of its own; its (gRPC, REST) addresses."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.serving.server", str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    try:
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
 
-    def start(folder):
-        binary = shutil.which("tensorflow_model_server")
-        if binary:
-            raise NotImplementedError
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.serving.server", str(folder)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-        started.append(process)
-        return json.loads(process.stdout.readline())
 
-    yield start
-    for process in started:
+@contextlib.contextmanager
+def model_server(folder, labels=""):
+    """tensorflow_model_server, where it is installed; its (gRPC, REST) addresses."""
+    if not shutil.which("tensorflow_model_server"):
+        pytest.skip("tensorflow_model_server is not on PATH")
+    config = pathlib.Path(folder).parent / "models.config"
+    config.write_text(
+        f'model_config_list {{ config {{ name: "sampler" base_path: "{folder}" '
+        f'model_platform: "tensorflow" model_version_policy {{ all {{}} }} {labels} }} }}'
+    )
+    with socket.socket() as a, socket.socket() as b:
+        a.bind(("localhost", 0))
+        b.bind(("localhost", 0))
+        ports = a.getsockname()[1], b.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            "tensorflow_model_server",
+            f"--port={ports[0]}",
+            f"--rest_api_port={ports[1]}",
+            f"--model_config_file={config}",
+            "--allow_version_labels_for_unavailable_models=true",
+            "--enable_batching=true",
+            "--enable_per_model_batching_parameters=true",
+        ]
+    )
+    try:
+        status = f"http://localhost:{ports[1]}/v1/models/sampler"
+        for _ in range(120):
+            try:
+                states = json.load(urllib.request.urlopen(status))["model_version_status"]
+                if all(s["state"] == "AVAILABLE" for s in states):
+                    break
+            except OSError:
+                assert process.poll() is None
+            time.sleep(1)
+        yield f"grpc://localhost:{ports[0]}", f"http://localhost:{ports[1]}"
+    finally:
         process.kill()
         process.wait()
 

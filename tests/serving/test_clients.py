@@ -1,19 +1,13 @@
 """The clients over real sockets: both protocols, against a server with TF Serving's rules."""
 
 import concurrent.futures
-import json
-import shutil
-import socket
-import subprocess
-import time
-import urllib.request
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_gradlayer as kgl
-from tests.serving.conftest import answers
+from tests.serving.conftest import answers, model_server
 from tests.serving.server import Server
 
 # REST writes a float32 as a decimal; other batch sizes may round the last bit another way.
@@ -21,53 +15,15 @@ ATOL = 1e-6
 
 
 @pytest.fixture(scope="module", params=["stand-in", "tensorflow_model_server"])
-def served(request, images, tmp_path_factory):
+def served(request, images):
     """(gRPC, REST) addresses of the image model, version 1 labelled "before"."""
     _, folder = images
     if request.param == "stand-in":
         with Server(folder, labels={"before": 1}) as server:
             yield server.urls()
-    elif not shutil.which(request.param):
-        pytest.skip(f"{request.param} is not on PATH")
     else:
-        yield from _binary(folder, tmp_path_factory.mktemp("server") / "models.config")
-
-
-def _binary(folder, config):
-    config.write_text(
-        f'model_config_list {{ config {{ name: "sampler" base_path: "{folder}" '
-        'model_platform: "tensorflow" model_version_policy { all {} } '
-        'version_labels { key: "before" value: 1 } } }'
-    )
-    with socket.socket() as a, socket.socket() as b:
-        a.bind(("localhost", 0))
-        b.bind(("localhost", 0))
-        ports = a.getsockname()[1], b.getsockname()[1]
-    process = subprocess.Popen(
-        [
-            "tensorflow_model_server",
-            f"--port={ports[0]}",
-            f"--rest_api_port={ports[1]}",
-            f"--model_config_file={config}",
-            "--allow_version_labels_for_unavailable_models",
-            "--enable_batching",
-            "--enable_per_model_batching_parameters",
-        ]
-    )
-    try:
-        status = f"http://localhost:{ports[1]}/v1/models/sampler"
-        for _ in range(120):
-            try:
-                states = json.load(urllib.request.urlopen(status))["model_version_status"]
-                if all(s["state"] == "AVAILABLE" for s in states):
-                    break
-            except OSError:
-                assert process.poll() is None
-            time.sleep(1)
-        yield f"grpc://localhost:{ports[0]}", f"http://localhost:{ports[1]}"
-    finally:
-        process.kill()
-        process.wait()
+        with model_server(folder, 'version_labels { key: "before" value: 1 }') as urls:
+            yield urls
 
 
 @pytest.fixture(params=["grpc", "rest"])

@@ -17,7 +17,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from tensorflow_serving.config import model_server_config_pb2
 
 import keras_gradlayer as kgl
-from tests.serving.conftest import ROOT
+from tests.serving.conftest import ROOT, model_server, stand_in
 from tests.serving.server import Server
 
 EXPORT = ROOT / "export"
@@ -175,13 +175,15 @@ def test_load_test_finds_what_is_wrong(capsys, monkeypatch, toy, images):
 
 
 @pytest.mark.slow
-def test_load_test_of_another_process(other_process, toy):
+@pytest.mark.parametrize("start", [stand_in, model_server])
+def test_load_test_of_another_process(start, toy):
     """64 concurrent clients, 5,000 requests, each answer checked against its seed."""
-    for url in other_process(toy[1]):
-        with kgl.serving.connect(url) as client:
-            figures = kgl.serving.load_test(client, 5000, 64, saved_model=toy[1])
-        print(url.split(":")[0], figures)
-        assert (figures["requests"], figures["wrong"], figures["failed"]) == (5000, 0, 0)
+    with start(toy[1]) as urls:
+        for url in urls:
+            with kgl.serving.connect(url) as client:
+                figures = kgl.serving.load_test(client, 5000, 64, saved_model=toy[1])
+            print(url.split(":")[0], figures)
+            assert (figures["requests"], figures["wrong"], figures["failed"]) == (5000, 0, 0)
 
 
 def test_verify_script(capsys, monkeypatch, toy, tmp_path):
@@ -201,7 +203,9 @@ def test_verify_script(capsys, monkeypatch, toy, tmp_path):
 
 def test_readme_commands():
     text = (EXPORT / "README.md").read_text()
-    for name in ("client", "load_test"):
+    for name in ("client", "load_test", "verify", "kserve_server"):
+        if name == "kserve_server":
+            pytest.importorskip("kserve")
         [line] = re.findall(rf"python export/{name}\.py (.*)", text)
         command = runpy.run_path(str(EXPORT / f"{name}.py"))["main"]
         command.make_parser(click.Context(command)).parse_args(line.split())
