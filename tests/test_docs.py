@@ -32,6 +32,9 @@ def test_readme_python_runs(tmp_path, monkeypatch):
     assert names["images"].shape == (64, 32, 32, 3)
     assert names["sampler"].stack.depth == 10
     assert names["tuner"].stack.depth == 2
+    assert names["samples"].shape == (3, 32, 32, 3)
+    assert np.ptp(names["scores"]) > 0
+    assert all(png.startswith(b"\x89PNG") for png in names["pngs"])
     loaded = keras.saving.load_model("gan.keras")
     z = loaded.latent.sample(3, seed=0)
     np.testing.assert_array_equal(loaded.predict(z, verbose=0), names["gan"].predict(z, verbose=0))
@@ -73,7 +76,7 @@ def test_contributing_example_runs():
     assert history["penalty"][0] > 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "export/README.md"])
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
         if not target.startswith("http"):

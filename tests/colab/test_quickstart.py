@@ -37,3 +37,4 @@ def test_it_runs(notebook, tmp_path):
     sampler = keras.saving.load_model(tmp_path / "sampler.keras")
     assert sampler.stack.depth == 4
     assert np.isfinite(sampler.predict(sampler.latent.sample(5, seed=0), verbose=0)).all()
+    assert kgl.serving.read_metadata(tmp_path / "models" / "sampler")["depth"] == 4
