@@ -1,7 +1,9 @@
 """The main results, at full size."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_gradlayer as kgl
 from keras_gradlayer import demo
@@ -15,17 +17,38 @@ def coverage(name, out, **kwargs):
     )
 
 
-def test_eight_gaussians_with_particles_and_exactly(tmp_path):
+@pytest.fixture(scope="module")
+def eight_gaussians(tmp_path_factory):
+    """The runs with particles and without: their folders and coverage."""
+    folder = tmp_path_factory.mktemp("eight_gaussians")
+    runs = [folder / "particles", folder / "exact"]
+    return [
+        (out, coverage("eight_gaussians", out, particles=particles))
+        for out, particles in zip(runs, ("auto", None))
+    ]
+
+
+def test_eight_gaussians_with_particles_and_exactly(eight_gaussians):
     """Figure 2: every mode is held and the samples lie on the modes, either way."""
     within = []
-    for particles in ("auto", None):
-        found = coverage("eight_gaussians", tmp_path / str(particles), particles=particles)
+    for _, found in eight_gaussians:
         assert found.modes == 8
         assert found.shares.min() >= 0.08
         assert found.shares.max() <= 0.17
         assert found.within >= 0.95
         within.append(found.within)
     assert abs(within[0] - within[1]) <= 0.02
+
+
+def test_a_trained_flow_of_100_layers_is_served_row_by_row(eight_gaussians, tmp_path):
+    """A row alone and in a batch of 256 differ by no more than rounding, after 100 layers."""
+    sampler = keras.saving.load_model(eight_gaussians[0][0] / "sampler.keras")
+    folder = kgl.serving.export_sampler(sampler, tmp_path / "sampler")
+    sample = tf.saved_model.load(str(folder)).signatures["sample"]
+    together = sample(seed=tf.range(256, dtype="int64"))["samples"]
+    for i in range(256):
+        alone = sample(seed=tf.constant([i], "int64"))["samples"]
+        np.testing.assert_allclose(alone[0], together[i], rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def export_sampler(
     choose_version(path, version)
     scores = {k: float(v) for k, v in (scores or {}).items()}
     source = source_of(model, latent, data_range)
-    if hasattr(model, "stack") and not source.depth:
+    if source.step_size is not None and not source.depth:
         _checks.warn(
             f"'{model.name}' has no gradient layers: what is exported is the generator as it was."
         )

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_gradlayer import _checks
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.output_range import output_range
 
 
@@ -39,9 +40,9 @@ def source_of(
             given beside the model's own, or `data_range` is not two numbers.
     """
     _checks.instance_of("model", model, keras.Model, "a FineTuner, a GAN or another Keras model")
-    if hasattr(model, "sampler") and hasattr(model, "stack"):
+    if hasattr(model, "sampler") and _own(model, "stack", GradientLayerStack):
         model = model.sampler()  # of its own, and with no room left over
-    own = getattr(model, "latent", None)
+    own, stack = _own(model, "latent", Latent), _own(model, "stack", GradientLayerStack)
     if own is not None and latent is not None:
         raise ValueError(
             "`latent` is for Keras models that have none of their own. "
@@ -49,12 +50,11 @@ def source_of(
         )
     latent = own or latent or default_latent(model)
     _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
-    stack = getattr(model, "stack", None)
     depth = stack.depth if stack is not None else 0
 
     if stack is None:
-        base, score = _once(model), getattr(model, "critic", None)
-        ends = getattr(model, "generator", model)
+        base, score = _once(model), _own(model, "critic", keras.layers.Layer) if own else None
+        ends = model.generator if own else model
 
         def generate(z, layers=None):
             return base(z)
@@ -117,8 +117,10 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
 
         @signature("score", tf.TensorSpec((None, *source.sample_shape), "float32", "samples"))
         def score(samples):
-            scores = source.score(_rows(samples))
-            return {"score": tf.reshape(tf.cast(scores, "float32"), [-1])}
+            # Never one row alone: for that TensorFlow has other kernels, which round otherwise.
+            more = tf.concat([_rows(samples), samples[:1]], axis=0)
+            scores = tf.reshape(tf.cast(source.score(more), "float32"), [-1])
+            return {"score": scores[:-1]}
 
     if image_range is not None:
         low, high = image_range
@@ -130,6 +132,12 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
             return {"image_bytes": tf.io.encode_png(pixels)}
 
     return {name: f.get_concrete_function() for name, f in signatures.items()}
+
+
+def _own(model, name, kind):
+    """A part of the trainers and samplers here, not what others call by the same name."""
+    part = getattr(model, name, None)
+    return part if isinstance(part, kind) else None
 
 
 def _once(model):

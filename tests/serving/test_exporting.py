@@ -103,10 +103,12 @@ class Subclassed(keras.Model):
 
     def __init__(self, units):
         super().__init__()
-        self.dense = keras.layers.Dense(units)
+        # attributes that trainers have, too
+        self.latent = keras.layers.Dense(units)
+        self.stack = self.critic = self.sampler = keras.layers.Dense(1)
 
     def call(self, z):
-        return keras.ops.tanh(self.dense(z))
+        return keras.ops.tanh(self.latent(z))
 
 
 def test_any_keras_model(tmp_path):
