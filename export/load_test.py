@@ -12,17 +12,33 @@ from keras_gradlayer import cli
 @click.command()
 @click.option("--url", default="grpc://localhost:8500", show_default=True, help="Or http://…:8501.")
 @click.option("--model", default="sampler", show_default=True)
+@click.option("--version", type=click.IntRange(1), help="A version's number.")
+@click.option("--label", help="A version's label, such as stable.")
 @click.option("--requests", default=5000, show_default=True, type=click.IntRange(1))
 @click.option("--concurrency", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--rows", default=1, show_default=True, type=click.IntRange(1), help="A request.")
 @click.option(
     "--saved-model", help="What is served, if it lies here: where right answers are from."
 )
+@click.option("--batch-size", default=64, show_default=True, help="Of the server, at most.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds for a request.")
 @click.option("--time-limit", default=300.0, show_default=True, help="Seconds for all.")
-def main(url, model, requests, concurrency, rows, saved_model, timeout, time_limit):
+def main(
+    url,
+    model,
+    version,
+    label,
+    requests,
+    concurrency,
+    rows,
+    saved_model,
+    batch_size,
+    timeout,
+    time_limit,
+):
     """Ask a server from many clients at a time, check every answer, and print the latency."""
-    with kgl.serving.connect(url, model, timeout=timeout, batch_size=max(rows, 64)) as client:
+    options = {"version": version, "label": label, "batch_size": batch_size, "timeout": timeout}
+    with kgl.serving.connect(url, model, **options) as client:
         figures = kgl.serving.load_test(
             client, requests, concurrency, rows, saved_model, time_limit
         )
@@ -34,7 +50,9 @@ def main(url, model, requests, concurrency, rows, saved_model, timeout, time_lim
     )
     for message, times in figures["errors"].items():
         click.echo(f"  {times} x {message}")
-    return 1 if figures["wrong"] or figures["failed"] else 0
+    if figures["requests"] + figures["failed"] < requests:
+        click.echo(f"not all {requests} requests were sent within {time_limit:.0f} s")
+    return int(figures["wrong"] > 0 or figures["requests"] < requests)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from keras_gradlayer import callbacks, data, latents, layers, metrics, models, objectives, serving
+from keras_gradlayer._version import __version__
 from keras_gradlayer.trainers import GAN, FineTuner
-
-__version__ = "0.1.0"
 
 __all__ = [
     "GAN",
@@ -24,4 +23,5 @@ __all__ = [
     "models",
     "objectives",
     "serving",
+    "__version__",
 ]

@@ -199,6 +199,13 @@ class GradientLayerStack(FrozenParts):
         """
         own = []
         if layer is not None:
+            with tf.init_scope():  # also while a graph is traced
+                depth = self.depth
+            if not 0 <= layer < depth:
+                raise ValueError(
+                    f"`layer` must be one of the {depth} stacked layers, from 0. "
+                    f"Received: layer={layer}"
+                )
             values = [tf.gather(h.value, layer) for h in self._history]
             own = list(zip(variables_of(self.potential), values))
         with keras.StatelessScope(state_mapping=own):

@@ -19,7 +19,7 @@ def output_range(model: keras.Model) -> tuple[float, float]:
         _, head = split(model)
     except ValueError:
         return UNBOUNDED
-    shape = (1, *head.input_shape[1:])
+    shape = (1, *(d or 1 for d in head.input_shape[1:]))
     low, high = (float(np.mean(head(tf.fill(shape, v)))) for v in (-1e4, 1e4))
     if low >= high:
         return UNBOUNDED

@@ -1,8 +1,8 @@
 """The SavedModel sampler: exporting it, checking it, and calling it where it is served."""
 
-from keras_gradlayer.serving.connecting import connect
+from keras_gradlayer.serving.clients.connecting import connect
+from keras_gradlayer.serving.clients.load_testing import load_test
 from keras_gradlayer.serving.exporting import export_sampler
-from keras_gradlayer.serving.load_testing import load_test
 from keras_gradlayer.serving.metadata import read_metadata
 from keras_gradlayer.serving.verification import verify
 

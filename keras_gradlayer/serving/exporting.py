@@ -1,27 +1,24 @@
 """One SavedModel from a sampler, for TensorFlow Serving."""
 
 import logging
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.serving.batching import write_batching
 from keras_gradlayer.serving.metadata import finite_bounds, package_versions, write_metadata
 from keras_gradlayer.serving.signatures import make_signatures, source_of
 from keras_gradlayer.serving.verification import verify
-from keras_gradlayer.serving.versions import choose_version, new_version
+from keras_gradlayer.serving.versions import choose_version, local_path, new_version
 from keras_gradlayer.serving.warmup import write_warmup
 
-_BATCHING = """\
-# Read by tensorflow_model_server --enable_batching --enable_per_model_batching_parameters.
-max_batch_size {{ value: {largest} }}
-batch_timeout_micros {{ value: 2000 }}
-max_enqueued_batches {{ value: 1000 }}
-{sizes}
-"""
+_MOST_SIZES = 100
 
 
 def export_sampler(
@@ -86,10 +83,12 @@ def export_sampler(
     >>> folder.name
     '1'
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     sizes = _increasing(allowed_batch_sizes)
     choose_version(path, version)
-    scores = {k: float(v) for k, v in (scores or {}).items()}
+    for value in (scores or {}).values():
+        if not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
+            raise ValueError(f"`scores` must be finite numbers by name. Received: scores={scores}")
     source = source_of(model, latent, data_range)
     if source.step_size is not None and not source.depth:
         _checks.warn(
@@ -111,22 +110,20 @@ def export_sampler(
         "sample_shape": source.sample_shape,
         "data_range": finite_bounds(source.data_range),
         "allowed_batch_sizes": sizes,
-        "scores": scores,
+        "scores": {name: float(value) for name, value in (scores or {}).items()},
     }
     with new_version(path, version) as renamed:
         folder = renamed.folder
         _save(module, folder, signatures)
         write_metadata(folder, facts)
-        lines = "\n".join(f"allowed_batch_sizes: {n}" for n in sizes)
-        (folder / "batching_params.pbtxt").write_text(
-            _BATCHING.format(largest=sizes[-1], sizes=lines)
-        )
+        write_batching(folder, sizes)
         write_warmup(folder, path.name, signatures, sizes)
         wrong = [f.message for f in verify(folder) if f.breaks]
         if wrong:
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
             raise ValueError(
                 f"'{model.name}' would not work in TensorFlow Serving, and was not exported: "
-                + " ".join(wrong)
+                f"{wrong[0]}{more}"
             )
     return renamed.folder
 
@@ -139,15 +136,20 @@ def _save(module, folder, signatures):
         tf.saved_model.save(module, str(folder), signatures)
     except tf.errors.OpError as e:
         raise OSError(f"The model could not be written to {folder.parent}: {e.message}") from e
+    except AssertionError as e:
+        raise ValueError(
+            "Expected a model that computes with variables alone. Received one with another "
+            f"resource, such as a lookup table: {str(e).strip().splitlines()[0]}"
+        ) from e
     finally:
         logger.setLevel(level)
 
 
 def _increasing(sizes):
     sizes = [_checks.positive_int("allowed_batch_sizes", n) for n in sizes]
-    if not sizes or sizes != sorted(set(sizes)):
+    if not 1 <= len(sizes) <= _MOST_SIZES or sizes != sorted(set(sizes)):
         raise ValueError(
-            "`allowed_batch_sizes` must be one or more increasing integers. "
+            f"`allowed_batch_sizes` must be 1 to {_MOST_SIZES} increasing integers. "
             f"Received: allowed_batch_sizes={sizes}"
         )
     return sizes

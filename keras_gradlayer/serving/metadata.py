@@ -7,6 +7,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
+from keras_gradlayer._version import __version__
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.serving.versions import find_version
 
@@ -44,15 +45,16 @@ def read_metadata(path: str | pathlib.Path) -> dict:
             f"Expected a SavedModel made by `export_sampler`, with {FILE}. "
             f"Received: {file.parents[1]}"
         )
-    return json.loads(file.read_text())
+    try:
+        return json.loads(file.read_text())
+    except json.JSONDecodeError as e:
+        raise ValueError(f"{file} is damaged: {e}") from e
 
 
 def package_versions() -> dict:
     """The versions of what makes and runs a model."""
-    import keras_gradlayer
-
     return {
-        "keras_gradlayer": keras_gradlayer.__version__,
+        "keras_gradlayer": __version__,
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
     }

@@ -54,7 +54,7 @@ def source_of(
 
     if stack is None:
         base, score = _once(model), _own(model, "critic", keras.layers.Layer) if own else None
-        ends = model.generator if own else model
+        ends = _own(model, "generator", keras.Model) if own else None
 
         def generate(z, layers=None):
             return base(z)
@@ -77,7 +77,7 @@ def source_of(
         stack.step_size if stack is not None else None,
         stack.steps_per_layer if stack is not None else None,
         _sample_shape(model, latent),
-        output_range(ends) if data_range is None else _bounds(data_range),
+        output_range(ends or model) if data_range is None else _bounds(data_range),
     )
 
 

@@ -9,6 +9,9 @@ import time
 import uuid
 from collections.abc import Iterator
 
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+
 from keras_gradlayer import _checks
 
 _DRAFT = ".draft-"
@@ -23,13 +26,34 @@ def versions(path: pathlib.Path) -> dict[int, pathlib.Path]:
     return dict(sorted(found.items()))
 
 
-def find_version(path: str | pathlib.Path) -> pathlib.Path:
-    """The SavedModel in `path`: the folder itself, or the newest of its numbered versions.
+def local_path(path: str | pathlib.Path) -> pathlib.Path:
+    """A path on this machine, with ~ as the home folder.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: for an address such as gs://bucket.
     """
-    path = pathlib.Path(path)
+    if "://" in str(path):
+        raise ValueError(
+            f"Expected a folder on this machine, to be copied from there. Received: {path}"
+        )
+    return pathlib.Path(path).expanduser()
+
+
+def find_version(path: str | pathlib.Path, version: int | None = None) -> pathlib.Path:
+    """The SavedModel in `path`: the folder itself, or one of its numbered versions, the newest.
+
+    Raises:
+        ValueError: if there is none, or not this version.
+    """
+    path = local_path(path)
+    if version is not None:
+        found = versions(path)
+        if version not in found:
+            raise ValueError(
+                f"{path} has the versions {', '.join(map(str, found)) or 'none'}. "
+                f"Received: version={version}"
+            )
+        return found[version]
     for folder in (path, *reversed(versions(path).values())):
         if (folder / "saved_model.pb").is_file():
             return folder
@@ -37,6 +61,23 @@ def find_version(path: str | pathlib.Path) -> pathlib.Path:
         "Expected a SavedModel, or a model folder with numbered versions of one. "
         f"Received: {path}, which " + ("holds none" if path.exists() else "does not exist")
     )
+
+
+def read_graph(folder: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
+    """The graph of a SavedModel that servers look for, tagged "serve" and nothing else.
+
+    Raises:
+        ValueError: if it cannot be read, or there is none.
+    """
+    try:
+        saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    except DecodeError as e:
+        raise ValueError(f"saved_model.pb cannot be read: {e}.") from e
+    for graph in saved.meta_graphs:
+        if list(graph.meta_info_def.tags) == ["serve"]:
+            return graph
+    tags = [list(g.meta_info_def.tags) for g in saved.meta_graphs]
+    raise ValueError(f"There is no graph with the tag 'serve' alone, which servers load: {tags}.")
 
 
 def choose_version(path: pathlib.Path, version: int | None) -> int:
@@ -84,14 +125,16 @@ def new_version(path: pathlib.Path, version: int | None) -> Iterator["_Version"]
     """
     choose_version(path, version)
     made = [p for p in (path, *path.parents) if not p.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+    draft = path / f"{_DRAFT}{uuid.uuid4().hex}"
+    try:
+        draft.mkdir(parents=True)
+    except OSError as e:
+        raise OSError(f"{path} cannot be written to: {e.strerror}") from e
     for old in path.glob(f"{_DRAFT}*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - old.stat().st_mtime > _DAY:
                 shutil.rmtree(old, ignore_errors=True)
-    draft = path / f"{_DRAFT}{uuid.uuid4().hex}"
     try:
-        draft.mkdir()
         written = _Version(draft)
         yield written
         _to_disk(draft)
@@ -119,5 +162,5 @@ def _to_disk(folder):
     """Wait until all files are on the disk, and learn now if they do not fit."""
     for file in folder.rglob("*"):
         if file.is_file():
-            with open(file, "rb") as f:
+            with open(file, "r+b") as f:
                 os.fsync(f.fileno())

@@ -1,7 +1,7 @@
 """Requests that a server replays as it loads a model, so that the first user does not wait."""
 
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -46,8 +46,8 @@ def write_warmup(
                 file.write(record.SerializeToString(deterministic=True))
 
 
-def read_warmup(folder: pathlib.Path) -> Iterator[predict_pb2.PredictRequest]:
-    """The predict requests that are recorded.
+def read_warmup(folder: pathlib.Path) -> Iterator[predict_pb2.PredictRequest | None]:
+    """The predict requests that are recorded, and `None` for those of other kinds.
 
     Raises:
         tf.errors.DataLossError: if the file is damaged.
@@ -55,11 +55,9 @@ def read_warmup(folder: pathlib.Path) -> Iterator[predict_pb2.PredictRequest]:
     """
     for record in tf.data.TFRecordDataset(str(folder / FILE)):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        if log.HasField("predict_log"):
-            yield log.predict_log.request
+        yield log.predict_log.request if log.HasField("predict_log") else None
 
 
-def replay(model: tf.Module, request: predict_pb2.PredictRequest) -> dict[str, tf.Tensor]:
-    """Answer a request from a SavedModel loaded here."""
-    inputs = {key: tf.constant(tf.make_ndarray(p)) for key, p in request.inputs.items()}
-    return model.signatures[request.model_spec.signature_name](**inputs)
+def replay(signature: Callable, request: predict_pb2.PredictRequest) -> dict[str, tf.Tensor]:
+    """Answer a request with a signature of a SavedModel loaded here."""
+    return signature(**{k: tf.constant(tf.make_ndarray(p)) for k, p in request.inputs.items()})

@@ -35,6 +35,8 @@ from tensorflow_serving.apis import (
 )
 
 from keras_gradlayer.serving import warmup
+from keras_gradlayer.serving.batching import FILE as BATCHING
+from keras_gradlayer.serving.batching import read_batching
 from keras_gradlayer.serving.versions import versions
 
 _HTTP = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "NOT_FOUND": 404, "UNAVAILABLE": 503}
@@ -133,11 +135,11 @@ class Model:
         self.loaded = tf.saved_model.load(str(folder))
         if (folder / warmup.FILE).exists():
             for request in warmup.read_warmup(folder):
-                warmup.replay(self.loaded, request)
-        text = (folder / "batching_params.pbtxt").read_text()
-        sizes = [int(n) for n in re.findall(r"allowed_batch_sizes: (\d+)", text)]
-        timeout = int(re.search(r"batch_timeout_micros { value: (\d+)", text)[1]) / 1e6
-        enqueued = int(re.search(r"max_enqueued_batches { value: (\d+)", text)[1])
+                warmup.replay(self.loaded.signatures[request.model_spec.signature_name], request)
+        parameters = read_batching((folder / BATCHING).read_text())
+        sizes = list(parameters.allowed_batch_sizes)
+        timeout = parameters.batch_timeout_micros.value / 1e6
+        enqueued = parameters.max_enqueued_batches.value
         self.batchers = {
             name: Batcher(function, sizes, timeout, enqueued)
             for name, function in self.loaded.signatures.items()
@@ -174,6 +176,7 @@ class Server:
         found = versions(pathlib.Path(folder))
         self.models = {version: Model(path) for version, path in found.items()}
         self.lock = threading.Lock()
+        self.last_headers = {}  # of the last request for a prediction, for the tests
         self.grpc = grpc.server(
             concurrent.futures.ThreadPoolExecutor(128),
             options=[("grpc.max_receive_message_length", -1)],
@@ -209,7 +212,9 @@ class Server:
         time.sleep(self.delay)
 
     def model(self, name, version=None, label=None):
-        version = self.labels.get(label, -1) if label else version or max(self.models)
+        if label and label not in self.labels:
+            raise Refused("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
+        version = self.labels[label] if label else version or max(self.models)
         if name != self.name or version not in self.models:
             raise Refused("NOT_FOUND", f"Servable not found for request: {name} {label or version}")
         return version, self.models[version]
@@ -237,6 +242,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request, context):
         def f():
             self.server.enter()
+            self.server.last_headers = dict(context.invocation_metadata())
             version, model = self._model(request.model_spec)
             name = request.model_spec.signature_name or "serving_default"
             inputs = {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
@@ -251,6 +257,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def GetModelMetadata(self, request, context):
         def f():
+            self.server.enter()
             _, model = self._model(request.model_spec)
             response = get_model_metadata_pb2.GetModelMetadataResponse()
             published = get_model_metadata_pb2.SignatureDefMap(signature_def=model.signature_def)
@@ -314,15 +321,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self.server_.model(name, version and int(version), label)[1]
 
     def _get(self):
+        self.server_.enter()
         model = self._model()
         if not self.path.endswith("/metadata"):
             states = [{"version": str(v), "state": "AVAILABLE"} for v in self.server_.models]
             return {"model_version_status": states}
         published = get_model_metadata_pb2.SignatureDefMap(signature_def=model.signature_def)
-        return {"metadata": {"signature_def": json_format.MessageToDict(published, True)}}
+        return {
+            "metadata": {
+                "signature_def": json_format.MessageToDict(
+                    published, preserving_proto_field_name=True
+                )
+            }
+        }
 
     def _predict(self, body):
         self.server_.enter()
+        self.server_.last_headers = {k.lower(): v for k, v in self.headers.items()}
         model = self._model()
         name = body.get("signature_name", "serving_default")
         specs = model.specs(name)

@@ -316,7 +316,8 @@ def test_warmup_requests(images, tmp_path):
     version = find_version(folder)
     seen, loaded = set(), tf.saved_model.load(str(version))
     for request in warmup.read_warmup(version):
-        outputs = warmup.replay(loaded, request)
+        signature = loaded.signatures[request.model_spec.signature_name]
+        outputs = warmup.replay(signature, request)
         [rows] = {p.tensor_shape.dim[0].size for p in request.inputs.values()}
         assert {len(v) for v in outputs.values()} == {rows}
         assert request.model_spec.name == "sampler"
@@ -370,6 +371,9 @@ def test_paths_that_are_no_model_folder(tmp_path):
     for path, said in ((tmp_path / "none", "does not exist"), (tmp_path / "photos", "holds none")):
         with pytest.raises(ValueError, match=said):
             find_version(path)
+    for path in ("gs://bucket/sampler", "s3://bucket/sampler"):
+        with pytest.raises(ValueError, match="Expected a folder on this machine"):
+            kgl.serving.export_sampler(model, path)
     (tmp_path / "empty").mkdir()
     assert kgl.serving.export_sampler(model, tmp_path / "empty").name == "1"
 
@@ -390,10 +394,49 @@ def test_bad_arguments(tmp_path, toy):
     for bad in ((1, -1), (0, np.inf), 3, (0, 0)):
         with pytest.raises(ValueError, match="`data_range` must be two finite numbers"):
             kgl.serving.export_sampler(small(), path, data_range=bad)
-    for bad in ((), (8, 1), (1, 1), (0, 1), (1.5,)):
+    with pytest.raises(ValueError, match="`scores` must be finite"):
+        kgl.serving.export_sampler(small(), path, scores={"fid": float("nan")})
+    for bad in ((), (8, 1), (1, 1), (0, 1), (1.5,), range(1, 400)):
         with pytest.raises(ValueError, match="`allowed_batch_sizes` must be"):
             kgl.serving.export_sampler(small(), path, allowed_batch_sizes=bad)
     assert not path.exists()
+
+
+def test_other_resources(tmp_path):
+    class Table(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            keys = tf.lookup.KeyValueTensorInitializer([0], [1.0])
+            object.__setattr__(self, "table", tf.lookup.StaticHashTable(keys, 0.0))
+
+        def call(self, x):
+            return x + self.table.lookup(tf.zeros(tf.shape(x), "int32"))
+
+    model = keras.Sequential([keras.layers.Input((2,)), Table()])
+    with pytest.raises(ValueError, match="with variables alone. Received one with another res"):
+        kgl.serving.export_sampler(model, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_generators_of_any_size(tmp_path):
+    """Latents that are images, of a size that only the latent distribution knows."""
+    generator = keras.Sequential(
+        [
+            keras.layers.Input((None, None, 4)),
+            keras.layers.Conv2D(3, 3, padding="same", activation="tanh"),
+        ]
+    )
+    latent = kgl.latents.Gaussian((8, 8, 4))
+    critic = kgl.models.dcgan_critic((8, 8, 3), width=2)
+    tuner = perturb(kgl.FineTuner(generator, critic, 0.1, latent=latent, max_layers=2), 2)
+    assert tuner.output_range() == (-1, 1)
+    served = answers(kgl.serving.export_sampler(tuner, tmp_path / "m"))
+    assert "image" in served
+    np.testing.assert_allclose(
+        served["sample"](seed=tf.constant(SEEDS[:3]))["samples"],
+        tuner(latent.sample_rows(SEEDS[:3])),
+        atol=1e-5,
+    )
 
 
 def test_never_trained(tmp_path):
@@ -438,7 +481,7 @@ def test_models_that_would_not_work_are_not_exported(tmp_path):
         (Python(), "calls Python"),
         (Compiled(), "compiled by XLA"),
         (Batch(), "rows depend on the rows beside them"),
-        (Noise(), "random or writes to a variable"),
+        (Noise(), "answers the same request differently"),
         (Nan(), "not finite"),
     ):
         with pytest.raises(ValueError, match=f"would not work.*{why}"):

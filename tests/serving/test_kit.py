@@ -13,39 +13,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 import keras_gradlayer as kgl
+from keras_gradlayer.serving.batching import read_batching
 from tests.serving.conftest import ROOT, model_server, stand_in
 from tests.serving.server import Server
 
 EXPORT = ROOT / "export"
-_WRAPPERS = ("Int64Value", "BoolValue")
-
-
-def batching_parameters(text):
-    """Parse text as the server does: strictly, by the fields its BatchingParameters has."""
-    file = descriptor_pb2.FileDescriptorProto(name="batching.proto", package="kgl_test")
-    for name in _WRAPPERS:
-        wrapper = file.message_type.add(name=name)
-        kind = 3 if name == "Int64Value" else 8
-        wrapper.field.add(name="value", number=1, type=kind, label=1)
-    message = file.message_type.add(name="BatchingParameters")
-    for number, name in (
-        (1, "max_batch_size"),
-        (2, "batch_timeout_micros"),
-        (3, "max_enqueued_batches"),
-        (4, "num_batch_threads"),
-    ):
-        message.field.add(
-            name=name, number=number, type=11, label=1, type_name=".kgl_test.Int64Value"
-        )
-    message.field.add(name="allowed_batch_sizes", number=6, type=3, label=3)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    cls = message_factory.GetMessageClass(pool.FindMessageTypeByName("kgl_test.BatchingParameters"))
-    return text_format.Parse(text, cls())
 
 
 def test_models_config():
@@ -54,14 +30,15 @@ def test_models_config():
     [model] = config.model_config_list.config
     assert (model.name, model.base_path) == ("sampler", "/models/sampler")
     assert dict(model.version_labels) == {"stable": 1, "canary": 1}
-    assert model.model_version_policy.latest.num_versions == 2
+    # what has a label stays loaded, whatever is exported later
+    assert set(model.version_labels.values()) <= set(model.model_version_policy.specific.versions)
 
 
 def test_batching_files(toy):
     written = (toy[1] / "1" / "batching_params.pbtxt").read_text()
     assert (EXPORT / "batching_params.pbtxt").read_text() == written
-    common = batching_parameters((EXPORT / "batching_parameters.txt").read_text())
-    for params in (batching_parameters(written), common):
+    common = read_batching((EXPORT / "batching_parameters.txt").read_text())
+    for params in (read_batching(written), common):
         sizes = list(params.allowed_batch_sizes)
         assert sizes == sorted(set(sizes))
         assert sizes[-1] == params.max_batch_size.value
@@ -148,7 +125,7 @@ def test_client_script_without_a_server(capsys, monkeypatch, tmp_path):
 def test_load_test_script(capsys, monkeypatch, toy):
     with Server(toy[1]) as server:
         for url in server.urls():
-            args = ["--url", url, "--requests", 100, "--concurrency", 8, "--rows", 3]
+            args = ["--url", url, "--requests", 100, "--concurrency", 8, "--rows", 100]
             status, out, _ = script(capsys, monkeypatch, "load_test", *args)
             assert status == 0
             assert "100 requests in" in out
@@ -172,6 +149,10 @@ def test_load_test_finds_what_is_wrong(capsys, monkeypatch, toy, images):
         assert all("larger than maximum" in message for message in figures["errors"])
         figures = kgl.serving.load_test(client, 50, 4, saved_model=toy[1], time_limit=1e-9)
         assert figures["requests"] == figures["failed"] == 0
+        args = ["--url", server.urls()[0], "--requests", 9, "--time-limit", 1e-9]
+        status, out, _ = script(capsys, monkeypatch, "load_test", *args)
+        assert status == 1
+        assert "not all 9 requests were sent" in out
 
 
 @pytest.mark.slow

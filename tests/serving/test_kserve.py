@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import requests
 
 import keras_gradlayer as kgl
 from tests.serving.conftest import ROOT, answers
@@ -65,5 +66,24 @@ def test_every_signature(address, images):
 def test_what_it_refuses(address):
     with kgl.serving.connect(address, model="other") as client, pytest.raises(ValueError):
         client.sample([1])
-    with kgl.serving.connect(address) as client, pytest.raises((ValueError, RuntimeError)):
-        client.generate(np.zeros((2, 9)))
+    with kgl.serving.connect(address) as client:
+        with pytest.raises(ValueError, match="400"):
+            client.generate(np.zeros((2, 9)))
+        client.batch_size = 1000
+        with pytest.raises(ValueError, match="Expected 1 to 64 rows. Received: 65"):
+            client.sample(np.arange(65))
+    for body, said in (
+        (b'{"instances": []}', "Expected 1 to 64 rows. Received: 0"),
+        (b"{}", "The request has no 'instances'."),
+        (b"[1]", "each row a value or a dict"),
+        (b'{"signature_name": "nope", "instances": [1]}', "There is no signature 'nope'"),
+        (b'{"signature_name": ["sample"], "instances": [1]}', "each row a value or a dict"),
+        (b'{"instances": [[0, 0], [1]]}', "each row a value or a dict"),
+        (b'{"signature_name": "sample_layers", "instances": [[0, 0]]}', "each row a value or a"),
+    ):
+        answer = requests.post(f"{address}/v1/models/sampler:predict", data=body)
+        assert (answer.status_code, said in answer.json()["error"]) == (400, True), answer.text
+    # as curl sends it, without a content type
+    body = b'{"signature_name": "sample", "instances": [0, 1, 2]}'
+    answer = requests.post(f"{address}/v1/models/sampler:predict", data=body)
+    assert len(answer.json()["predictions"]) == 3

@@ -1,7 +1,10 @@
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 import keras_gradlayer as kgl
@@ -81,14 +84,28 @@ def test_python(tmp_path):
         ),
         (lambda x: {"y": x - tf.reduce_mean(x, 0)}, [X], "rows depend on the rows beside them"),
         (lambda x: {"y": x + 1e-9 * tf.reduce_sum(x)}, [X], "a NaN in one row spoils the others"),
-        (lambda x: {"y": x / 0.0}, [X], "'y' is not finite"),
-        (lambda x: {"y": x + tf.random.normal(tf.shape(x))}, [X], "RandomStandardNormal"),
+        (lambda x: {"y": x + tf.random.normal(tf.shape(x))}, [X], "answers the same request diff"),
         (lambda x: {"y": tf.ensure_shape(x, (7, 2))[:, 0]}, [X], "is the batch|must be the batch"),
-        (lambda x: {"y": tf.reshape(x, (-1, 4))}, [X], "Signature 'f' fails: .* multiple of 4"),
+        (lambda x: {"y": x > tf.reduce_mean(x, 0)}, [X], "rows depend on the rows beside them"),
         (
-            lambda x: {"y": tf.debugging.check_numerics(x / 0.0, "bad")},
+            lambda x: {"y": x - tf.reduce_mean(x, 0)},
+            [tf.TensorSpec((None, 2), "bfloat16", "x")],
+            "rows depend on the rows beside them",
+        ),
+        (
+            lambda x: {"y": tf.reshape(x, (-1, 4))},
             [X],
-            "Signature 'f' fails: .*",
+            "fails for one row: .* requires a multiple of 4",
+        ),
+        (
+            lambda n: {"y": tf.cast(tf.sequence_mask(n), "float32")},
+            [tf.TensorSpec((None,), "int32", "n")],
+            "the shape of 'y' depends on the batch",
+        ),
+        (
+            lambda x: {"y": tf.RaggedTensor.from_tensor(x)},
+            [X],
+            "output 'y' is not a dense tensor",
         ),
     ],
 )
@@ -101,7 +118,12 @@ def test_what_breaks(tmp_path, f, specs, message):
 def test_a_signature_that_remembers(tmp_path):
     count = tf.Variable(0.0)
     path = save(tmp_path / "m", lambda x: {"y": x + count.assign_add(1.0)}, count=count)
-    assert "writes to a variable (AssignAddVariableOp)" in breaks(path)
+    assert "answers the same request differently" in breaks(path)
+    assert "writes to a variable (AssignAddVariableOp)" in notes(path)
+    # one that only counts its calls answers as it should
+    path = save(tmp_path / "counts", lambda x: {"y": x + 0 * count.assign_add(1.0)}, count=count)
+    assert breaks(path) == ""
+    assert "writes to a variable" in notes(path)
 
 
 def test_notes(tmp_path):
@@ -114,8 +136,61 @@ def test_notes(tmp_path):
         tf.TensorSpec((None,), "string", "x"),
     )
     assert breaks(path) == ""
-    assert "has string inputs and was not run" in notes(path)
+    assert "was not run: no rows could be invented" in notes(path)
     assert "end in '_bytes', unlike 'y'" in notes(path)
+
+
+def test_what_is_only_not_known(tmp_path):
+    """Invented rows may be none that a model takes: that is to know of, and no more."""
+    for i, (f, spec, note) in enumerate(
+        (
+            (lambda x: {"y": x / 0.0}, X, "'y' is not finite on invented rows"),
+            (
+                lambda x: {"y": tf.debugging.check_numerics(x / 0.0, "bad")},
+                X,
+                "was not run: .*bad : Tensor had",
+            ),
+            (lambda x: {"y": x}, tf.TensorSpec(None, "float32", "x"), "rank of input 'x' is unkn"),
+            (
+                lambda x: {"y": x + 0},
+                tf.TensorSpec((None, 2), "bfloat16", "x"),
+                "REST cannot give output 'y', bfloat16",
+            ),
+        )
+    ):
+        path = save(tmp_path / str(i), f, spec)
+        assert breaks(path) == ""
+        assert re.search(note, notes(path)), notes(path)
+
+
+def test_ordinary_models_of_others(tmp_path):
+    layers, models = keras.layers, {}
+    models["padding"] = [
+        layers.Input((5,), dtype="int32"),
+        layers.Embedding(100, 8, mask_zero=True),
+        layers.GlobalAveragePooling1D(),
+    ]
+    models["ids in floats"] = [layers.Input((5,)), layers.Embedding(2, 8), layers.Flatten()]
+    models["any size"] = [layers.Input((None, None, 3)), layers.Conv2D(2, 3)]
+    models["logarithm"] = [layers.Input((3,)), layers.Lambda(tf.math.log)]
+    models["sequence"] = [layers.Input((None, 3)), layers.LSTM(4)]
+    for name, parts in models.items():
+        keras.Sequential(parts).export(tmp_path / name, verbose=False)
+        assert breaks(tmp_path / name) == "", name
+
+
+def test_several_graphs(tmp_path):
+    """Servers load the one tagged "serve" alone."""
+    path = kgl.serving.export_sampler(image_tuner(1), tmp_path / "m")
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    other = saved.meta_graphs.add()
+    other.CopyFrom(saved.meta_graphs[0])
+    other.meta_info_def.tags[:] = ["train"]
+    (path / "saved_model.pb").write_bytes(saved.SerializeToString())
+    assert breaks(path) == ""
+    saved.meta_graphs[0].meta_info_def.tags[:] = ["serve", "gpu"]
+    (path / "saved_model.pb").write_bytes(saved.SerializeToString())
+    assert "no graph with the tag 'serve' alone" in breaks(path)
 
 
 def test_damaged_folders(tmp_path):
@@ -138,13 +213,21 @@ def test_damaged_folders(tmp_path):
     (folder / "batching_params.pbtxt").write_text(
         "max_batch_size { value: 9 } allowed_batch_sizes: 8 allowed_batch_sizes: 4"
     )
-    assert "must increase, and are [8, 4]" in breaks(folder)
-    assert "max_batch_size, 9, must be the last of allowed_batch_sizes, 4" in breaks(folder)
+    assert "allowed_batch_sizes must increase, and are [8, 4]" in breaks(folder)
+    for text, said in (
+        ("max_batch_size { value: 9 } allowed_batch_sizes: 4", "max_batch_size, 9, must be the"),
+        ("allowed_batch_sizes: 4", "max_batch_size, 1000 by default, must be the last of"),
+        ("largest: 3", "cannot be read"),
+    ):
+        (folder / "batching_params.pbtxt").write_text(text)
+        assert said in breaks(folder)
+    (folder / "batching_params.pbtxt").write_text("# allowed_batch_sizes: 4")
+    assert breaks(folder) == ""
     folder = fresh("e")
     (folder / "saved_model.pb").write_bytes(
         (folder / "saved_model.pb").read_bytes().replace(b"\x05serve", b"\x05train")
     )
-    assert "no graph with the tag 'serve'" in breaks(folder)
+    assert "no graph with the tag 'serve' alone" in breaks(folder)
 
 
 def test_warmup_requests_that_fail(tmp_path):
@@ -164,6 +247,8 @@ def test_warmup_requests_that_fail(tmp_path):
 
     write("draw", "seed", [1])
     assert "names the signature 'draw'" in breaks(folder)
+    write("", "latent", np.zeros((1, 8), "float32"))  # the server takes this for serving_default
+    assert breaks(folder) == ""
     write("sample", "sed", [1])
     assert "Warm-up request 1 fails" in breaks(folder)
     write("sample", "seed", np.array([1]), count=1001)

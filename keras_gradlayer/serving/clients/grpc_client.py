@@ -11,7 +11,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from keras_gradlayer.serving.client import Client
+from keras_gradlayer.serving.clients.client import Client
 
 _RETRY = {
     "methodConfig": [
@@ -89,7 +89,8 @@ class GrpcClient(Client):
 
     def _call(self, method, request):
         try:
-            return method(request, timeout=self.timeout)
+            metadata = [(key.lower(), value) for key, value in self.headers.items()]
+            return method(request, timeout=self.timeout, metadata=metadata)
         except grpc.RpcError as e:
             kind = _ERRORS.get(e.code(), RuntimeError)
             raise kind(f"The server answered {e.code().name}: {e.details()}") from e

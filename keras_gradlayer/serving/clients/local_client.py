@@ -3,10 +3,9 @@
 import pathlib
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_gradlayer.serving.client import Client
-from keras_gradlayer.serving.versions import find_version
+from keras_gradlayer.serving.clients.client import Client
+from keras_gradlayer.serving.versions import find_version, read_graph
 
 
 class LocalClient(Client):
@@ -19,8 +18,13 @@ class LocalClient(Client):
 
     def __init__(self, path: str | pathlib.Path, **kwargs):
         super().__init__(**kwargs)
-        self._folder = find_version(path)
-        self._loaded = tf.saved_model.load(str(self._folder))
+        if self.label is not None:
+            raise ValueError(f"Labels are a server's. Received: label={self.label!r} for {path}")
+        self._folder = find_version(path, self.version)
+        try:
+            self._loaded = tf.saved_model.load(str(self._folder), tags=["serve"])
+        except Exception as e:  # damaged files raise anything
+            raise ValueError(f"{self._folder} cannot be loaded: {e}") from e
 
     def close(self) -> None:
         """Nothing is open."""
@@ -30,5 +34,4 @@ class LocalClient(Client):
         return {key: v.numpy() for key, v in self._loaded.signatures[signature](**inputs).items()}
 
     def _fetch_signatures(self):
-        content = (self._folder / "saved_model.pb").read_bytes()
-        return saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].signature_def
+        return read_graph(self._folder).signature_def

@@ -16,8 +16,8 @@ class Client(ABC):
     """What the clients of both protocols share; `connect` makes one.
 
     Inputs are checked against the signature that the server publishes before anything is sent.
-    Requests of many rows are sent in batches of `batch_size`. A server that is busy or restarting
-    is asked again, a few times, with growing pauses, as long as `timeout` allows.
+    Requests of many rows are sent in batches of `batch_size`. A server that is busy, or breaks a
+    connection off, is asked again: four times within a second or two.
 
     Args:
         model: the model's name on the server.
@@ -25,6 +25,7 @@ class Client(ABC):
         timeout: seconds to wait for a batch.
         version: a version's number; the server's choice by default.
         label: a version's label, such as "stable", instead of its number.
+        headers: HTTP headers, or gRPC metadata, to send along, such as an authorization.
 
     Raises:
         ValueError: for inputs that do not fit, or that the server refuses.
@@ -40,6 +41,7 @@ class Client(ABC):
         timeout: float = 30.0,
         version: int | None = None,
         label: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ):
         if version is not None and label is not None:
             raise ValueError(
@@ -51,6 +53,7 @@ class Client(ABC):
         self.timeout = _checks.positive_number("timeout", timeout)
         self.version = None if version is None else _checks.positive_int("version", version)
         self.label = label
+        self.headers = dict(headers or {})
         self._known = None
 
     def generate(self, latents: ArrayLike) -> np.ndarray:
@@ -63,7 +66,8 @@ class Client(ABC):
 
     def sample_layers(self, latents: ArrayLike, layers: ArrayLike) -> np.ndarray:
         """Samples after `layers` gradient layers, an integer or (n,) of them; 0 is none."""
-        layers = np.broadcast_to(layers, len(np.asarray(latents)))
+        if np.ndim(layers) == 0:
+            layers = np.full(len(latents), layers)
         return _only(self.predict("sample_layers", latent=latents, layers=layers))
 
     def score(self, samples: ArrayLike) -> np.ndarray:
@@ -74,7 +78,7 @@ class Client(ABC):
         """PNG files for seeds of shape (n,)."""
         return list(_only(self.predict("image", seed=seeds)))
 
-    def predict(self, signature: str, **inputs: ArrayLike) -> dict[str, np.ndarray]:
+    def predict(self, signature: str, /, **inputs: ArrayLike) -> dict[str, np.ndarray]:
         """The outputs of any signature, by name, for inputs by name."""
         inputs = self._checked(signature, inputs)
         rows = len(next(iter(inputs.values())))
@@ -125,8 +129,8 @@ class Client(ABC):
                 f"Received: {', '.join(sorted(inputs)) or 'nothing'}"
             )
         arrays = {key: _array(signature, key, v, specs[key]) for key, v in inputs.items()}
-        lengths = {key: len(a) for key, a in arrays.items()}
-        if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        lengths = {key: len(a) if a.ndim else None for key, a in arrays.items()}
+        if len(set(lengths.values())) != 1 or not all(lengths.values()):
             raise ValueError(
                 f"Signature '{signature}' takes one or more rows, as many of each input. "
                 f"Received: {lengths}"
@@ -140,27 +144,32 @@ def _array(signature, key, value, spec):
         value = np.asarray(value)
     except ValueError as e:
         raise ValueError(f"{name} must be an array: {e}") from e
+    if value.dtype.kind in "OSU" and (spec is None or tf.as_dtype(spec.dtype) != tf.string):
+        raise ValueError(f"{name} must be numbers. Received: {value.dtype}")
+    if value.ndim and not len(value):
+        return value  # which has no rows, whatever their type
     if spec is None:
         dtype = np.dtype("int64" if value.dtype.kind in "iu" else "float32")
         shape = (-1,) * max(value.ndim, 1)
     else:
         dtype = tf.dtypes.as_dtype(spec.dtype).as_numpy_dtype
         shape = tuple(d.size for d in spec.tensor_shape.dim)
+        if spec.tensor_shape.unknown_rank:
+            shape = (-1,) * value.ndim
     fits = value.ndim == len(shape) and all(s in (-1, d) for s, d in zip(shape, value.shape))
     if not fits or not np.can_cast(value.dtype, dtype, "same_kind"):
-        expected = tuple("n" if d == -1 else d for d in shape)
+        expected = ", ".join("n" if d == -1 else str(d) for d in shape)
         raise ValueError(
-            f"{name} must be {np.dtype(dtype)} of shape ({', '.join(map(str, expected))},). "
+            f"{name} must be {np.dtype(dtype)} of shape ({expected}{',' * (len(shape) == 1)}). "
             f"Received: {value.dtype} of shape {value.shape}"
         )
     array = value.astype(dtype)
-    if value.dtype.kind in "iu" and value.size and not np.array_equal(array, value):
+    if array.dtype.kind in "iu" and value.size and not np.array_equal(array, value):
         raise ValueError(f"{name} must fit in {np.dtype(dtype)}. Received: {value.max()}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(
-            f"{name} must be finite. Received: {int(np.sum(~np.isfinite(array)))} NaN "
-            "or infinite values"
-        )
+    if tf.dtypes.as_dtype(dtype).is_floating:
+        bad = int(np.sum(~np.isfinite(array.astype("float64"))))
+        if bad:
+            raise ValueError(f"{name} must be finite. Received: {bad} NaN or infinite values")
     return array
 
 

@@ -3,10 +3,10 @@
 import pathlib
 import urllib.parse
 
-from keras_gradlayer.serving.client import Client
-from keras_gradlayer.serving.grpc_client import GrpcClient
-from keras_gradlayer.serving.local_client import LocalClient
-from keras_gradlayer.serving.rest_client import RestClient
+from keras_gradlayer.serving.clients.client import Client
+from keras_gradlayer.serving.clients.grpc_client import GrpcClient
+from keras_gradlayer.serving.clients.local_client import LocalClient
+from keras_gradlayer.serving.clients.rest_client import RestClient
 
 
 def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client:
@@ -16,7 +16,7 @@ def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client
         url: "grpc://host:8500" (or grpcs) for gRPC, "http://host:8501" (or https) for REST, or the
             path of a SavedModel or model folder, which is then run in this process.
         model: the model's name on the server.
-        **kwargs: `batch_size`, `timeout`, `version` or `label`, as for `Client`.
+        **kwargs: `batch_size`, `timeout`, `version` or `label`, `headers`, as for `Client`.
 
     Returns:
         A client with `generate`, `sample`, `sample_layers`, `score`, `image` and `predict`.
@@ -32,12 +32,12 @@ def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client
     """
     url = str(url)
     parts = urllib.parse.urlsplit(url)
+    if url and (pathlib.Path(url).is_dir() or not parts.scheme):
+        return LocalClient(url, model=model, **kwargs)
     if parts.scheme in ("grpc", "grpcs") and parts.port:
         return GrpcClient(parts.netloc, parts.scheme == "grpcs", model=model, **kwargs)
     if parts.scheme in ("http", "https") and parts.netloc:
         return RestClient(url, model=model, **kwargs)
-    if not parts.scheme and url and pathlib.Path(url).is_dir():
-        return LocalClient(url, model=model, **kwargs)
     raise ValueError(
         "Expected an address such as grpc://localhost:8500 or http://localhost:8501, or the folder "
         f"of a model. Received: {url!r}"
