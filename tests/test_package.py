@@ -81,7 +81,8 @@ def test_public_names_are_those_of_the_contract():
     expected = {
         "layers": {"GradientLayer", "GradientLayerStack"},
         "latents": {"Gaussian", "Uniform"},
-        "callbacks": {"CriticInnerLoop", "GradientPenalty", "StepCallback"},
+        "callbacks": {"CriticInnerLoop", "GradientPenalty", "StepCallback", "WeightClipping"}
+        | {"DRAGANPenalty", "ConsistencyPenalty", "InstanceNoise", "GeneratorGradientRegularizer"},
         "models": {"mlp_critic", "dcgan_generator", "dcgan_critic", "split"},
         "data": {"swiss_roll", "eight_gaussians", "twenty_five_gaussians", "cifar10", "stl10"}
         | {"mnist"},

@@ -1,7 +1,21 @@
 """Callbacks: those that join the compiled training step, and those that watch a run."""
 
+from keras_gradlayer.callbacks.consistency_penalty import ConsistencyPenalty
 from keras_gradlayer.callbacks.critic_inner_loop import CriticInnerLoop
+from keras_gradlayer.callbacks.dragan_penalty import DRAGANPenalty
+from keras_gradlayer.callbacks.generator_gradient_regularizer import GeneratorGradientRegularizer
 from keras_gradlayer.callbacks.gradient_penalty import GradientPenalty
+from keras_gradlayer.callbacks.instance_noise import InstanceNoise
 from keras_gradlayer.callbacks.step_callback import StepCallback
+from keras_gradlayer.callbacks.weight_clipping import WeightClipping
 
-__all__ = ["CriticInnerLoop", "GradientPenalty", "StepCallback"]
+__all__ = [
+    "ConsistencyPenalty",
+    "CriticInnerLoop",
+    "DRAGANPenalty",
+    "GeneratorGradientRegularizer",
+    "GradientPenalty",
+    "InstanceNoise",
+    "StepCallback",
+    "WeightClipping",
+]

@@ -39,12 +39,18 @@ class GradientPenalty(StepCallback):
 
     def critic_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """The weighted penalty, a scalar."""
-        n = real.shape[0] or tf.shape(real)[0]
-        epsilon = keras.random.uniform(
-            (n, *[1] * (real.shape.rank - 1)), seed=self.model.seed_generator, dtype=real.dtype
-        )
-        x = epsilon * real + (1 - epsilon) * fake
+        x = self.points(real, fake)
         excess = sample_norm(input_gradient(self.model.scores, x)) - self.target
         if self.one_sided:
             excess = tf.nn.relu(excess)
         return self.weight * tf.reduce_mean(tf.square(excess))
+
+    def points(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        """Where the norm is taken: a point between each real sample and a generated one."""
+        epsilon = self.fractions(real)
+        return epsilon * real + (1 - epsilon) * fake
+
+    def fractions(self, x: tf.Tensor) -> tf.Tensor:
+        """A number for each sample, uniform in [0, 1), that broadcasts over it."""
+        shape = (x.shape[0] or tf.shape(x)[0], *[1] * (x.shape.rank - 1))
+        return keras.random.uniform(shape, seed=self.model.seed_generator, dtype=x.dtype)

@@ -22,6 +22,9 @@ class StepCallback(keras.callbacks.Callback):
     critic_steps: int | None = None
     """Critic updates before each generator move, from the one callback that sets it."""
 
+    excludes: tuple[str, ...] = ()
+    """Names of the callbacks, subclasses included, that make no sense beside this one."""
+
     def set_model(self, model: keras.Model) -> None:
         """Join the trainer's step; `fit` calls this before it traces."""
         super().set_model(model)

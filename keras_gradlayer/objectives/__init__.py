@@ -1,11 +1,14 @@
 """Objectives V(D, G)."""
 
+from keras_gradlayer.objectives.concave import Concave
+from keras_gradlayer.objectives.minimax import Minimax
+from keras_gradlayer.objectives.non_saturating import NonSaturating
 from keras_gradlayer.objectives.objective import Objective
 from keras_gradlayer.objectives.wasserstein import Wasserstein
 
-_BY_NAME = {cls.name: cls for cls in (Wasserstein,)}
+_BY_NAME = {cls.name: cls for cls in (Wasserstein, Minimax, NonSaturating)}
 
-__all__ = ["Objective", "Wasserstein"]
+__all__ = ["Concave", "Minimax", "NonSaturating", "Objective", "Wasserstein"]
 
 
 def get(identifier: str | Objective) -> Objective:

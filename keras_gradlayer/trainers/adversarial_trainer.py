@@ -222,9 +222,19 @@ class AdversarialTrainer(keras.Model):
     def _inner_loops(self):
         return [c.critic_steps for c in self._step_callbacks if c.critic_steps is not None]
 
+    def _check_callbacks(self):
+        for a in self._step_callbacks:
+            for b in self._step_callbacks:
+                if any(cls.__name__ in a.excludes for cls in type(b).__mro__):
+                    raise ValueError(
+                        f"{type(a).__name__} and {type(b).__name__} do the same in different ways. "
+                        "Expected one of them. Received: both"
+                    )
+
     def make_train_function(self, force: bool = False) -> None:
         """The host side of the loop; the update and the move are compiled programs."""
         critic_steps = self.critic_steps
+        self._check_callbacks()
         settings = [c.trace_key() for c in self._step_callbacks]
         if self.train_function is None or settings != self._traced or force:
             self._traced = None

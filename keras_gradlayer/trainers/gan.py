@@ -31,9 +31,11 @@ class GAN(AdversarialTrainer):
         generator: a Keras model, latent -> sample. It is trained in place.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1). It is trained in
             place.
-        objective: `"wasserstein"`, or an `Objective`.
+        objective: `"wasserstein"`, `"minimax"`, `"non_saturating"`, or an `Objective`.
         latent: the latent distribution, from `kgl.latents`; a standard normal in the shape of
             the generator's input by default.
+        simultaneous: whether each player's gradient is taken before either has moved, as the
+            analyses of stability have it; by default the generator moves after the critic.
         **kwargs: the arguments of every Keras model (`name`).
 
     Call arguments:
@@ -66,6 +68,7 @@ class GAN(AdversarialTrainer):
         critic: keras.Model,
         objective: str | Objective = "wasserstein",
         latent: Latent | None = None,
+        simultaneous: bool = False,
         **kwargs,
     ):
         _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model")
@@ -76,6 +79,7 @@ class GAN(AdversarialTrainer):
         _checks.scores_shape("critic", critic, sample_shape)
         super().__init__(critic, objective, latent, **kwargs)
         self.generator = generator
+        self.simultaneous = bool(simultaneous)
         self.sample_shape = tuple(sample_shape)
         self(keras.KerasTensor((None, *latent.shape)))
 
@@ -111,8 +115,23 @@ class GAN(AdversarialTrainer):
         """`n` samples, with the generator in training mode."""
         return self.generator(self.latent.sample(n, self.seed_generator), training=True)
 
+    def critic_update(self, real: tf.Tensor) -> dict:
+        """One step of the critic up V − R; with `simultaneous`, of the generator, too."""
+        if not self.simultaneous:
+            return super().critic_update(real)
+        gradients = self._generator_gradients(real)
+        super().critic_update(real)
+        self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
+        return self.get_metrics_result()
+
     def generator_move(self, real: tf.Tensor) -> dict:
-        """One step of the generator down V."""
+        """One step of the generator down V; with `simultaneous` it has been taken already."""
+        if not self.simultaneous:
+            gradients = self._generator_gradients(real)
+            self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
+        return self.get_metrics_result()
+
+    def _generator_gradients(self, real):
         real = self._critic_inputs(tf.cast(real, "float32"))
         with tf.GradientTape() as tape:
             fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
@@ -120,10 +139,17 @@ class GAN(AdversarialTrainer):
             loss = self.objective.generator_loss(self.scores(fake))
             loss += self._terms("generator_loss", real, fake)
             scaled = self.generator_optimizer.scale_loss(loss)
-        variables = self.generator.trainable_variables
-        self.generator_optimizer.apply(tape.gradient(scaled, variables), variables)
         self._log(generator_loss=loss)
-        return self.get_metrics_result()
+        return tape.gradient(scaled, self.generator.trainable_variables)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """As every trainer's; simultaneous updates come one for one."""
+        if self.simultaneous and self.critic_steps != 1:
+            raise ValueError(
+                "With `simultaneous` updates both players move at each step. Expected no "
+                f"CriticInnerLoop, or CriticInnerLoop(1). Received: {self.critic_steps} steps"
+            )
+        super().make_train_function(force)
 
     def output_range(self) -> tuple[float, float]:
         """The range of the generator's output activation, where it can be seen."""
@@ -134,6 +160,7 @@ class GAN(AdversarialTrainer):
         return {
             **super(AdversarialTrainer, self).get_config(),
             **serialize_parts(self, *self._PARTS),
+            "simultaneous": self.simultaneous,
         }
 
     @classmethod

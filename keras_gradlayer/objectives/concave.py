@@ -1,0 +1,45 @@
+"""The general form that the other objectives are cases of."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer.objectives.objective import Objective
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class Concave(Objective):
+    """V = E f(D(x)) + E f(−D(g(z))) for a concave increasing f of the critic's score.
+
+    f(t) = t is `Wasserstein`; f(t) = −log(1 + exp(−t)), the log of the sigmoid, is `Minimax`.
+
+    Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable", NeurIPS
+    2017, Eq. (1).
+
+    Args:
+        f: a function of tensors, entry by entry: a name of `keras.activations`, such as
+            `"log_sigmoid"`, or a callable registered for serialization.
+
+    Raises:
+        ValueError: if there is no activation of that name.
+
+    Example:
+
+    >>> objective = Concave("log_sigmoid")      # the same game as "minimax"
+    """
+
+    def __init__(self, f: str | Callable):
+        self.f = keras.activations.get(f)
+
+    def value(self, real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
+        """E f(D(x)) + E f(−D(g(z)))."""
+        return tf.reduce_mean(self.f(real_scores)) + self.generator_loss(fake_scores)
+
+    def generator_loss(self, fake_scores: tf.Tensor) -> tf.Tensor:
+        """E f(−D(g(z)))."""
+        return tf.reduce_mean(self.f(-fake_scores))
+
+    def get_config(self) -> dict:
+        """Config with f serialized."""
+        return {"f": keras.activations.serialize(self.f)}

@@ -1,0 +1,22 @@
+"""The objective with the −log D alternative."""
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer.objectives.minimax import Minimax
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class NonSaturating(Minimax):
+    """The critic plays `Minimax`; the generator descends −E log D(g(z)), which does not saturate.
+
+    Source: Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, section 3.
+
+    Example: `kgl.GAN(generator, critic, objective="non_saturating")`
+    """
+
+    name = "non_saturating"
+
+    def generator_loss(self, fake_scores: tf.Tensor) -> tf.Tensor:
+        """−E log D(g(z))."""
+        return -tf.reduce_mean(tf.math.log_sigmoid(fake_scores))
