@@ -10,11 +10,12 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_gradlayer import callbacks, data, latents, layers, metrics, models, objectives, serving
 from keras_gradlayer._version import __version__
-from keras_gradlayer.trainers import GAN, FineTuner
+from keras_gradlayer.trainers import GAN, FineTuner, UnrolledGAN
 
 __all__ = [
     "GAN",
     "FineTuner",
+    "UnrolledGAN",
     "callbacks",
     "data",
     "latents",

@@ -38,6 +38,13 @@ def positive_int(name, value):
     return int(value)
 
 
+def non_negative_int(name, value):
+    """Return `value` as an int if it is a whole number of at least zero."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"`{name}` must be an integer of at least 0. Received: {name}={value!r}")
+    return int(value)
+
+
 def output_shape(model, input_shape, dtype="float32"):
     """Static output shape of a layer, model or callable for a batch of `input_shape` rows.
 

@@ -2,5 +2,6 @@
 
 from keras_gradlayer.trainers.fine_tuner import FineTuner
 from keras_gradlayer.trainers.gan import GAN
+from keras_gradlayer.trainers.unrolled_gan import UnrolledGAN
 
-__all__ = ["GAN", "FineTuner"]
+__all__ = ["GAN", "FineTuner", "UnrolledGAN"]

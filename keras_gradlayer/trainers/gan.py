@@ -131,12 +131,16 @@ class GAN(AdversarialTrainer):
             self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
         return self.get_metrics_result()
 
+    def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        """What the generator descends, before the callbacks' terms: a scalar."""
+        return self.objective.generator_loss(self.scores(fake))
+
     def _generator_gradients(self, real):
         real = self._critic_inputs(tf.cast(real, "float32"))
         with tf.GradientTape() as tape:
             fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
             fake = self._critic_inputs(fake)
-            loss = self.objective.generator_loss(self.scores(fake))
+            loss = self.generator_loss(real, fake)
             loss += self._terms("generator_loss", real, fake)
             scaled = self.generator_optimizer.scale_loss(loss)
         self._log(generator_loss=loss)

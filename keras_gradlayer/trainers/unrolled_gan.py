@@ -1,0 +1,95 @@
+"""A GAN whose generator looks some steps of the critic ahead."""
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.objectives import Objective
+from keras_gradlayer.trainers.gan import GAN
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class UnrolledGAN(GAN):
+    """The generator descends V against the critic as it will be after some more steps.
+
+    Use it where a GAN falls from mode to mode: the generator sees what its move provokes. The
+    critic's steps are unrolled on the present batch, with gradients through them, and then
+    forgotten; the critic itself trains as in a `GAN`. A generator move costs about `steps` times
+    three critic updates.
+
+    Source: Metz et al., "Unrolled Generative Adversarial Networks", ICLR 2017, Eqs. (7) to (10).
+    As there the unrolled steps are plain gradient ascent on V − R; its published toy unrolls Adam
+    instead. The generator descends all of V, of which the real part now depends on it, too; so
+    `"non_saturating"` is `"minimax"` here.
+
+    Args:
+        generator: as for `GAN`.
+        critic: as for `GAN`.
+        steps: k, how many steps to look ahead; 0 is a `GAN`.
+        step_size: of the unrolled steps; `None` takes the critic optimizer's learning rate, which
+            is as it should be for SGD, and little for Adam.
+        objective: as for `GAN`.
+        latent: as for `GAN`.
+        **kwargs: as for `GAN`.
+
+    Call arguments:
+        z: latents of shape (batch, *latent.shape).
+
+    Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
+
+    Raises:
+        ValueError: as for `GAN`, and if `steps` is not an integer of at least 0, or `step_size` not
+            positive.
+
+    Example:
+
+    >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
+    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    >>> gan = UnrolledGAN(generator, critic, steps=5, step_size=0.1, objective="minimax")
+    >>> gan.compile()
+    >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
+    """
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        steps: int = 5,
+        step_size: float | None = None,
+        objective: str | Objective = "minimax",
+        latent: Latent | None = None,
+        **kwargs,
+    ):
+        steps = _checks.non_negative_int("steps", steps)
+        if step_size is not None:
+            step_size = _checks.positive_number("step_size", step_size)
+        super().__init__(generator, critic, objective, latent, **kwargs)
+        self.steps, self.step_size = steps, step_size
+
+    def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        """V of the critic that the unrolled steps lead to."""
+        variables = self.critic.trainable_variables
+        step = self.step_size
+        if step is None:
+            step = tf.cast(self.critic_optimizer.learning_rate, "float32")
+        values = [tf.convert_to_tensor(v) for v in variables]
+        for _ in range(self.steps):
+            with tf.GradientTape() as tape:
+                tape.watch(values)
+                with keras.StatelessScope(state_mapping=list(zip(variables, values))):
+                    loss = self._terms("critic_loss", real, fake) - self._value(real, fake)
+            gradients = tape.gradient(loss, values)
+            values = [
+                v if g is None else v - tf.cast(step, v.dtype) * g
+                for v, g in zip(values, gradients)
+            ]
+        with keras.StatelessScope(state_mapping=list(zip(variables, values))):
+            return self._value(real, fake)
+
+    def _value(self, real, fake):
+        return self.objective.value(self.scores(real), self.scores(fake))
+
+    def get_config(self) -> dict:
+        """Config with the steps."""
+        return {**super().get_config(), "steps": self.steps, "step_size": self.step_size}
