@@ -1,3 +1,5 @@
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ def batches(data):
     [
         (kgl.data.cifar10, (32, 32, 3)),
         (kgl.data.mnist, (28, 28, 1)),
+        (kgl.data.stacked_mnist, (28, 28, 3)),
         (kgl.data.stl10, (48, 48, 3)),
     ],
 )
@@ -75,3 +78,38 @@ def test_image_folder(tmp_path, channels):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="No images found"):
         kgl.data.image_folder(tmp_path / "empty", shape)
+
+
+def test_stacked_mnist_is_three_digits():
+    with tfds.testing.mock_data(num_examples=20):
+        [digits] = batches(kgl.data.mnist(batch_size=20, shuffle=False))
+        [plain] = batches(kgl.data.stacked_mnist(batch_size=20, shuffle=False))
+        for i in range(3):
+            np.testing.assert_array_equal(plain[..., i], np.roll(digits[..., 0], -i, axis=0))
+        [mixed] = batches(kgl.data.stacked_mnist(batch_size=20, seed=5))
+    numbers = np.array(
+        [
+            [np.flatnonzero((digits[..., 0] == x[..., i]).all((1, 2))) for i in range(3)]
+            for x in mixed
+        ]
+    )[..., 0]
+    for i in range(3):  # every digit once in each channel, in another order
+        assert sorted(numbers[:, i]) == list(range(20))
+        assert list(numbers[:, i]) != list(numbers[:, i - 1])
+
+
+def test_stacked_mnist_has_a_thousand_modes(real_data):
+    """Counted by the classifier: 10,000 images, so that each mode is expected ten times."""
+    classifier_file = pathlib.Path(real_data).parent / "eval" / "mnist_cnn.keras"
+    if not classifier_file.exists():
+        pytest.skip("there is no classifier beside the data")
+    classifier = keras.saving.load_model(classifier_file)
+    data = kgl.data.stacked_mnist("test", batch_size=1000)
+    images = np.concatenate(batches(data))
+    logits = [classifier.predict(images[..., i : i + 1], verbose=0)["logits"] for i in range(3)]
+    labels = np.stack([part.argmax(-1) for part in logits], axis=1)
+    found = kgl.metrics.stacked_mode_coverage(labels)
+    # a mode of 10 expected images is missing with probability e^-10
+    assert found.modes >= 995
+    # uniform samples have 999 / 20,000 = 0.05; MNIST's classes are not quite of one size
+    assert 0.04 < found.divergence < 0.08

@@ -57,3 +57,21 @@ def test_reference_scores_on_real_digits(real_data):
     assert kgl.metrics.classifier_score(test["logits"]) == pytest.approx(9.846, abs=1e-3)
     distance = kgl.metrics.frechet_distance(train["features"], test["features"])
     assert distance == pytest.approx(0.0772, abs=1e-4)
+
+
+def test_stacked_mode_coverage():
+    every = np.stack(np.meshgrid(*[range(10)] * 3), axis=-1).reshape(-1, 3)
+    assert kgl.metrics.stacked_mode_coverage(every) == (1000, pytest.approx(0.0, abs=1e-12))
+    one = np.zeros((7, 3), int)
+    assert kgl.metrics.stacked_mode_coverage(one) == (1, pytest.approx(3 * np.log(10)))
+    # half of the modes, evenly
+    half = kgl.metrics.stacked_mode_coverage(every[every[:, 0] < 5])
+    assert half == (500, pytest.approx(np.log(2)))
+    # two modes of shares 3/4 and 1/4, of four
+    labels = [[0, 0]] * 3 + [[1, 1]]
+    expected = 0.75 * np.log(0.75 / 0.25) + 0.25 * np.log(0.25 / 0.25)
+    found = kgl.metrics.stacked_mode_coverage(labels, classes=2)
+    assert found == (2, pytest.approx(expected))
+    for bad in ([1, 2], [[0.5, 1.0]], [[1, 10]], [[-1, 1]], np.zeros((0, 3), int)):
+        with pytest.raises(ValueError, match="integers from 0 to 9 of shape"):
+            kgl.metrics.stacked_mode_coverage(bad)
