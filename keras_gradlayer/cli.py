@@ -427,7 +427,7 @@ def run(command, args=None):
     """Run a command; bad input ends it with status 2 and one line that says why."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _in_one_line(warnings.showwarning)
             sys.exit(command.main(args, standalone_mode=False) or 0)
     except click.exceptions.Exit as e:
         sys.exit(e.exit_code)
@@ -451,8 +451,16 @@ def run(command, args=None):
     sys.exit(2)
 
 
-def _show_warning(message, category, *place):
-    click.echo(f"keras-gradlayer: {category.__name__}: {message}", err=True)
+def _in_one_line(others):
+    """Show warnings that are for users like errors, and leave others to `others`."""
+
+    def show(message, category, *place):
+        if category is UserWarning:
+            click.echo(f"keras-gradlayer: warning: {message}", err=True)
+        else:
+            others(message, category, *place)
+
+    return show
 
 
 if __name__ == "__main__":
