@@ -14,6 +14,7 @@ from tqdm.keras import TqdmCallback
 import keras_gradlayer as kgl
 from keras_gradlayer import demo as demos
 from keras_gradlayer import pictures
+from keras_gradlayer.experiments import EXPERIMENTS
 from keras_gradlayer.serving.metadata import latent_of
 
 _IMAGES = {"cifar10": kgl.data.cifar10, "mnist": kgl.data.mnist, "stl10": kgl.data.stl10}
@@ -56,9 +57,14 @@ def cli():
     help="Which toy.",
 )
 @click.option(
+    "--experiment",
+    type=click.Choice(list(EXPERIMENTS)),
+    help="Another experiment instead, that shows the point of a method.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=pathlib.Path),
-    help="Folder to write to, new or empty; runs/demo-DATA-N by default.",
+    help="Folder to write to, new or empty; runs/demo-NAME-N by default.",
 )
 @click.option("--layers", default=100, show_default=True, type=click.IntRange(1), help="T.")
 @click.option(
@@ -68,10 +74,15 @@ def cli():
     help='"auto", a number, or "none" to replay fresh latents at every step, as printed.',
 )
 @_seed
-def demo(name, out, layers, particles, seed):
+def demo(name, experiment, out, layers, particles, seed):
     """Turn noise into a toy data set with gradient layers alone (the paper's Figure 2)."""
     particles = _particles(particles)
-    out = new_folder(out or _next_folder(f"runs/demo-{name}"))
+    out = new_folder(out or _next_folder(f"runs/demo-{experiment or name}"))
+    if experiment:
+        keras.utils.set_random_seed(seed)
+        EXPERIMENTS[experiment](out / f"{experiment}.png")
+        click.echo(f"figure: {out / f'{experiment}.png'}")
+        return
     demos.run(name, out, layers, particles, seed)
 
 

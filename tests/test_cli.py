@@ -70,6 +70,16 @@ def test_demo_finds_a_new_folder(capsys, tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "demo-eight_gaussians-2" / "flow.png").exists()
 
 
+def test_experiment(capsys, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setitem(cli.EXPERIMENTS, "streamlines", drawn.append)
+    out = tmp_path / "run"
+    status, printed, _ = run(capsys, "demo", "--experiment", "streamlines", "--out", out)
+    assert status == 0
+    assert drawn == [out / "streamlines.png"]
+    assert str(out / "streamlines.png") in printed
+
+
 def test_train_finetune_sample(capsys, models):
     """A folder of images to a GAN, to gradient layers, to samples."""
     gan, tuned = models / "gan", models / "tuned"

@@ -25,7 +25,7 @@ ORDER = [
     {"callbacks"},
     {"serving"},
     {"pictures"},
-    {"demo"},
+    {"demo", "experiments"},
     {"cli"},
 ]
 MODULES = [

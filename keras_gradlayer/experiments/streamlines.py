@@ -1,0 +1,105 @@
+"""Where gradient descent leads a GAN of two parameters: D(x) = w x², G(z) = a z.
+
+Data and latents are uniform on [−1, 1], so that (w, a) = (0, 1) is the equilibrium. The Wasserstein
+GAN circles around it; with the gradient regulariser it comes in.
+
+Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable", NeurIPS 2017,
+Figure 3.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from keras_gradlayer.callbacks import GeneratorGradientRegularizer
+from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.trainers import GAN
+
+OBJECTIVES = {"minimax": "GAN", "wasserstein": "WGAN"}
+WEIGHTS = (0.0, 0.25, 0.5, 1.0)
+EQUILIBRIUM = np.array([0.0, 1.0])
+_POINTS = 200
+_RATE = 0.1
+
+
+class System:
+    """The two-parameter GAN, trained by simultaneous gradient steps on the exact expectations.
+
+    Args:
+        objective: name of the objective.
+        weight: η of the regulariser.
+    """
+
+    def __init__(self, objective: str, weight: float):
+        layers = keras.layers
+        critic = keras.Sequential([layers.Input((1,)), _Square(), layers.Dense(1, use_bias=False)])
+        generator = keras.Sequential([layers.Input((1,)), layers.Dense(1, use_bias=False)])
+        self._gan = GAN(generator, critic, objective, latent=_Grid((1,)), simultaneous=True)
+        self._gan.compile(keras.optimizers.SGD(_RATE), keras.optimizers.SGD(_RATE))
+        GeneratorGradientRegularizer(weight).set_model(self._gan)
+        self._data = _Grid((1,)).sample(_POINTS)
+        self._step = tf.function(self._gan.critic_update, autograph=False)
+
+    def velocity(self, point: np.ndarray) -> np.ndarray:
+        """d(w, a)/dt at a point (w, a), from one step of the GAN."""
+        for model, value in zip((self._gan.critic, self._gan.generator), point, strict=True):
+            model.set_weights([np.array([[value]])])
+        self._step(self._data)
+        after = [m.get_weights()[0].item() for m in (self._gan.critic, self._gan.generator)]
+        return (np.array(after) - point) / _RATE
+
+    def trajectory(self, start: np.ndarray, seconds: float) -> np.ndarray:
+        """Points (w, a) along the flow from `start`, by Heun's method in steps of 0.1."""
+        points = [np.asarray(start, "float64")]
+        for _ in range(round(seconds / 0.1)):
+            first = self.velocity(points[-1])
+            second = self.velocity(points[-1] + 0.1 * first)
+            points.append(points[-1] + 0.05 * (first + second))
+        return np.array(points)
+
+    def jacobian(self, eps: float = 1e-2) -> np.ndarray:
+        """Derivative of the velocity at the equilibrium, by central differences."""
+        columns = [
+            (self.velocity(EQUILIBRIUM + step) - self.velocity(EQUILIBRIUM - step)) / (2 * eps)
+            for step in eps * np.eye(2)
+        ]
+        return np.stack(columns, axis=1)
+
+
+def run(path):
+    """Draw the flows of both objectives at four weights of the regulariser.
+
+    Args:
+        path: PNG file to write.
+    """
+    w, a = np.meshgrid(np.linspace(-2, 2, 17), np.linspace(-0.2, 2.6, 17))
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    axes = figure.subplots(len(OBJECTIVES), len(WEIGHTS), sharex=True, sharey=True)
+    for row, (objective, title) in zip(axes, OBJECTIVES.items()):
+        for ax, weight in zip(row, WEIGHTS):
+            system = System(objective, weight)
+            grid = np.stack([w.ravel(), a.ravel()], axis=1)
+            speed = np.array([system.velocity(point) for point in grid]).T.reshape(2, *w.shape)
+            ax.streamplot(w, a, *speed, density=0.8, linewidth=0.7, arrowsize=0.8)
+            ax.plot(*system.trajectory([-1.0, 0.4], 40).T, color="tab:orange", linewidth=1.5)
+            ax.plot(*EQUILIBRIUM, "k.")
+            ax.set_title(f"{title}, η = {weight:g}")
+    for ax in axes[-1]:
+        ax.set_xlabel("w")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("a")
+    figure.savefig(path, dpi=90)
+
+
+class _Square(keras.layers.Layer):
+    def call(self, x):
+        return tf.square(x)
+
+
+class _Grid(Latent):
+    """Evenly spaced points of [−1, 1], in the place of uniform samples."""
+
+    def sample(self, n, seed=None):
+        n = tf.cast(n, "float32")
+        return ((2 * tf.range(n, dtype="float32") + 1) / n - 1)[:, None]
