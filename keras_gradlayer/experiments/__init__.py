@@ -1,5 +1,5 @@
 """Small experiments that show the point of a method, each in a file of its own."""
 
-from keras_gradlayer.experiments import streamlines
+from keras_gradlayer.experiments import streamlines, vanishing_gradients
 
-EXPERIMENTS = {"streamlines": streamlines.run}
+EXPERIMENTS = {"streamlines": streamlines.run, "vanishing_gradients": vanishing_gradients.run}

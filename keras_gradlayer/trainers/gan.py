@@ -119,7 +119,7 @@ class GAN(AdversarialTrainer):
         """One step of the critic up V − R; with `simultaneous`, of the generator, too."""
         if not self.simultaneous:
             return super().critic_update(real)
-        gradients = self._generator_gradients(real)
+        gradients = self.generator_gradients(real)
         super().critic_update(real)
         self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
         return self.get_metrics_result()
@@ -127,7 +127,7 @@ class GAN(AdversarialTrainer):
     def generator_move(self, real: tf.Tensor) -> dict:
         """One step of the generator down V; with `simultaneous` it has been taken already."""
         if not self.simultaneous:
-            gradients = self._generator_gradients(real)
+            gradients = self.generator_gradients(real)
             self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
         return self.get_metrics_result()
 
@@ -135,7 +135,8 @@ class GAN(AdversarialTrainer):
         """What the generator descends, before the callbacks' terms: a scalar."""
         return self.objective.generator_loss(self.scores(fake))
 
-    def _generator_gradients(self, real):
+    def generator_gradients(self, real: tf.Tensor) -> list[tf.Tensor]:
+        """The gradient of what the generator descends, one tensor a trainable variable."""
         real = self._critic_inputs(tf.cast(real, "float32"))
         with tf.GradientTape() as tape:
             fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")

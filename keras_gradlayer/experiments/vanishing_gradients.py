@@ -1,0 +1,103 @@
+"""What a well-trained critic still teaches a generator whose samples lie beside the data.
+
+The data are uniform on the segment from (0, 0) to (0, 1), the samples on the one from (θ, 0) to
+(θ, 1): two parallel lines, for which the Jensen-Shannon divergence is log 2 and the Wasserstein
+distance |θ|, whatever θ ≠ 0 is. The generator has the one parameter θ.
+
+Source: Arjovsky & Bottou, "Towards Principled Methods for Training Generative Adversarial
+Networks", ICLR 2017, Theorems 2.4 and 2.6; Arjovsky et al., "Wasserstein GAN", 2017, Example 1.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from keras_gradlayer.callbacks import GradientPenalty
+from keras_gradlayer.latents import Uniform
+from keras_gradlayer.models import mlp_critic
+from keras_gradlayer.trainers import GAN
+
+OBJECTIVES = {"minimax": "log(1 − D)", "non_saturating": "−log D", "wasserstein": "W"}
+THETA = 0.5
+_BATCH = 256
+
+
+def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarray]:
+    """Train a critic against a generator that stands still.
+
+    Args:
+        objective: name of the objective; "wasserstein" comes with the gradient penalty.
+        updates: of the critic.
+        every: how often to look.
+
+    Returns:
+        Arrays by name: `updates`, the counts at which was looked; `gradient`, the norm of the
+        generator's gradient; `value`, V.
+    """
+    layers = keras.layers
+    generator = keras.Sequential([layers.Input((1,)), _Line(THETA)])
+    gan = GAN(generator, mlp_critic((2,), units=64), objective, latent=Uniform((1,), 0.0, 1.0))
+    gan.compile(critic_optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5, beta_2=0.9))
+    if objective == "wasserstein":
+        GradientPenalty(10.0).set_model(gan)
+
+    def data():
+        height = keras.random.uniform((_BATCH, 1), seed=gan.seed_generator)
+        return tf.concat([tf.zeros_like(height), height], axis=1)
+
+    def update(i):
+        gan.critic_update(data())
+        return (i + 1,)
+
+    def some_updates():
+        tf.while_loop(lambda i: i < every, update, (0,))
+
+    def look():
+        real, fake = data(), gan.generate(_BATCH)
+        [gradient] = gan.generator_gradients(real)
+        return tf.abs(gradient[0]), gan.objective.value(gan.scores(real), gan.scores(fake))
+
+    some_updates = tf.function(some_updates, autograph=False)
+    look = tf.function(look, autograph=False)
+    seen = [look()]
+    for _ in tqdm(range(updates // every), desc=OBJECTIVES[objective]):
+        some_updates()
+        seen.append(look())
+    gradient, value = np.array(seen, "float64").T
+    return {"updates": every * np.arange(len(seen)), "gradient": gradient, "value": value}
+
+
+def run(path):
+    """Draw the generator's gradient, and V, against the critic's training.
+
+    Args:
+        path: PNG file to write.
+    """
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for objective, title in OBJECTIVES.items():
+        found = train_critic(objective, 2000, 20)
+        left.semilogy(found["updates"], found["gradient"], label=title)
+        if objective != "non_saturating":  # whose V is that of the first
+            right.plot(found["updates"], found["value"], label=f"V, {title}")
+    left.set(xlabel="critic updates", ylabel="|∂/∂θ|", title="the generator's gradient")
+    right.axhline(THETA, color="gray", linewidth=0.8, linestyle=":")
+    right.axhline(0.0, color="gray", linewidth=0.8, linestyle=":")
+    right.set(xlabel="critic updates", title="V: 2 JS − log 4 → 0, and W → |θ| = 0.5")
+    for ax in (left, right):
+        ax.legend()
+        ax.grid(alpha=0.3)
+    figure.savefig(path, dpi=90)
+
+
+class _Line(keras.layers.Layer):
+    """z in [0, 1) to (θ, z)."""
+
+    def __init__(self, theta):
+        super().__init__()
+        self.theta = self.add_weight(shape=(1,), initializer=keras.initializers.Constant(theta))
+
+    def call(self, z):
+        return tf.concat([0 * z + self.theta, z], axis=1)
