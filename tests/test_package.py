@@ -100,7 +100,14 @@ def test_documentation(item):
     doc = inspect.getdoc(item)
     assert doc, item
     parameters = [p for p in inspect.signature(item).parameters if p not in ("kwargs", "args")]
-    tested = {"GaussianMixture", "ModeCoverage", "Objective", "Wasserstein", "StepCallback"}
+    tested = {
+        "GaussianMixture",
+        "ModeCoverage",
+        "StackedModeCoverage",
+        "Objective",
+        "Wasserstein",
+        "StepCallback",
+    }
     if item.__name__ in tested:
         return
     if "as for `" not in doc and "Otherwise as `" not in doc:
