@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 import keras_gradlayer as kgl
-from keras_gradlayer import cli
+from keras_gradlayer import console
 
 
 @click.command()
@@ -31,7 +31,7 @@ def main(url, model, version, label, count, seed, batch_size, timeout, out):
             images, samples = client.image(seeds), None
         except ValueError:  # there is no such signature: they are not images
             images, samples = [], client.sample(seeds)
-    out = cli.new_folder(out)
+    out = console.new_folder(out)
     for number, png in zip(seeds, images):
         (out / f"{number}.png").write_bytes(png)
     if samples is not None:
@@ -40,4 +40,4 @@ def main(url, model, version, label, count, seed, batch_size, timeout, out):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    console.run(main)

@@ -13,7 +13,7 @@ import kserve
 import numpy as np
 
 import keras_gradlayer as kgl
-from keras_gradlayer import cli
+from keras_gradlayer import console
 
 
 class SamplerModel(kserve.Model):
@@ -69,4 +69,4 @@ def main(folder, model, port):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    console.run(main)

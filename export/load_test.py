@@ -6,7 +6,7 @@ python export/load_test.py --url grpc://localhost:8500 --saved-model models/samp
 import click
 
 import keras_gradlayer as kgl
-from keras_gradlayer import cli
+from keras_gradlayer import console
 
 
 @click.command()
@@ -56,4 +56,4 @@ def main(
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    console.run(main)

@@ -6,7 +6,7 @@ python export/verify.py models/sampler
 import click
 
 import keras_gradlayer as kgl
-from keras_gradlayer import cli
+from keras_gradlayer import console
 
 
 @click.command()
@@ -22,4 +22,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    console.run(main)

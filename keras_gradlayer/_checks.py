@@ -31,17 +31,13 @@ def positive_number(name, value, *, zero_ok=False):
     return float(value)
 
 
-def positive_int(name, value):
-    """Return `value` as an int if it is a whole number of at least one."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
-    return int(value)
-
-
-def non_negative_int(name, value):
-    """Return `value` as an int if it is a whole number of at least zero."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"`{name}` must be an integer of at least 0. Received: {name}={value!r}")
+def positive_int(name, value, *, zero_ok=False):
+    """Return `value` as an int if it is a whole number of at least one (or zero)."""
+    least = 0 if zero_ok else 1
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise ValueError(
+            f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}"
+        )
     return int(value)
 
 

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import pathlib
-import sys
-import warnings
 
 import click
 import keras
@@ -12,8 +10,9 @@ import numpy as np
 from tqdm.keras import TqdmCallback
 
 import keras_gradlayer as kgl
+from keras_gradlayer import console, pictures
 from keras_gradlayer import demo as demos
-from keras_gradlayer import pictures
+from keras_gradlayer.console import new_folder
 from keras_gradlayer.experiments import EXPERIMENTS
 from keras_gradlayer.serving.metadata import latent_of
 
@@ -389,14 +388,6 @@ def _particles(text):
     raise click.UsageError(f'--particles must be "auto", "none" or a number. Received: {text}')
 
 
-def new_folder(path):
-    """Make a folder that must be new or empty."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise click.UsageError(f"{path} exists and is not an empty folder; nothing was written.")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 def _run_folder(path, resume, result):
     """The folder of a new run, or of an unfinished one of the same settings.
 
@@ -431,47 +422,7 @@ def _next_folder(stem):
 
 def main(args=None):
     """Run the command line."""
-    run(cli, args)
-
-
-def run(command, args=None):
-    """Run a command; bad input ends it with status 2 and one line that says why."""
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _in_one_line(warnings.showwarning)
-            sys.exit(command.main(args, standalone_mode=False) or 0)
-    except click.exceptions.Exit as e:
-        sys.exit(e.exit_code)
-    except click.Abort:
-        click.echo(
-            "\nkeras-gradlayer: interrupted (train and finetune go on with --resume)", err=True
-        )
-        sys.exit(130)
-    except click.exceptions.NoArgsIsHelpError as e:
-        click.echo(e.ctx.get_help())
-        sys.exit(2)
-    except (RuntimeError, FloatingPointError) as e:
-        # TerminateOnNaN, or a layer that is not finite: the backup has the last good epoch.
-        click.echo(f"\nkeras-gradlayer: failed: {' '.join(str(e).split())}", err=True)
-        sys.exit(1)
-    except click.ClickException as e:
-        message = e.format_message()
-    except (ValueError, TypeError, OSError) as e:
-        message = str(e)
-    click.echo(f"keras-gradlayer: {' '.join(message.split())}", err=True)
-    sys.exit(2)
-
-
-def _in_one_line(others):
-    """Show warnings that are for users like errors, and leave others to `others`."""
-
-    def show(message, category, *place):
-        if category is UserWarning:
-            click.echo(f"keras-gradlayer: warning: {message}", err=True)
-        else:
-            others(message, category, *place)
-
-    return show
+    console.run(cli, args)
 
 
 if __name__ == "__main__":

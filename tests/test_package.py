@@ -24,7 +24,7 @@ ORDER = [
     {"trainers"},
     {"callbacks"},
     {"serving"},
-    {"pictures"},
+    {"pictures", "console"},
     {"demo", "experiments"},
     {"cli"},
 ]

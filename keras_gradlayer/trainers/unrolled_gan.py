@@ -61,7 +61,7 @@ class UnrolledGAN(GAN):
         latent: Latent | None = None,
         **kwargs,
     ):
-        steps = _checks.non_negative_int("steps", steps)
+        steps = _checks.positive_int("steps", steps, zero_ok=True)
         if step_size is not None:
             step_size = _checks.positive_number("step_size", step_size)
         super().__init__(generator, critic, objective, latent, **kwargs)

@@ -11,7 +11,7 @@ from tensorflow.core.framework import tensor_pb2
 
 from keras_gradlayer.serving.versions import find_version
 from tests.serving.conftest import answers
-from tests.serving.test_exporting import inputs_for
+from tests.serving.test_signatures import inputs_for
 
 # The same kernels in another process: rounding of batches that threads split otherwise.
 ATOL = 1e-6

@@ -103,86 +103,6 @@ def test_steps_per_layer():
     np.testing.assert_allclose(tuner.sampler()(z), tuner(z), atol=1e-6)
 
 
-def test_particles_are_the_flow_of_their_latents():
-    """Carried along, they stand where a replay through the history takes them."""
-    tuner = make()
-    positions = []
-
-    class Watch(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            positions.append(tuner._particles.positions.numpy())
-
-    tuner.fit(oracles.points(), batch_size=16, epochs=4, callbacks=[Watch()], verbose=0)
-    assert positions[0].shape == (64, 2)  # T0 × b
-    first = positions[0]
-    for k in range(1, 4):
-        # replay the layers after the first, by the stack itself
-        moved = tuner.stack.move(
-            tf.constant(first), [tf.gather(h.value, k) for h in tuner.stack._history]
-        )
-        np.testing.assert_allclose(positions[k], moved, atol=1e-6)
-        first = positions[k]
-
-
-def test_no_particle_is_used_twice_in_an_outer_iteration():
-    tuner = make(run_eagerly=True)
-    seen = []
-
-    class Watch(kgl.callbacks.StepCallback):
-        def critic_loss(self, real, fake):
-            seen.append(np.asarray(fake))
-
-    tuner.fit(oracles.points(), batch_size=16, epochs=2, callbacks=[Watch()], verbose=0)
-    for epoch in (seen[:4], seen[4:]):
-        assert len(np.unique(np.concatenate(epoch), axis=0)) == 64
-
-
-def test_fresh_latents_differ_at_every_step():
-    tuner = make(particles=None, run_eagerly=True)
-    seen = []
-
-    class Watch(kgl.callbacks.StepCallback):
-        def critic_loss(self, real, fake):
-            seen.append(np.asarray(fake))
-
-    history = tuner.fit(oracles.points(), batch_size=16, epochs=3, callbacks=[Watch()], verbose=0)
-    assert len(np.unique(np.concatenate(seen), axis=0)) == 192
-    assert history.history["replays"] == [0, 1, 2]  # layers replayed at each update
-    assert "replays" not in make().fit(oracles.points(), verbose=0).history
-
-
-def test_refresh_redraws_a_fraction():
-    center = np.array([0.3, -0.2])
-    tuner = quadratic_tuner(center, refresh=0.25, particles=40)
-    kept = []
-
-    class Watch(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            kept.append(tuner._particles.positions.numpy())
-
-    tuner.fit(oracles.points(32), batch_size=16, epochs=5, callbacks=[Watch()], verbose=0)
-    for before, after, k in zip(kept[:-1], kept[1:], range(1, 5)):
-        moved = center + 0.9 * (before - center)
-        same = np.isclose(after, moved, atol=1e-5).all(axis=1)
-        expected = np.ones(40, bool)
-        expected[(10 * k + np.arange(10)) % 40] = False  # a tenth, ten further each time
-        np.testing.assert_array_equal(same, expected)
-    # the redrawn have gone through all the layers: they are as near as the others
-    spread = np.sum((kept[-1] - center) ** 2, axis=1)
-    assert spread.mean() < 3 * 0.9**10
-
-
-def test_another_inner_loop_makes_other_particles():
-    tuner, data = make(), oracles.points()
-    tuner.fit(data, batch_size=16, verbose=0)
-    assert tuner._particles.count == 64
-    tuner.fit(
-        data, batch_size=16, callbacks=[kgl.callbacks.CriticInnerLoop(2)], verbose=0, epochs=1
-    )
-    assert tuner._particles.count == 32
-    assert tuner.stack.depth == 3
-
-
 def test_models_handed_over_are_left_alone():
     generator, critic = oracles.point_generator(), kgl.models.mlp_critic((2,), units=8)
     gan = kgl.GAN(generator, critic)
@@ -432,21 +352,6 @@ def test_a_generator_with_a_gradient_layer_in_it():
         z = tuner.latent.sample(20, seed=0)
         np.testing.assert_allclose(tuner(z), generator(z), atol=1e-6)
         np.testing.assert_allclose(tuner.sampler()(z), generator(z), atol=1e-6)
-
-
-def test_particles_follow_weights_that_were_restored():
-    """EarlyStopping goes back to an earlier depth; the particles go back with it."""
-    center = np.array([0.3, -0.2])
-    tuner = quadratic_tuner(center)
-    stopping = keras.callbacks.EarlyStopping(
-        "layers", mode="min", patience=3, restore_best_weights=True
-    )
-    tuner.fit(oracles.points(32), batch_size=16, epochs=9, callbacks=[stopping], verbose=0)
-    assert tuner.stack.depth == 1
-    history = tuner.fit(oracles.points(32), batch_size=16, verbose=0).history
-    assert history["layers"] == [2]
-    # E‖z − c‖² after one layer is 0.81 × 2.13, from 32 particles; after five it would be 0.7
-    assert history["flow_norm"][0] > 1.0
 
 
 def test_a_layer_that_is_not_finite_is_not_stacked(tmp_path):
