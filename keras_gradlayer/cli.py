@@ -1,7 +1,6 @@
 """The command line, `keras-gradlayer`."""
 
 import contextlib
-import json
 import pathlib
 
 import click
@@ -12,7 +11,7 @@ from tqdm.keras import TqdmCallback
 import keras_gradlayer as kgl
 from keras_gradlayer import console, pictures
 from keras_gradlayer import demo as demos
-from keras_gradlayer.console import new_folder
+from keras_gradlayer.console import new_folder, next_folder, run_folder
 from keras_gradlayer.experiments import EXPERIMENTS
 from keras_gradlayer.serving.metadata import latent_of
 
@@ -76,7 +75,7 @@ def cli():
 def demo(name, experiment, out, layers, particles, seed):
     """Turn noise into a toy data set with gradient layers alone (the paper's Figure 2)."""
     particles = _particles(particles)
-    out = new_folder(out or _next_folder(f"runs/demo-{experiment or name}"))
+    out = new_folder(out or next_folder(f"runs/demo-{experiment or name}"))
     if experiment:
         keras.utils.set_random_seed(seed)
         EXPERIMENTS[experiment](out / f"{experiment}.png")
@@ -138,7 +137,7 @@ def train(
         kgl.callbacks.CriticInnerLoop(critic_steps),
         kgl.callbacks.GradientPenalty(penalty, one_sided),
     ]
-    out = _run_folder(out, resume, "gan.keras")
+    out = run_folder(out, resume, "gan.keras")
     latents = gan.latent.sample(64, seed=seed)
     epochs = max(1, iterations // 100)
     _fit(
@@ -219,7 +218,7 @@ def finetune(
     if critic_steps:
         callbacks.append(kgl.callbacks.CriticInnerLoop(critic_steps))
         samples = samples.repeat()
-    out = _run_folder(out, resume, "tuner.keras")
+    out = run_folder(out, resume, "tuner.keras")
     latents = tuner.latent.sample(64, seed=seed)
     if not (out / "before.png").exists():
         pictures.sample_picture(out / "before.png", tuner(latents, layers=0))
@@ -386,38 +385,6 @@ def _particles(text):
     with contextlib.suppress(ValueError):
         return int(text)
     raise click.UsageError(f'--particles must be "auto", "none" or a number. Received: {text}')
-
-
-def _run_folder(path, resume, result):
-    """The folder of a new run, or of an unfinished one of the same settings.
-
-    The settings are written to run.json, so that a run is only gone on with as it began.
-    """
-    options = click.get_current_context().params
-    settings = {k: str(v) for k, v in options.items() if k not in ("out", "resume")}
-    record = path / "run.json"
-    if not resume:
-        if record.exists() and not (path / result).exists():
-            raise click.UsageError(f"{path} holds an unfinished run: go on with --resume.")
-        record = new_folder(path) / "run.json"
-        record.write_text(json.dumps(settings, indent=2))
-        return path
-    if not record.is_file() or (path / result).exists():
-        raise click.UsageError(f"--resume: there is no unfinished run in {path}.")
-    for name, before in json.loads(record.read_text()).items():
-        if settings.get(name) != before:
-            raise click.UsageError(
-                f"--resume: the run in {path} began with --{name.replace('_', '-')} {before}. "
-                f"Received: {settings.get(name)}"
-            )
-    return path
-
-
-def _next_folder(stem):
-    n = 1
-    while pathlib.Path(f"{stem}-{n}").exists():
-        n += 1
-    return pathlib.Path(f"{stem}-{n}")
 
 
 def main(args=None):

@@ -1,5 +1,7 @@
 """What every command has in common: one line for an error, and folders that are new."""
 
+import json
+import pathlib
 import sys
 import warnings
 
@@ -12,6 +14,39 @@ def new_folder(path):
         raise click.UsageError(f"{path} exists and is not an empty folder; nothing was written.")
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def run_folder(path, resume, result):
+    """The folder of a new run, or of an unfinished one of the same settings.
+
+    The settings are written to run.json, so that a run is only gone on with as it began.
+    """
+    options = click.get_current_context().params
+    settings = {k: str(v) for k, v in options.items() if k not in ("out", "resume")}
+    record = path / "run.json"
+    if not resume:
+        if record.exists() and not (path / result).exists():
+            raise click.UsageError(f"{path} holds an unfinished run: go on with --resume.")
+        record = new_folder(path) / "run.json"
+        record.write_text(json.dumps(settings, indent=2))
+        return path
+    if not record.is_file() or (path / result).exists():
+        raise click.UsageError(f"--resume: there is no unfinished run in {path}.")
+    for name, before in json.loads(record.read_text()).items():
+        if settings.get(name) != before:
+            raise click.UsageError(
+                f"--resume: the run in {path} began with --{name.replace('_', '-')} {before}. "
+                f"Received: {settings.get(name)}"
+            )
+    return path
+
+
+def next_folder(stem):
+    """A folder that is not there yet, numbered."""
+    n = 1
+    while pathlib.Path(f"{stem}-{n}").exists():
+        n += 1
+    return pathlib.Path(f"{stem}-{n}")
 
 
 def run(command, args=None):
