@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_gradlayer import _checks
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.objectives import Objective
+from keras_gradlayer.trainers._lookahead import gradient_steps, optimizer_steps
 from keras_gradlayer.trainers.gan import GAN
 
 
@@ -19,16 +20,17 @@ class UnrolledGAN(GAN):
     three critic updates.
 
     Source: Metz et al., "Unrolled Generative Adversarial Networks", ICLR 2017, Eqs. (7) to (10).
-    As there the unrolled steps are plain gradient ascent on V − R; its published toy unrolls Adam
-    instead. The generator descends all of V, of which the real part now depends on it, too; so
-    `"non_saturating"` is `"minimax"` here.
+    The unrolled steps are those of the critic's optimizer, as in its published toy; with SGD, or a
+    `step_size`, they are the plain gradient ascent on V − R of Eq. (8). The generator descends
+    all of V, of which the real part now depends on it, too; so `"non_saturating"` is `"minimax"`
+    here. Where a second moment of Adam is exactly 0, no gradient goes through its root.
 
     Args:
         generator: as for `GAN`.
         critic: as for `GAN`.
         steps: k, how many steps to look ahead; 0 is a `GAN`.
-        step_size: of the unrolled steps; `None` takes the critic optimizer's learning rate, which
-            is as it should be for SGD, and little for Adam.
+        step_size: `None` looks ahead through the critic's optimizer, `keras.optimizers.SGD` or
+            `Adam`; a number is the size of plain gradient steps, whatever the optimizer.
         objective: as for `GAN`.
         latent: as for `GAN`.
         **kwargs: as for `GAN`.
@@ -40,13 +42,13 @@ class UnrolledGAN(GAN):
 
     Raises:
         ValueError: as for `GAN`, and if `steps` is not an integer of at least 0, or `step_size` not
-            positive.
+            positive; from `compile`, if there is none and the optimizer cannot be followed.
 
     Example:
 
     >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
     >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
-    >>> gan = UnrolledGAN(generator, critic, steps=5, step_size=0.1, objective="minimax")
+    >>> gan = UnrolledGAN(generator, critic, steps=5)
     >>> gan.compile()
     >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
     """
@@ -67,25 +69,29 @@ class UnrolledGAN(GAN):
         super().__init__(generator, critic, objective, latent, **kwargs)
         self.steps, self.step_size = steps, step_size
 
+    def compile(self, *args, **kwargs) -> None:
+        """Choose the optimizers, as for a `GAN`, and see that the critic's can be unrolled."""
+        super().compile(*args, **kwargs)
+        self._steps()
+
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """V of the critic that the unrolled steps lead to."""
         variables = self.critic.trainable_variables
-        step = self.step_size
-        if step is None:
-            step = tf.cast(self.critic_optimizer.learning_rate, "float32")
         values = [tf.convert_to_tensor(v) for v in variables]
+        step = self._steps()
         for _ in range(self.steps):
             with tf.GradientTape() as tape:
                 tape.watch(values)
                 with keras.StatelessScope(state_mapping=list(zip(variables, values))):
                     loss = self._terms("critic_loss", real, fake) - self._value(real, fake)
-            gradients = tape.gradient(loss, values)
-            values = [
-                v if g is None else v - tf.cast(step, v.dtype) * g
-                for v, g in zip(values, gradients)
-            ]
+            values = step(values, tape.gradient(loss, values))
         with keras.StatelessScope(state_mapping=list(zip(variables, values))):
             return self._value(real, fake)
+
+    def _steps(self):
+        if self.step_size is None:
+            return optimizer_steps(self.critic_optimizer)
+        return gradient_steps(self.step_size)
 
     def _value(self, real, fake):
         return self.objective.value(self.scores(real), self.scores(fake))

@@ -19,7 +19,7 @@ def test_contract(tmp_path):
     contract.check_trainer(make, tmp_path)
 
 
-def parabola(w, a, steps, objective="wasserstein", step_size=0.05):
+def parabola(w, a, steps, objective="wasserstein", step_size=0.05, critic_optimizer=None):
     """D(x) = w x² and G(z) = a z on data and latents that are 1: V = f(w) + f(−w a²)."""
     layers = keras.layers
     critic = keras.Sequential([layers.Input((1,)), Square(), layers.Dense(1, use_bias=False)])
@@ -29,7 +29,8 @@ def parabola(w, a, steps, objective="wasserstein", step_size=0.05):
     gan = kgl.UnrolledGAN(
         generator, critic, steps, step_size, objective, Ones((1,)), simultaneous=True
     )
-    gan.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.2), jit_compile=False)
+    critic_optimizer = critic_optimizer or keras.optimizers.SGD(0.2)
+    gan.compile(keras.optimizers.SGD(0.1), critic_optimizer, jit_compile=False)
     return gan
 
 
@@ -61,6 +62,79 @@ def test_minimax_against_finite_differences(steps):
     gan = parabola(0.7, 0.4, steps, "minimax")
     gan.fit(np.ones((4, 1), "float32"), batch_size=4, verbose=0)
     np.testing.assert_allclose(gan.generator.get_weights()[0], 0.4 - 0.1 * slope, rtol=1e-6)
+
+
+def adam(w, slope, steps, rate=0.05, betas=(0.5, 0.9), m=0.0, v=0.0, t=0):
+    """Adam's ascent of a function with this slope, in float64; w and its state."""
+    for _ in range(steps):
+        g, t = -slope(w), t + 1
+        m, v = betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g * g
+        w -= rate * (m / (1 - betas[0] ** t)) / (np.sqrt(v / (1 - betas[1] ** t)) + 1e-12)
+    return w, dict(m=m, v=v, t=t)
+
+
+def logistic_slope(a):
+    """∂V/∂w of minimax V = log σ(w) + log σ(−w a²)."""
+    return lambda w: 1 / (1 + np.exp(w)) - a**2 / (1 + np.exp(-w * a**2))
+
+
+def test_adam_is_unrolled_from_where_it_stands():
+    """Two updates in, so with moments of its own; the generator foresees four more steps."""
+    w, state, a, expected = 0.7, {}, 0.4, []
+    for _ in range(2):
+
+        def value(a, w=w, state=state):
+            w, _ = adam(w, logistic_slope(a), 4, **state)
+            return -np.logaddexp(0, -w) - np.logaddexp(0, w * a**2)
+
+        slope = (value(a + 1e-5) - value(a - 1e-5)) / 2e-5
+        w, state = adam(w, logistic_slope(a), 1, **state)
+        a -= 0.1 * slope
+        expected.append((w, a))
+    optimizer = keras.optimizers.Adam(0.05, beta_1=0.5, beta_2=0.9, epsilon=1e-12)
+    gan = parabola(0.7, 0.4, 4, "minimax", None, optimizer)
+    for found in expected:
+        gan.fit(np.ones((4, 1), "float32"), batch_size=4, verbose=0)
+        weights = [m.get_weights()[0].item() for m in (gan.critic, gan.generator)]
+        np.testing.assert_allclose(weights, found, rtol=1e-5)
+
+
+def test_momentum_is_unrolled():
+    """V is linear in w: with momentum μ the steps are η Σ_{j<i} μ^j long, from none before."""
+    w, a, mu = 0.7, 0.4, 0.5
+    gan = parabola(w, a, 3, step_size=None, critic_optimizer=keras.optimizers.SGD(0.2, mu))
+    gan.fit(np.ones((4, 1), "float32"), batch_size=4, verbose=0)
+    k_eta = 0.2 * (1 + (1 + mu) + (1 + mu + mu**2))
+    slope = -2 * a * w - 4 * k_eta * a * (1 - a**2)
+    np.testing.assert_allclose(gan.generator.get_weights()[0], a - 0.1 * slope, rtol=1e-6)
+
+
+def test_no_gradient_is_nan_where_adam_has_seen_none():
+    """The last bias has no gradient under Wasserstein, so its second moment is 0."""
+    keras.utils.set_random_seed(0)
+    gan = kgl.UnrolledGAN(
+        oracles.point_generator(), kgl.models.mlp_critic((2,), units=8), 3, objective="wasserstein"
+    )
+    gan.compile()
+    gan.fit(oracles.points(32), verbose=0)
+    for w in oracles.weights_of(gan):
+        assert np.isfinite(w).all()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "received"),
+    [
+        (lambda: keras.optimizers.Muon(), "Muon"),
+        (lambda: keras.optimizers.RMSprop(), "RMSprop"),
+        (lambda: keras.optimizers.AdamW(), "AdamW"),
+        (lambda: keras.optimizers.Adam(amsgrad=True, clipnorm=1.0), "Adam with clipnorm, amsgrad"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_unrolled(optimizer, received):
+    models = oracles.point_generator(), kgl.models.mlp_critic((2,), units=8)
+    with pytest.raises(ValueError, match=rf"Expected\s.*SGD or Adam .*Received: {received}$"):
+        kgl.UnrolledGAN(*models).compile(critic_optimizer=optimizer())
+    kgl.UnrolledGAN(*models, step_size=0.1).compile(critic_optimizer=optimizer())
 
 
 def test_the_penalty_is_unrolled_too():
