@@ -1,9 +1,8 @@
 """The gradient penalty of DRAGAN."""
 
-import keras
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, _random
 from keras_gradlayer.callbacks.gradient_penalty import GradientPenalty
 
 
@@ -50,6 +49,6 @@ class DRAGANPenalty(GradientPenalty):
         seed, scale = self.model.seed_generator, self.stddev * tf.math.reduce_std(real)
         shape = tf.shape(real)
         if self.noise == "normal":
-            return real + scale * keras.random.normal(shape, seed=seed, dtype=real.dtype)
-        u = keras.random.uniform(shape, seed=seed, dtype=real.dtype)
+            return real + scale * _random.normal(shape, seed, dtype=real.dtype)
+        u = _random.uniform(shape, seed, dtype=real.dtype)
         return real + self.fractions(real) * scale * u

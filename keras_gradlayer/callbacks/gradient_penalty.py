@@ -1,9 +1,8 @@
 """The gradient penalty of WGAN-GP."""
 
-import keras
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, _random
 from keras_gradlayer._gradients import input_gradient, sample_norm
 from keras_gradlayer.callbacks.step_callback import StepCallback
 
@@ -53,4 +52,4 @@ class GradientPenalty(StepCallback):
     def fractions(self, x: tf.Tensor) -> tf.Tensor:
         """A number for each sample, uniform in [0, 1), that broadcasts over it."""
         shape = (x.shape[0] or tf.shape(x)[0], *[1] * (x.shape.rank - 1))
-        return keras.random.uniform(shape, seed=self.model.seed_generator, dtype=x.dtype)
+        return _random.uniform(shape, self.model.seed_generator, dtype=x.dtype)

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, _random
 from keras_gradlayer.callbacks.step_callback import StepCallback
 
 
@@ -44,5 +44,5 @@ class InstanceNoise(StepCallback):
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """`x` with noise."""
-        noise = keras.random.normal(tf.shape(x), seed=self.model.seed_generator, dtype=x.dtype)
+        noise = _random.normal(tf.shape(x), self.model.seed_generator, dtype=x.dtype)
         return x + tf.cast(self.present, x.dtype) * noise

@@ -14,6 +14,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from keras_gradlayer import _random
 from keras_gradlayer.callbacks import GradientPenalty
 from keras_gradlayer.latents import Uniform
 from keras_gradlayer.models import mlp_critic
@@ -44,7 +45,7 @@ def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarr
         GradientPenalty(10.0).set_model(gan)
 
     def data():
-        height = keras.random.uniform((_BATCH, 1), seed=gan.seed_generator)
+        height = _random.uniform((_BATCH, 1), gan.seed_generator)
         return tf.concat([tf.zeros_like(height), height], axis=1)
 
     def update(i):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, _random
 from keras_gradlayer.latents.latent import Latent
 
 
@@ -31,7 +31,7 @@ class Gaussian(Latent):
         self, n: int | tf.Tensor, seed: int | keras.random.SeedGenerator | None = None
     ) -> tf.Tensor:
         """Draw `n` samples in bulk, shape (n, *shape)."""
-        return keras.random.normal((n, *self.shape), stddev=self.stddev, dtype="float32", seed=seed)
+        return _random.normal((n, *self.shape), seed, self.stddev)
 
     def _sample_stateless(self, seed):
         return tf.random.stateless_normal(self.shape, seed, stddev=self.stddev)

@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
+from keras_gradlayer import _random
 from keras_gradlayer.latents.latent import Latent
 
 
@@ -38,7 +39,7 @@ class Uniform(Latent):
     ) -> tf.Tensor:
         """Draw `n` samples in bulk, shape (n, *shape)."""
         shape = (n, *self.shape)
-        return keras.random.uniform(shape, self.low, self.high, dtype="float32", seed=seed)
+        return _random.uniform(shape, seed, self.low, self.high)
 
     def _sample_stateless(self, seed):
         return tf.random.stateless_uniform(self.shape, seed, self.low, self.high)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_gradlayer as kgl
+from keras_gradlayer import _random
 from tests import oracles
 
 MAKERS = {
@@ -38,8 +39,8 @@ def known_randomness(monkeypatch):
         mask = np.random.default_rng(calls[0] % 2).integers(0, 2, inputs.shape[-1])
         return inputs * tf.constant(2.0 * mask, inputs.dtype)
 
-    monkeypatch.setattr(keras.random, "uniform", fixed)
-    monkeypatch.setattr(keras.random, "normal", fixed)
+    monkeypatch.setattr(_random, "uniform", fixed)
+    monkeypatch.setattr(_random, "normal", fixed)
     monkeypatch.setattr("keras.src.backend.random.dropout", dropout)
     return calls
 
