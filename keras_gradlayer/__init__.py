@@ -10,10 +10,11 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_gradlayer import callbacks, data, latents, layers, metrics, models, objectives, serving
 from keras_gradlayer._version import __version__
-from keras_gradlayer.trainers import GAN, FineTuner, UnrolledGAN
+from keras_gradlayer.trainers import GAN, DualingGAN, FineTuner, UnrolledGAN
 
 __all__ = [
     "GAN",
+    "DualingGAN",
     "FineTuner",
     "UnrolledGAN",
     "callbacks",

@@ -8,7 +8,10 @@ import tensorflow as tf
 import keras_gradlayer as kgl
 from tests.oracles import points, weights_of
 
-OPTIMIZERS = ("generator_optimizer", "critic_optimizer")
+
+def optimizers_of(trainer):
+    names = ("generator_optimizer", "critic_optimizer")
+    return {n: getattr(trainer, n) for n in names if hasattr(trainer, n)}
 
 
 def check_layer(make, input_shape, tolerance=1e-6):
@@ -112,13 +115,14 @@ def _subclassed(layer, input_shape):
     return Subclassed(keras.layers.Dense(input_shape[-1], kernel_initializer="identity"), layer)
 
 
-def check_trainer(make, folder):
+def check_trainer(make, folder, callback=None):
     """The contract of a trainer on points in the plane.
 
     Args:
         make: () -> a new compiled trainer, each time with the same variables after
             `keras.utils.set_random_seed`; keyword arguments go to `compile`.
         folder: an empty folder.
+        callback: a step callback that goes with the trainer; a gradient penalty by default.
     """
     x = points()
     data = tf.data.Dataset.from_tensor_slices(x).batch(16)
@@ -163,17 +167,18 @@ def check_trainer(make, folder):
 
     # a ready CallbackList is as good as a list
     listed = make()
-    penalty = kgl.callbacks.GradientPenalty(10.0)
-    fit(listed, 1, callbacks=[penalty])
+    callback = callback or kgl.callbacks.GradientPenalty(10.0)
+    fit(listed, 1, callbacks=[callback])
     other = make()
-    callbacks = keras.callbacks.CallbackList([penalty], add_history=True, model=other)
+    callbacks = keras.callbacks.CallbackList([callback], add_history=True, model=other)
     other.fit(data, callbacks=callbacks, verbose=0)
     _assert_equal_state(listed, other)
 
     # compiling again with its own optimizers, in another mode, changes nothing
-    optimizers = {n: getattr(other, n) for n in OPTIMIZERS if hasattr(other, n)}
+    optimizers = optimizers_of(other)
+    assert optimizers
     other.compile(**optimizers, run_eagerly=True)
-    assert other.critic_optimizer is optimizers["critic_optimizer"]
+    assert all(getattr(other, n) is optimizer for n, optimizer in optimizers.items())
 
     # config round trip
     config = straight.get_config()
@@ -301,5 +306,7 @@ def check_objective(objective):
 def _assert_equal_state(a, b):
     for x, y in zip(weights_of(a), weights_of(b), strict=True):
         np.testing.assert_array_equal(x, y)
-    for x, y in zip(a.critic_optimizer.variables, b.critic_optimizer.variables, strict=True):
-        np.testing.assert_array_equal(x, y)
+    theirs = optimizers_of(b)
+    for name, optimizer in optimizers_of(a).items():
+        for x, y in zip(optimizer.variables, theirs[name].variables, strict=True):
+            np.testing.assert_array_equal(x, y)

@@ -1,7 +1,8 @@
 """The adversarial loop and the algorithms that run in it."""
 
+from keras_gradlayer.trainers.dualing_gan import DualingGAN
 from keras_gradlayer.trainers.fine_tuner import FineTuner
 from keras_gradlayer.trainers.gan import GAN
 from keras_gradlayer.trainers.unrolled_gan import UnrolledGAN
 
-__all__ = ["GAN", "FineTuner", "UnrolledGAN"]
+__all__ = ["GAN", "DualingGAN", "FineTuner", "UnrolledGAN"]

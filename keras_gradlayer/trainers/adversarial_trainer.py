@@ -89,6 +89,10 @@ class AdversarialTrainer(keras.Model):
             run_eagerly: run the steps without compiling them, to debug.
             steps_per_execution: critic updates between two calls of the batch callbacks.
         """
+        self._compile_steps(jit_compile, run_eagerly, steps_per_execution)
+        self.critic_optimizer = self._optimizer("critic", critic_optimizer)
+
+    def _compile_steps(self, jit_compile="auto", run_eagerly=False, steps_per_execution=1):
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ValueError(
                 f"{type(self).__name__} trains on one device. Received: a distribution strategy of "
@@ -101,7 +105,6 @@ class AdversarialTrainer(keras.Model):
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
         )
-        self.critic_optimizer = self._optimizer("critic", critic_optimizer)
         self._compile_settings = {
             "jit_compile": jit_compile,
             "run_eagerly": run_eagerly,

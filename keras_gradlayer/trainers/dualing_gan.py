@@ -1,0 +1,379 @@
+"""A GAN whose critic is solved for, through its dual."""
+
+from collections.abc import Mapping, MutableMapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.trainers import _dual
+from keras_gradlayer.trainers.gan import GAN
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class DualingGAN(GAN):
+    """The critic's problem is solved on each batch instead of being descended.
+
+    Use it where the two players of a GAN oscillate. On a batch of n real and n generated samples
+    the critic F with weights w minimises
+
+        f(w) = C/2 ‖w‖² + 1/(2n) Σ log(1 + exp(−F(x_i))) + 1/(2n) Σ log(1 + exp(F(G(z_i))))
+
+    (half of minus the minimax V, and weight decay), and the variants differ in how:
+
+    - `"linear"`, for a critic that is linear in its trainable variables, F = w·φ(x). The dual
+      turns the game into one maximisation over θ and λ, with λ_i in [0, 1/(2n)]: −‖Σ λ_x φ(x) −
+      Σ λ_z φ(G(z))‖²/(2C), a matching of moments, plus the entropies of 2n λ. At each step λ is
+      taken to its maximum and the generator a step up the same function; the critic becomes the
+      optimum w* = (Σ λ_x φ(x) − Σ λ_z φ(G(z)))/C.
+    - `"cost"`: f is linearised around w; its least value within ½‖s‖² ≤ Δ is at
+      s = −√(2Δ) ∇f/‖∇f‖.
+    - `"score"`: F is linearised around w, F(x) + s·∇F(x); what is left is convex in s and is
+      solved within ½‖s‖² ≤ Δ through its dual. With a linear critic and a wide Δ this is
+      `"linear"`.
+
+    For the last two a step that does not lower f is not taken, and Δ follows the ratio of what f
+    fell by to what its model promised: below ¼ it is divided by four, above ¾ doubled, where the
+    step reached the bound. The generator descends V.
+
+    Source: Li et al., "Dualing GANs", NeurIPS 2017, Claims 1 to 3 and Algorithm 2. Departures:
+    the inner problems are solved to their optimum by Newton's method on the dual; the generator
+    of the last two may descend −log D.
+
+    The critic is always in inference mode here: dropout is off, and batch normalization uses its
+    stored statistics. `"score"` holds the gradients of 2n scores at once: 2n times the critic's
+    trainable variables.
+
+    Args:
+        generator: as for `GAN`.
+        critic: as for `GAN`. For `"linear"`, freeze the features (`trainable = False`) under a
+            last `Dense(1)`.
+        variant: `"linear"`, `"cost"` or `"score"`.
+        weight_decay: C, positive.
+        trust_region: Δ at first, positive.
+        inner_steps: the most Newton steps on the dual.
+        objective: `"minimax"`, or `"non_saturating"` for the last two variants.
+        latent: as for `GAN`.
+        **kwargs: the arguments of every Keras model (`name`).
+
+    Call arguments:
+        z: latents of shape (batch, *latent.shape).
+
+    Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
+
+    `fit` logs the epoch means of `critic_loss` (f after the step), `wasserstein` (E F(x) −
+    E F(G(z))), `penalty` (C/2 ‖w‖²), `generator_loss`, and where there are such
+    `duality_gap` (of the inner problem) and `trust_region` (Δ after the step).
+
+    Raises:
+        ValueError: as for `GAN`, for arguments out of range, a critic that couples rows or has no
+            trainable variables, or one that is not linear for `"linear"`.
+        TypeError: from `compile`, for a `critic_optimizer`.
+
+    Example:
+
+    >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
+    >>> gan = DualingGAN(generator, mlp_critic((2,), units=16), variant="score")
+    >>> gan.compile(generator_optimizer="adam")
+    >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
+    """
+
+    _LOGS = {  # beside those of a GAN
+        "linear": ("duality_gap",),
+        "cost": ("trust_region",),
+        "score": ("duality_gap", "trust_region"),
+    }
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        variant: str = "score",
+        weight_decay: float = 1e-3,
+        trust_region: float = 0.1,
+        inner_steps: int = 50,
+        objective: str = "minimax",
+        latent: Latent | None = None,
+        **kwargs,
+    ):
+        if variant not in self._LOGS:
+            raise ValueError(
+                f"`variant` must be one of {tuple(self._LOGS)}. Received: variant={variant!r}"
+            )
+        allowed = ("minimax",) if variant == "linear" else ("minimax", "non_saturating")
+        name = getattr(objective, "name", objective)
+        if name not in allowed:
+            raise ValueError(
+                f"With variant={variant!r} `objective` must be one of {allowed}. "
+                f"Received: objective={objective!r}"
+            )
+        self.variant = variant
+        self.weight_decay = _checks.positive_number("weight_decay", weight_decay)
+        self.trust_region = _checks.positive_number("trust_region", trust_region)
+        self.inner_steps = _checks.positive_int("inner_steps", inner_steps)
+        super().__init__(generator, critic, objective, latent, simultaneous=False, **kwargs)
+        if not critic.trainable_variables:
+            raise ValueError(f"'{critic.name}' has no trainable variables to solve for.")
+        _checks.rows_independent("critic", critic, self.sample_shape)
+        if variant == "linear":
+            self._check_linear()
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the trust region's variable and the means of the logs."""
+        self._radius = self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(self.trust_region),
+            trainable=False,
+            name="radius",
+        )
+        for name in self._LOGS[self.variant]:
+            self._means[name] = keras.metrics.Mean(name=name)
+        super().build(input_shape)
+
+    def compile(
+        self,
+        generator_optimizer: str | keras.optimizers.Optimizer | None = None,
+        **kwargs,
+    ) -> None:
+        """Choose the generator's optimizer and how the steps are compiled.
+
+        Args:
+            generator_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
+                by default.
+            **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution=1`. "auto"
+                leaves XLA to `"cost"`: it is slow at factorising the dual's matrices.
+        """
+        if "critic_optimizer" in kwargs:
+            raise TypeError(
+                "DualingGAN solves for its critic. Expected a generator_optimizer alone. Received: "
+                f"critic_optimizer={kwargs['critic_optimizer']!r}"
+            )
+        settings = kwargs
+        if self.variant != "cost" and kwargs.get("jit_compile", "auto") == "auto":
+            settings = {**kwargs, "jit_compile": False}
+        self._compile_steps(**settings)
+        self.generator_optimizer = self._optimizer("generator", generator_optimizer)
+
+    def scores(self, x: tf.Tensor) -> tf.Tensor:
+        """The critic's scores in inference mode, in float32."""
+        return tf.cast(self.critic(x, training=False), "float32")
+
+    # ---- the compiled steps -----------------------------------------------------------------
+
+    def critic_update(self, real: tf.Tensor) -> dict:
+        """One solution of the critic's problem, or of its model, on a batch."""
+        real = tf.cast(real, "float32")
+        fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
+        real, fake = self._critic_inputs(real), self._critic_inputs(fake)
+        logs = getattr(self, f"_{self.variant}_step")(real, fake)
+        real_scores, fake_scores, decay, loss = self._loss(real, fake)
+        self._log(
+            critic_loss=loss,
+            wasserstein=tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores),
+            penalty=decay,
+            **logs,
+        )
+        return self.get_metrics_result()
+
+    def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        """V, or for `"linear"` the dual at its best λ, with the sign turned: a scalar."""
+        if self.variant != "linear":
+            return super().generator_loss(real, fake)
+        x = tf.concat([real, fake], axis=0)
+        signs = _signs(real, fake)
+        weights = tf.stop_gradient(tf.cast(self._solve_linear(x, signs).weights, "float32"))
+        n = tf.cast(tf.shape(signs)[0], "float32")
+        moments = self._combine(x, weights * signs)
+        match = sum(tf.reduce_sum(tf.square(m)) for m in moments)
+        u = tf.clip_by_value(n * weights, 1e-7, 1 - 1e-7)
+        entropy = -tf.reduce_mean(u * tf.math.log(u) + (1 - u) * tf.math.log(1 - u))
+        return match / (2 * self.weight_decay) - entropy
+
+    def _linear_step(self, real, fake):
+        """Set w to the optimum of the batch."""
+        x, signs = tf.concat([real, fake], axis=0), _signs(real, fake)
+        solution = self._solve_linear(x, signs)
+        moments = self._combine(x, tf.cast(solution.weights, "float32") * signs)
+        for v, m in zip(self.critic.trainable_variables, moments):
+            v.assign(tf.cast(m / self.weight_decay, v.dtype))
+        return {"duality_gap": solution.gap}
+
+    def _cost_step(self, real, fake):
+        with tf.GradientTape() as tape:
+            *_, loss = self._loss(real, fake)
+        variables = self.critic.trainable_variables
+        gradients = [tf.cast(g, "float32") for g in self._gradient(tape, loss, variables)]
+        norm = tf.linalg.global_norm(gradients)
+        reach = tf.sqrt(2 * tf.convert_to_tensor(self._radius))
+        steps = [-reach * tf.math.divide_no_nan(g, norm) for g in gradients]
+        return self._try(real, fake, steps, loss, reach * norm, at_bound=True)
+
+    def _score_step(self, real, fake):
+        x, signs = tf.concat([real, fake], axis=0), _signs(real, fake)
+        features = self._features(x)
+        variables = [tf.cast(tf.convert_to_tensor(v), "float32") for v in self._variables()]
+        weights = [tf.reshape(v, [-1]) for v in variables]
+        radius = tf.convert_to_tensor(self._radius)
+        *_, loss = self._loss(real, fake)
+        solution = _dual.solve(
+            gram=tf.add_n([tf.matmul(a, a, transpose_b=True) for a in features]),
+            projections=tf.add_n([tf.linalg.matvec(a, w) for a, w in zip(features, weights)]),
+            scores=tf.reshape(self.scores(x), [-1]),
+            signs=signs,
+            squared_norm=tf.add_n([tf.reduce_sum(tf.square(w)) for w in weights]),
+            decay=self.weight_decay,
+            radius=radius,
+            steps=self.inner_steps,
+        )
+        pull = tf.cast(solution.weights, "float32") * signs
+        stiffness = tf.cast(solution.stiffness, "float32")
+        steps = [
+            (
+                tf.reshape(tf.linalg.matvec(a, pull, transpose_a=True), v.shape)
+                - self.weight_decay * v
+            )
+            / stiffness
+            for a, v in zip(features, variables)
+        ]
+        promised = loss - tf.cast(solution.model, "float32")
+        logs = self._try(real, fake, steps, loss, promised, stiffness > self.weight_decay)
+        return {"duality_gap": solution.gap, **logs}
+
+    def _try(self, real, fake, steps, before, promised, at_bound):
+        """Take the steps if f falls, and let the trust region follow how well it was foreseen."""
+        variables = self._variables()
+        old = [tf.convert_to_tensor(v) for v in variables]
+        for v, o, s in zip(variables, old, steps):
+            v.assign(o + tf.cast(s, v.dtype))
+        *_, after = self._loss(real, fake)
+        ratio = tf.math.divide_no_nan(before - after, promised)
+        taken = after <= before  # also where it is NaN, it is not taken
+        for v, o in zip(variables, old):
+            v.assign(tf.where(taken, tf.convert_to_tensor(v), o))
+        radius = tf.convert_to_tensor(self._radius)
+        radius = tf.where(
+            ~taken | (ratio < 0.25),
+            radius / 4,
+            tf.where((ratio > 0.75) & at_bound, radius * 2, radius),
+        )
+        self._radius.assign(tf.maximum(radius, 1e-10))
+        return {"trust_region": tf.maximum(radius, 1e-10)}
+
+    # ---- the critic's problem ---------------------------------------------------------------
+
+    def _loss(self, real, fake):
+        """The scores, the weight decay and f."""
+        real_scores, fake_scores = self.scores(real), self.scores(fake)
+        squares = [tf.reduce_sum(tf.square(tf.cast(v, "float32"))) for v in self._variables()]
+        decay = self.weight_decay / 2 * tf.add_n(squares)
+        return (
+            real_scores,
+            fake_scores,
+            decay,
+            decay - self.objective.value(real_scores, fake_scores) / 2,
+        )
+
+    def _solve_linear(self, x, signs):
+        features = self._features(tf.stop_gradient(x))
+        zeros = tf.zeros_like(signs)
+        return _dual.solve(
+            gram=tf.add_n([tf.matmul(a, a, transpose_b=True) for a in features]),
+            projections=zeros,
+            scores=zeros,
+            signs=signs,
+            squared_norm=0.0,
+            decay=self.weight_decay,
+            radius=np.inf,
+            steps=self.inner_steps,
+        )
+
+    def _variables(self):
+        return self.critic.trainable_variables
+
+    def _features(self, x):
+        """∇_w F of each sample, one float32 matrix (samples, size) a variable."""
+        variables = self._variables()
+
+        def one(x):
+            with tf.GradientTape() as tape:
+                score = self.critic(x[None], training=False)
+            return self._gradient(tape, score, variables)
+
+        gradients = tf.vectorized_map(one, x)
+        return [tf.cast(tf.reshape(g, (tf.shape(x)[0], -1)), "float32") for g in gradients]
+
+    def _combine(self, x, weights):
+        """Σ weights ∇_w F(x), one tensor a variable; gradients flow to `x`."""
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(weights * tf.reshape(self.scores(x), [-1]))
+        return self._gradient(tape, total, self._variables())
+
+    @staticmethod
+    def _gradient(tape, target, variables):
+        return tape.gradient(target, variables, unconnected_gradients="zero")
+
+    def _check_linear(self):
+        """F at w1 + w2 is the sum of F at w1 and at w2."""
+        x = tf.random.stateless_normal((8, *self.sample_shape), seed=(0, 1))
+        variables = self._variables()
+
+        def scores(*seeds):
+            values = [
+                tf.add_n([tf.random.stateless_normal(v.shape, seed=(s, i)) for s in seeds])
+                for i, v in enumerate(variables)
+            ]
+            with keras.StatelessScope(state_mapping=list(zip(variables, values))):
+                return self.scores(x)
+
+        both, apart = scores(1, 2), scores(1) + scores(2)
+        # a bfloat16 critic errs by 1/256 of a score
+        if np.max(np.abs(both - apart)) > 0.05 * np.max(np.abs(both)):
+            raise ValueError(
+                "variant='linear' needs a critic whose scores are linear in its trainable "
+                f"variables. Expected frozen features under a last Dense(1). Received: "
+                f"'{self.critic.name}', whose scores are not"
+            )
+
+    # ---- what joins, and state --------------------------------------------------------------
+
+    def _check_callbacks(self):
+        super()._check_callbacks()
+        for callback in self._step_callbacks:
+            for cls in type(callback).__mro__[:-1]:
+                if cls.__name__ == "StepCallback":
+                    break
+                if {"critic_loss", "after_critic_update"} & set(vars(cls)):
+                    raise ValueError(
+                        "DualingGAN solves for its critic, which has a weight decay of its own. "
+                        "Expected callbacks that leave the critic's loss and weights alone. "
+                        f"Received: {type(callback).__name__}"
+                    )
+
+    def save_own_variables(self, store: MutableMapping) -> None:
+        """Save the trust region with where the loop stands."""
+        super().save_own_variables(store)
+        store["radius"] = self._radius.numpy()
+
+    def load_own_variables(self, store: Mapping) -> None:
+        """Load the trust region and where the loop stood."""
+        super().load_own_variables(store)
+        self._radius.assign(store["radius"][()])
+
+    def get_config(self) -> dict:
+        """Config with the variant and its settings."""
+        config = super().get_config()
+        del config["simultaneous"]
+        return {
+            **config,
+            "variant": self.variant,
+            "weight_decay": self.weight_decay,
+            "trust_region": self.trust_region,
+            "inner_steps": self.inner_steps,
+        }
+
+
+def _signs(real, fake):
+    """1 for each real sample, −1 for each generated one."""
+    return tf.concat([tf.ones(tf.shape(real)[0]), -tf.ones(tf.shape(fake)[0])], axis=0)
