@@ -4,6 +4,7 @@ from keras_gradlayer.callbacks.consistency_penalty import ConsistencyPenalty
 from keras_gradlayer.callbacks.critic_inner_loop import CriticInnerLoop
 from keras_gradlayer.callbacks.dragan_penalty import DRAGANPenalty
 from keras_gradlayer.callbacks.generator_gradient_regularizer import GeneratorGradientRegularizer
+from keras_gradlayer.callbacks.gradient_layers import GradientLayers
 from keras_gradlayer.callbacks.gradient_penalty import GradientPenalty
 from keras_gradlayer.callbacks.instance_noise import InstanceNoise
 from keras_gradlayer.callbacks.step_callback import StepCallback
@@ -14,6 +15,7 @@ __all__ = [
     "CriticInnerLoop",
     "DRAGANPenalty",
     "GeneratorGradientRegularizer",
+    "GradientLayers",
     "GradientPenalty",
     "InstanceNoise",
     "StepCallback",

@@ -1,6 +1,5 @@
 """The regularizer that makes gradient descent GANs locally stable."""
 
-import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
@@ -30,18 +29,11 @@ class GeneratorGradientRegularizer(StepCallback):
     >>> callbacks = [GeneratorGradientRegularizer(weight=0.5)]
     """
 
+    moves_parameters = True
+
     def __init__(self, weight: float = 0.5):
         super().__init__()
         self.weight = _checks.positive_number("weight", weight, zero_ok=True)
-
-    def set_model(self, model: keras.Model) -> None:
-        """Join the trainer's step, if it moves a generator's parameters."""
-        if hasattr(model, "join") and not hasattr(model, "generator_optimizer"):
-            raise TypeError(
-                "GeneratorGradientRegularizer is for trainers that move the generator's "
-                f"parameters. Expected a kgl.GAN. Received: a {type(model).__name__}"
-            )
-        super().set_model(model)
 
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """The weighted squared norm, a scalar."""

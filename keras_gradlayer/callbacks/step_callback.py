@@ -25,6 +25,9 @@ class StepCallback(keras.callbacks.Callback):
     excludes: tuple[str, ...] = ()
     """Names of the callbacks, subclasses included, that make no sense beside this one."""
 
+    moves_parameters: bool = False
+    """Whether it is only for trainers that move the generator's parameters."""
+
     def set_model(self, model: keras.Model) -> None:
         """Join the trainer's step; `fit` calls this before it traces."""
         super().set_model(model)
@@ -33,7 +36,15 @@ class StepCallback(keras.callbacks.Callback):
                 f"{type(self).__name__} joins the training step of a kgl.GAN or kgl.FineTuner. "
                 f"Received: a {type(model).__name__}"
             )
+        if self.moves_parameters and not hasattr(model, "generator_optimizer"):
+            raise TypeError(
+                f"{type(self).__name__} is for trainers that move the generator's parameters. "
+                f"Expected a kgl.GAN. Received: a {type(model).__name__}"
+            )
         model.join(self)
+
+    def generate(self, z: tf.Tensor) -> tf.Tensor | None:
+        """The samples that latents lead to, in the place of the generator's own, or `None`."""
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`, for real and generated samples alike."""

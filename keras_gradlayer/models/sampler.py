@@ -5,10 +5,12 @@ from typing import Self
 import keras
 import tensorflow as tf
 
+from keras_gradlayer import _checks
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer._xla import resolve_jit
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
+from keras_gradlayer.models.copying import copy_model
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
@@ -40,6 +42,25 @@ class Sampler(keras.Model):
         base.trainable = stack.head.trainable = False
         self.jit_compile = resolve_jit("auto", base, stack.head, stack.potential)
         self(keras.KerasTensor((None, *latent.shape)))
+
+    @classmethod
+    def copy_of(
+        cls,
+        base: keras.Model,
+        critic: keras.Model,
+        head: keras.Model,
+        latent: Latent,
+        step_size: float,
+        max_layers: int,
+        steps_per_layer: int = 1,
+    ) -> Self:
+        """A sampler of copies of these parts, with room for layers and none stacked."""
+        base = copy_model("base", base, latent.shape)
+        flow_shape = _checks.output_shape(base, latent.shape)[1:]
+        head = copy_model("head", head, flow_shape)
+        critic = copy_model("critic", critic, _checks.output_shape(head, flow_shape)[1:])
+        stack = GradientLayerStack(critic, step_size, max_layers, head, steps_per_layer)
+        return cls(base, stack, latent)
 
     @property
     def trainable(self) -> bool:

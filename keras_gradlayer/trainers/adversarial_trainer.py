@@ -228,7 +228,7 @@ class AdversarialTrainer(keras.Model):
     def _check_callbacks(self):
         for a in self._step_callbacks:
             for b in self._step_callbacks:
-                if any(cls.__name__ in a.excludes for cls in type(b).__mro__):
+                if a is not b and any(cls.__name__ in a.excludes for cls in type(b).__mro__):
                     raise ValueError(
                         f"{type(a).__name__} and {type(b).__name__} do the same in different ways. "
                         "Expected one of them. Received: both"

@@ -193,14 +193,17 @@ class FineTuner(AdversarialTrainer):
 
         It shares nothing with the tuner: training on does not change it.
         """
-        critic = copy_model("critic", self.critic, self.sample_shape)
-        base = copy_model("base", self.base, self.latent.shape)
-        head = copy_model("head", self.head, self._flow_shape)
-        stack = GradientLayerStack(
-            critic, self.step_size, max(self.stack.depth, 1), head, self.steps_per_layer
+        sampler = Sampler.copy_of(
+            self.base,
+            self.critic,
+            self.head,
+            self.latent,
+            self.step_size,
+            max(self.stack.depth, 1),
+            self.steps_per_layer,
         )
-        stack.copy_history(self.stack)
-        return Sampler(base, stack, self.latent)
+        sampler.stack.copy_history(self.stack)
+        return sampler
 
     # ---- one outer iteration ----------------------------------------------------------------
 

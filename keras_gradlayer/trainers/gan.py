@@ -112,8 +112,13 @@ class GAN(AdversarialTrainer):
         return self.generator(z, training=False)
 
     def generate(self, n: int | tf.Tensor) -> tf.Tensor:
-        """`n` samples, with the generator in training mode."""
-        return self.generator(self.latent.sample(n, self.seed_generator), training=True)
+        """`n` samples, with the generator, and what callbacks put in it, in training mode."""
+        z = self.latent.sample(n, self.seed_generator)
+        for callback in self._step_callbacks:
+            x = callback.generate(z)
+            if x is not None:
+                return x
+        return self.generator(z, training=True)
 
     def critic_update(self, real: tf.Tensor) -> dict:
         """One step of the critic up V − R; with `simultaneous`, of the generator, too."""

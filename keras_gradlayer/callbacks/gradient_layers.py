@@ -1,0 +1,91 @@
+"""Gradient layers inside a generator while it trains."""
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer.callbacks.step_callback import StepCallback
+from keras_gradlayer.models.sampler import Sampler
+from keras_gradlayer.models.splitting import split
+
+
+class GradientLayers(StepCallback):
+    """Trains a GAN's generator with gradient layers in it, along the critic as it is now.
+
+    The generator is cut into base and head, and its samples are made as head(G(… G(base(z)))),
+    with `G(z') = z' + step_size * ∇(f∘head)(z')` taken anew from the present critic f and head
+    at every step. Use it to let a finite-dimensional generator follow the critic from the start;
+    for a generator that has stopped improving use `FineTuner`, whose layers stay.
+
+    Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1), inserted at the bottom or in the middle of
+    the generator during training. As in every gradient layer, critic and head are frozen inside
+    of it and in inference mode: the generator's gradient goes through the layers to the base, and
+    to the head from outside.
+
+    `gan.generator` is the generator without the layers; `sampler()` has them.
+
+    Args:
+        step_size: η, a positive finite number.
+        insert: `"bottom"`, which moves the latent, or the name of the generator's layer after
+            which the gradient layers go.
+        layers: how many, an integer of at least 1.
+
+    Raises:
+        ValueError: if a number is out of range, there is no such layer, or the generator cannot be
+            cut there.
+        TypeError: if the trainer's generator has no parameters to move, as a FineTuner's.
+
+    Example:
+
+    >>> callbacks = [GradientLayers(step_size=0.1), kgl.callbacks.GradientPenalty(10.0)]
+    """
+
+    moves_parameters = True
+    excludes = ("GradientLayers",)
+
+    def __init__(self, step_size: float, insert: str = "bottom", layers: int = 1):
+        super().__init__()
+        self.step_size = _checks.positive_number("step_size", step_size)
+        self.layers = _checks.positive_int("layers", layers)
+        if insert == "top":
+            raise ValueError(
+                "While a generator trains, gradient layers go in at the bottom or after a layer. "
+                "Expected insert='bottom' or a layer's name, such as that of the one before the "
+                "output activation. Received: insert='top'"
+            )
+        self.insert = insert
+
+    def set_model(self, model) -> None:
+        """Join the trainer's step, if its generator can be cut."""
+        super().set_model(model)
+        self._cut()
+
+    def _cut(self):
+        return split(self.model.generator, self.insert)
+
+    def generate(self, z: tf.Tensor) -> tf.Tensor:
+        """The samples that latents lead to, through the gradient layers."""
+        base, head = self._cut()
+        critic = self.model.critic
+        x = tf.cast(base(z, training=True), "float32")
+        frozen = [(v, tf.stop_gradient(tf.convert_to_tensor(v))) for v in head.variables]
+        for _ in range(self.layers):
+            with keras.StatelessScope(state_mapping=frozen):
+                gradient = input_gradient(
+                    lambda x: critic(head(x, training=False), training=False), x
+                )
+            x += self.step_size * gradient
+        return head(x, training=True)
+
+    def sampler(self) -> Sampler:
+        """The generator with its gradient layers as they are now: latent -> sample.
+
+        A plain Keras model that shares nothing with the trainer, as of `FineTuner.sampler`.
+        """
+        base, head = self._cut()
+        gan = self.model
+        sampler = Sampler.copy_of(base, gan.critic, head, gan.latent, self.step_size, self.layers)
+        for _ in range(self.layers):
+            sampler.stack.append()
+        return sampler
