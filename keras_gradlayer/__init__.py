@@ -8,7 +8,17 @@ if keras.backend.backend() != "tensorflow":
         f"{keras.backend.backend()!r} backend. Set KERAS_BACKEND=tensorflow before Python starts."
     )
 
-from keras_gradlayer import callbacks, data, latents, layers, metrics, models, objectives, serving
+from keras_gradlayer import (
+    callbacks,
+    data,
+    latents,
+    layers,
+    metrics,
+    models,
+    objectives,
+    presets,
+    serving,
+)
 from keras_gradlayer._version import __version__
 from keras_gradlayer.trainers import GAN, DualingGAN, FineTuner, UnrolledGAN
 
@@ -24,6 +34,7 @@ __all__ = [
     "metrics",
     "models",
     "objectives",
+    "presets",
     "serving",
     "__version__",
 ]

@@ -1,6 +1,7 @@
 """The command line, `keras-gradlayer`."""
 
 import contextlib
+import inspect
 import pathlib
 
 import click
@@ -15,8 +16,23 @@ from keras_gradlayer.console import new_folder, next_folder, run_folder
 from keras_gradlayer.experiments import EXPERIMENTS
 from keras_gradlayer.serving.metadata import latent_of
 
-_IMAGES = {"cifar10": kgl.data.cifar10, "mnist": kgl.data.mnist, "stl10": kgl.data.stl10}
-_IMAGE_SHAPES = {"cifar10": (32, 32, 3), "mnist": (28, 28, 1), "stl10": (48, 48, 3)}
+_IMAGES = {
+    "cifar10": kgl.data.cifar10,
+    "mnist": kgl.data.mnist,
+    "stl10": kgl.data.stl10,
+    "stacked_mnist": kgl.data.stacked_mnist,
+}
+_IMAGE_SHAPES = {
+    "cifar10": (32, 32, 3),
+    "mnist": (28, 28, 1),
+    "stl10": (48, 48, 3),
+    "stacked_mnist": (28, 28, 3),
+}
+_METHODS = {
+    "wgan-gp": kgl.presets.wgan_gp,
+    "wgan": kgl.presets.wgan,
+    "dragan": kgl.presets.dragan,
+}
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -94,24 +110,30 @@ def demo(name, experiment, out, layers, particles, seed):
     type=click.IntRange(1),
     help="Generator updates, in epochs of about a hundred.",
 )
-@click.option("--critic-steps", default=5, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--method",
+    default="wgan-gp",
+    show_default=True,
+    type=click.Choice(list(_METHODS)),
+    help="With its published settings, save those given here.",
+)
+@click.option("--critic-steps", type=click.IntRange(1), help="Critic updates a generator update.")
 @click.option(
     "--width", default=64, show_default=True, type=click.IntRange(1), help="Of the DCGAN."
 )
 @click.option("--latent-dim", default=128, show_default=True, type=click.IntRange(1))
 @click.option("--image-size", default=32, show_default=True, help="For a folder of images.")
-@click.option(
-    "--learning-rate", default=1e-4, show_default=True, type=_POSITIVE, help="Adam's, for both."
-)
+@click.option("--learning-rate", type=_POSITIVE, help="Of both optimizers.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out.")
 @_batch
-@_penalty
+@click.option("--penalty", type=float, help="λ of the penalty.")
 @_one_sided
 @_seed
 def train(
     data,
     out,
     iterations,
+    method,
     critic_steps,
     width,
     latent_dim,
@@ -123,20 +145,26 @@ def train(
     one_sided,
     seed,
 ):
-    """Train a WGAN-GP on images: generator.keras, critic.keras, curves and samples."""
+    """Train a GAN on images: generator.keras, critic.keras, curves and samples."""
     shape = _IMAGE_SHAPES.get(data, (image_size, image_size, 3))
     if data in demos.TOYS:
         raise click.UsageError(f"train makes a DCGAN for images; '{data}' is a set of points.")
     keras.utils.set_random_seed(seed)
-    gan = kgl.GAN(
-        kgl.models.dcgan_generator(shape, latent_dim, width), kgl.models.dcgan_critic(shape, width)
+    preset = _preset(
+        method,
+        critic_steps=critic_steps,
+        learning_rate=learning_rate,
+        penalty=penalty,
+        one_sided=one_sided or None,
     )
-    gan.compile(_adam(learning_rate), _adam(learning_rate))
+    critic_steps = preset.callbacks[0].critic_steps
+    gan = kgl.GAN(
+        kgl.models.dcgan_generator(shape, latent_dim, width),
+        kgl.models.dcgan_critic(shape, width),
+        preset.objective,
+    )
+    gan.compile(preset.generator_optimizer, preset.critic_optimizer)
     samples = _load(data, batch_size, seed, shape).repeat()
-    callbacks = [
-        kgl.callbacks.CriticInnerLoop(critic_steps),
-        kgl.callbacks.GradientPenalty(penalty, one_sided),
-    ]
     out = run_folder(out, resume, "gan.keras")
     latents = gan.latent.sample(64, seed=seed)
     epochs = max(1, iterations // 100)
@@ -146,7 +174,7 @@ def train(
         out,
         epochs=epochs,
         steps_per_epoch=critic_steps * (iterations // epochs),
-        callbacks=callbacks,
+        callbacks=preset.callbacks,
     )
     gan.generator.save(out / "generator.keras")
     gan.critic.save(out / "critic.keras")
@@ -366,6 +394,15 @@ def _model(path):
     if not pathlib.Path(path).is_file():
         raise click.UsageError(f"There is no file {path}.")
     return keras.saving.load_model(path)
+
+
+def _preset(method, **settings):
+    """The method's preset with these settings, those that are None left at its own."""
+    settings = {name: value for name, value in settings.items() if value is not None}
+    make = _METHODS[method]
+    for name in settings.keys() - inspect.signature(make).parameters:
+        raise click.UsageError(f"--{name.replace('_', '-')} is not for --method {method}.")
+    return make(**settings)
 
 
 def _adam(learning_rate):

@@ -126,6 +126,20 @@ def test_train_finetune_sample(capsys, models):
     assert np.load(models / "g" / "samples.npy").shape == (64, 8, 8, 3)
 
 
+def test_train_by_other_methods(capsys, models):
+    train = ["train", "--batch-size", 4, "--data", models / "images", "--iterations", 3]
+    train += ["--width", 2, "--image-size", 8, "--method", "wgan"]
+    assert run(capsys, *train, "--out", models / "wgan")[0] == 0
+    trained = keras.saving.load_model(models / "wgan" / "gan.keras")
+    assert isinstance(trained.critic_optimizer, keras.optimizers.RMSprop)
+    assert int(trained.critic_optimizer.iterations) == 15
+    assert max(np.abs(w).max() for w in trained.critic.get_weights()) <= np.float32(0.01)
+    for option in (["--penalty", 1], ["--one-sided"]):
+        message = fails(capsys, *train, *option, "--out", models / "bad")
+        assert f"{option[0]} is not for --method wgan" in message
+    assert not (models / "bad").exists()
+
+
 def test_finetune_on_a_named_data_set_without_generator(capsys, tmp_path):
     kgl.models.mlp_critic((2,), units=8).save(tmp_path / "c.keras")
     status, _, _ = run(

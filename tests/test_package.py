@@ -24,7 +24,7 @@ ORDER = [
     {"trainers"},
     {"callbacks"},
     {"serving"},
-    {"pictures", "console"},
+    {"pictures", "console", "presets"},
     {"demo", "experiments"},
     {"cli"},
 ]
@@ -82,7 +82,8 @@ def test_public_names_are_those_of_the_contract():
         "layers": {"GradientLayer", "GradientLayerStack"},
         "latents": {"Gaussian", "Uniform"},
         "callbacks": {"CriticInnerLoop", "GradientPenalty", "StepCallback", "WeightClipping"}
-        | {"DRAGANPenalty", "ConsistencyPenalty", "InstanceNoise", "GeneratorGradientRegularizer"},
+        | {"DRAGANPenalty", "ConsistencyPenalty", "InstanceNoise", "GeneratorGradientRegularizer"}
+        | {"GradientLayers"},
         "models": {"mlp_critic", "dcgan_generator", "dcgan_critic", "split"},
         "data": {"swiss_roll", "eight_gaussians", "twenty_five_gaussians", "cifar10", "stl10"}
         | {"mnist"},
@@ -91,7 +92,7 @@ def test_public_names_are_those_of_the_contract():
     }
     for space, names in expected.items():
         assert names <= set(getattr(kgl, space).__all__)
-    assert {"GAN", "FineTuner"} <= set(kgl.__all__)
+    assert {"GAN", "FineTuner", "UnrolledGAN", "DualingGAN"} <= set(kgl.__all__)
 
 
 @pytest.mark.parametrize("item", PUBLIC, ids=lambda item: item.__qualname__)
@@ -104,6 +105,7 @@ def test_documentation(item):
         "GaussianMixture",
         "ModeCoverage",
         "StackedModeCoverage",
+        "Preset",
         "Objective",
         "Wasserstein",
         "StepCallback",
