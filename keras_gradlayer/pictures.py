@@ -37,6 +37,37 @@ def flow_figure(path, sampler, latents, data, layers):
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
+def point_panels(path, rows, limit, data=None, scores=None):
+    """Draw sets of points in the plane, a panel each.
+
+    Args:
+        path: PNG file to write.
+        rows: the panels of each row, by its label: pairs of a title and points of shape (n, 2).
+        limit: how far the panels reach from the origin.
+        data: points to show underneath, in each panel; or a list, one a column.
+        scores: by row label, for each panel a function of points (m, 2) whose level sets are
+            drawn underneath.
+    """
+    columns = max(len(panels) for panels in rows.values())
+    figure = Figure(figsize=(2 * columns + 0.4, 2.2 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    grid = np.linspace(-limit, limit, 80, dtype="float32")
+    plane = np.stack(np.meshgrid(grid, grid), axis=-1)
+    for row, (label, panels) in zip(axes, rows.items()):
+        row[0].set_ylabel(label)
+        for i, (ax, (title, points)) in enumerate(zip(row, panels)):
+            if scores:
+                values = np.reshape(scores[label][i](plane.reshape(-1, 2)), plane.shape[:2])
+                ax.contour(grid, grid, values, levels=12, cmap="Greys", linewidths=0.5)
+            if data is not None:
+                shown = data[i] if isinstance(data, list) else data
+                ax.scatter(*np.asarray(shown).T, s=1, color="tab:orange", rasterized=True)
+            ax.scatter(*np.asarray(points).T, s=1, color="tab:blue", alpha=0.5, rasterized=True)
+            ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
+            ax.set_title(title, fontsize=9)
+    figure.savefig(path, dpi=100)
+
+
 def sample_picture(path, samples):
     """Draw samples: images in [-1, 1] as a grid, points in the plane as dots.
 

@@ -106,19 +106,20 @@ def solve(
         z = tf.linalg.cholesky_solve(tf.linalg.cholesky(system), right[:, None])[:, 0]
         return residual - tf.linalg.matvec(hessian, root * z)
 
-    def unfinished(k, theta, size):
+    def unfinished(k, theta):
         *_, primal, dual = at(theta)
         return (k < steps) & (primal - dual > tolerance)
 
-    def step(k, theta, size):
-        """Take the step if the dual rises, else try half of it."""
-        there = theta + size * newton(theta)
-        rises = at(there)[-1] >= at(theta)[-1]
-        size = tf.where(rises, tf.constant(1.0, "float64"), size / 2)
-        return k + 1, tf.where(rises, there, theta), size
+    def step(k, theta):
+        """Take the longest of the steps 1, ½, ¼, … along which the dual rises."""
+        d, dual = newton(theta), at(theta)[-1]
+        size, _ = tf.while_loop(
+            lambda size, risen: ~risen & (size > 1e-9),
+            lambda size, _: (size / 2, at(theta + size / 2 * d)[-1] >= dual),
+            (tf.constant(2.0, "float64"), tf.constant(False)),
+        )
+        return k + 1, theta + size * d
 
-    _, theta, _ = tf.while_loop(
-        unfinished, step, (0, scores, tf.constant(1.0, "float64")), maximum_iterations=steps
-    )
+    _, theta = tf.while_loop(unfinished, step, (0, scores), maximum_iterations=steps)
     weights, _, squared, stiffness, _, primal, dual = at(theta)
     return Solution(weights, stiffness, tf.sqrt(squared) / stiffness, primal, primal - dual)

@@ -51,7 +51,9 @@ class DualingGAN(GAN):
         critic: as for `GAN`. For `"linear"`, freeze the features (`trainable = False`) under a
             last `Dense(1)`.
         variant: `"linear"`, `"cost"` or `"score"`.
-        weight_decay: C, positive.
+        weight_decay: C, positive. Where real and generated samples are alike f is least at w = 0,
+            from which a deep critic does not return: keep it small there. A linear critic takes
+            more (0.01), and needs it where its features are many.
         trust_region: Δ at first, positive.
         inner_steps: the most Newton steps on the dual.
         objective: `"minimax"`, or `"non_saturating"` for the last two variants.
@@ -91,7 +93,7 @@ class DualingGAN(GAN):
         generator: keras.Model,
         critic: keras.Model,
         variant: str = "score",
-        weight_decay: float = 1e-3,
+        weight_decay: float = 1e-4,
         trust_region: float = 0.1,
         inner_steps: int = 50,
         objective: str = "minimax",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_gradlayer.experiments import streamlines
-from keras_gradlayer.experiments.streamlines import EQUILIBRIUM, WEIGHTS, System
+from keras_gradlayer.experiments.streamlines import EQUILIBRIUM, WEIGHTS, System, promised_rate
 
 SECOND, FOURTH = 1 / 3, 1 / 5  # moments of the uniform distribution on [-1, 1]
 
@@ -42,6 +42,34 @@ def test_eigenvalues_at_the_equilibrium(objective, weight):
         assert rate == 0  # neither in nor out: it circles
     else:
         assert rate < -0.04  # locally stable, at an exponential rate
+
+
+@pytest.mark.parametrize(
+    ("objective", "weight"),
+    [("minimax", 0.0), *[("wasserstein", w) for w in (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)]],
+)
+def test_the_eigenvalues_are_within_the_theorems_bound(objective, weight):
+    """Complex ones, up to η = 1, meet it exactly; real ones, from η = 1.5 on, lie below it."""
+    values = np.linalg.eigvals(jacobian(objective, weight))
+    rate, promised = -values.real.max(), promised_rate(objective, weight)
+    assert rate >= promised - 1e-12
+    if np.abs(values.imag).max() > 0:
+        assert rate == pytest.approx(promised)
+    else:
+        assert weight > 1.5
+        assert promised > 0.5 * rate  # near enough to say something
+
+
+@pytest.mark.parametrize("weight", [0.25, 0.5, 1.0, 2.0])
+def test_the_measured_rate_is_within_the_theorems_bound(weight):
+    """Heun's steps of 0.1, in float32: 5% of the rate are allowed them."""
+    path = System("wasserstein", weight).trajectory([0.0, 0.98], 20)
+    values, vectors = np.linalg.eig(jacobian("wasserstein", weight))
+    slowest = values.real.argmax()
+    size = np.abs(np.linalg.solve(vectors, (path - EQUILIBRIUM).T))[slowest]
+    kept = size > 0.03 * size[0]
+    measured = -np.polyfit(0.1 * np.flatnonzero(kept), np.log(size[kept]), 1)[0]
+    assert measured > 0.95 * promised_rate("wasserstein", weight)
 
 
 def test_the_wasserstein_gan_circles():

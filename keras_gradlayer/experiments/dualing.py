@@ -1,0 +1,94 @@
+"""How steadily a GAN learns whose critic is solved for, in three ways, beside one that descends.
+
+Source: Li et al., "Dualing GANs", NeurIPS 2017, section 4, on the eight Gaussians of this package.
+"""
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from keras_gradlayer import data
+from keras_gradlayer.metrics import mode_coverage
+from keras_gradlayer.models import mlp_critic
+from keras_gradlayer.trainers import GAN, DualingGAN
+
+METHODS = {
+    "GAN, linear critic": "the same features as the linear dual, by Adam",
+    "linear": "dual of the linear critic",
+    "GAN": "a critic of two hidden layers, by Adam",
+    "cost": "cost linearised",
+    "score": "score linearised",
+}
+_BATCH, _RATE, _FEATURES = 64, 1e-3, 256
+
+
+def train(method: str, iterations: int, every: int) -> np.ndarray:
+    """Train one GAN.
+
+    Args:
+        method: one of `METHODS`.
+        iterations: updates of each player.
+        every: how often to look.
+
+    Returns:
+        The share of the samples within four standard deviations of a mode, after each `every`
+        iterations.
+    """
+    layers = keras.layers
+    hidden = [layers.Dense(64, "relu") for _ in range(2)]
+    generator = keras.Sequential([layers.Input((8,)), *hidden, layers.Dense(2, "tanh")])
+    optimizer = keras.optimizers.Adam(_RATE, beta_1=0.5)
+    deep = mlp_critic((2,), units=64, depth=2)
+    if method == "linear":
+        gan = DualingGAN(generator, _linear_critic(), "linear", weight_decay=0.01)
+        gan.compile(optimizer)
+    elif method in ("cost", "score"):
+        gan = DualingGAN(generator, deep, method)
+        gan.compile(optimizer)
+    else:
+        gan = GAN(generator, deep if method == "GAN" else _linear_critic(), "minimax")
+        gan.compile(optimizer, keras.optimizers.Adam(_RATE, beta_1=0.5))
+    samples = data.eight_gaussians(n=200 * _BATCH, batch_size=_BATCH).repeat()
+    latents, found = gan.latent.sample(2000, seed=0), []
+    for _ in tqdm(range(iterations // every), desc=method):
+        gan.fit(samples, steps_per_epoch=every, verbose=0)
+        drawn = gan.predict(latents, batch_size=2000, verbose=0)
+        found.append(mode_coverage(drawn, *data.EIGHT_GAUSSIANS).within)
+    return np.array(found)
+
+
+def run(path):
+    """Draw the score against the training of each method, over three seeds.
+
+    Args:
+        path: PNG file to write.
+    """
+    every = 100
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
+    ax = figure.subplots()
+    for i, method in enumerate(METHODS):
+        runs = []
+        for seed in range(3):
+            keras.utils.set_random_seed(seed)
+            runs.append(train(method, 3000, every))
+        runs = 100 * np.array(runs)
+        at = every * np.arange(1, runs.shape[1] + 1)
+        label = f"{method}: {runs[:, -1].mean():.0f}% at the end, {runs.mean():.0f}% on average"
+        ax.plot(at, runs.mean(axis=0), color=f"C{i}", label=label)
+        ax.fill_between(at, runs.min(axis=0), runs.max(axis=0), color=f"C{i}", alpha=0.2)
+    ax.set(xlabel="iterations", ylabel="% of samples within 4 stddev of a mode", ylim=(0, 100))
+    ax.legend(fontsize=8)
+    ax.grid(alpha=0.3)
+    figure.savefig(path, dpi=100)
+
+
+def _linear_critic():
+    """w·φ(x) with random Fourier features φ of length scale 1/3 (Rahimi & Recht, 2007)."""
+    rng = np.random.default_rng(0)
+    directions = rng.normal(scale=3.0, size=(2, _FEATURES)).astype("float32")
+    phases = rng.uniform(0, 2 * np.pi, _FEATURES).astype("float32")
+    features = keras.layers.Dense(_FEATURES, keras.ops.cos, trainable=False)
+    critic = keras.Sequential([keras.layers.Input((2,)), features, keras.layers.Dense(1)])
+    features.set_weights([directions, phases])
+    return critic
