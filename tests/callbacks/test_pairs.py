@@ -19,6 +19,7 @@ MAKERS = {
     "consistency": lambda: kgl.callbacks.ConsistencyPenalty(2.0),
     "clipping": lambda: kgl.callbacks.WeightClipping(0.01),
     "noise": lambda: kgl.callbacks.InstanceNoise(0.1, decay_epochs=10),
+    "layers": lambda: kgl.callbacks.GradientLayers(0.5),
     "regularizer": lambda: kgl.callbacks.GeneratorGradientRegularizer(0.5),
 }
 PENALTIES = {"two_sided", "one_sided", "dragan"}
@@ -81,6 +82,8 @@ def test_pair(names, known_randomness):
         callback.set_model(gan)
     gan._step_callbacks = callbacks
     fake = gan.generate(16)
+    moved = np.abs(fake - gan.generator(gan.latent.sample(16))).max()
+    assert (moved > 1e-5) == ("layers" in names)
     seen = [gan._critic_inputs(x) for x in (real, fake)]
     known_randomness[0] = 0
     scores = [gan.scores(x) for x in seen]
