@@ -61,7 +61,7 @@ def point_panels(path, rows, limit, data=None, scores=None):
                 ax.contour(grid, grid, values, levels=12, cmap="Greys", linewidths=0.5)
             if data is not None:
                 shown = data[i] if isinstance(data, list) else data
-                ax.scatter(*np.asarray(shown).T, s=1, color="tab:orange", rasterized=True)
+                ax.scatter(*np.asarray(shown).T, s=3, color="tab:orange", rasterized=True)
             ax.scatter(*np.asarray(points).T, s=1, color="tab:blue", alpha=0.5, rasterized=True)
             ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
             ax.set_title(title, fontsize=9)

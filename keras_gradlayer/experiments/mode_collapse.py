@@ -78,8 +78,8 @@ def run(path):
     for method, title in METHODS.items():
         found = train(method, every * shown[-1], every)
         modes = [coverage(samples).modes for samples in found]
-        rows[title] = [(f"{i * every:,} iterations: {modes[i]} modes", found[i]) for i in shown]
-    point_panels(path, rows, 3.0)
+        rows[title] = [(f"{i * every:,} iterations: {modes[i]} of 8", found[i]) for i in shown]
+    point_panels(path, rows, 3.0, MIXTURE.centers)
 
 
 def _data():

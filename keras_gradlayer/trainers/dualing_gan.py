@@ -35,8 +35,9 @@ class DualingGAN(GAN):
       `"linear"`.
 
     For the last two a step that does not lower f is not taken, and Δ follows the ratio of what f
-    fell by to what its model promised: below ¼ it is divided by four, above ¾ doubled, where the
-    step reached the bound. The generator descends V.
+    fell by to what its model promised: below ¼ it is divided by four, above ¾, where the step
+    reached the bound, doubled, up to what it was at first: a critic that is taken to the optimum of
+    each batch leaves the generator little to learn from. The generator descends V.
 
     Source: Li et al., "Dualing GANs", NeurIPS 2017, Claims 1 to 3 and Algorithm 2. Departures:
     the inner problems are solved to their optimum by Newton's method on the dual; the generator
@@ -54,7 +55,7 @@ class DualingGAN(GAN):
         weight_decay: C, positive. Where real and generated samples are alike f is least at w = 0,
             from which a deep critic does not return: keep it small there. A linear critic takes
             more (0.01), and needs it where its features are many.
-        trust_region: Δ at first, positive.
+        trust_region: Δ at first and at most, positive.
         inner_steps: the most Newton steps on the dual.
         objective: `"minimax"`, or `"non_saturating"` for the last two variants.
         latent: as for `GAN`.
@@ -94,7 +95,7 @@ class DualingGAN(GAN):
         critic: keras.Model,
         variant: str = "score",
         weight_decay: float = 1e-4,
-        trust_region: float = 0.1,
+        trust_region: float = 0.01,
         inner_steps: int = 50,
         objective: str = "minimax",
         latent: Latent | None = None,
@@ -260,8 +261,9 @@ class DualingGAN(GAN):
             radius / 4,
             tf.where((ratio > 0.75) & at_bound, radius * 2, radius),
         )
-        self._radius.assign(tf.maximum(radius, 1e-10))
-        return {"trust_region": tf.maximum(radius, 1e-10)}
+        radius = tf.clip_by_value(radius, 1e-6 * self.trust_region, self.trust_region)
+        self._radius.assign(radius)
+        return {"trust_region": radius}
 
     # ---- the critic's problem ---------------------------------------------------------------
 

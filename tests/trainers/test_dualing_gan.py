@@ -115,8 +115,29 @@ def test_cost_step():
     for v, b, g in zip(gan.critic.trainable_variables, before, gradients):
         np.testing.assert_allclose(v - b, -0.1 * g / norm, atol=1e-6)
     ratio = (float(value) - loss(gan, real, fake)) / (0.1 * norm)
-    expected = 0.005 * (2 if ratio > 0.75 else 0.25 if ratio < 0.25 else 1)
-    assert float(logs["trust_region"]) == pytest.approx(expected)
+    assert ratio > 0.25
+    assert float(logs["trust_region"]) == pytest.approx(0.005)  # not above what it was at first
+
+
+def test_the_trust_region_follows_the_ratio():
+    """Of what f fell by to what was promised, over many steps of one batch."""
+    gan = make("cost", trust_region=1.0)
+    real, fake = batch(gan)
+    radius, seen = 1.0, set()
+    for _ in range(40):
+        with tf.GradientTape() as tape:
+            *_, value = gan._loss(real, fake)
+        norm = tf.linalg.global_norm(tape.gradient(value, gan.critic.trainable_variables))
+        before = oracles.weights_of(gan.critic)
+        now = float(gan._cost_step(real, fake)["trust_region"])
+        taken = any(np.any(a != b) for a, b in zip(before, oracles.weights_of(gan.critic)))
+        ratio = (float(value) - loss(gan, real, fake)) / (np.sqrt(2 * radius) * float(norm))
+        factor = 0.25 if not taken or ratio < 0.25 else 2 if ratio > 0.75 else 1
+        if abs(ratio - 0.25) > 1e-3 and abs(ratio - 0.75) > 1e-3:  # rounding at the thresholds
+            assert now == pytest.approx(min(factor * radius, 1.0))
+            seen.add(factor)
+        radius = now
+    assert seen == {0.25, 1, 2}
 
 
 @pytest.mark.parametrize("start", [0.0, 1.0])
