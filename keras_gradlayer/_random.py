@@ -1,13 +1,17 @@
-"""Random numbers of a named algorithm: left to choose, XLA on a CPU takes twenty times as long."""
+"""Random numbers of a named algorithm: left to choose, XLA on a CPU takes twenty times as long.
+
+In eager and graph mode they are those of `keras.random` for the same seed.
+"""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 _ALGORITHM = "philox"
 
 
 def normal(shape, seed, stddev=1.0, dtype="float32"):
-    """Normal numbers of mean zero; `seed` as for `keras.random`, whose values these are."""
+    """Normal numbers of mean zero; `seed` as for `keras.random`."""
     return tf.random.stateless_normal(
         shape, _pair(seed), stddev=tf.cast(stddev, dtype), dtype=dtype, alg=_ALGORITHM
     )
@@ -25,6 +29,11 @@ def _pair(seed):
         return keras.random.randint((2,), 0, tf.int32.max, "int32")
     if isinstance(seed, keras.random.SeedGenerator):
         seed = seed.next()
-    else:
+    elif isinstance(seed, (int, np.integer)):
         seed = tf.constant([seed, 0], "int64")
+    else:
+        raise ValueError(
+            "`seed` must be an integer, a keras.random.SeedGenerator or None. "
+            f"Received: seed={seed!r}"
+        )
     return tf.cast(tf.math.floormod(seed, tf.int32.max - 1), "int32")

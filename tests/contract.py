@@ -282,7 +282,7 @@ def check_step_callback(make, trainer, folder):
         assert loss(subject, [make()])["penalty"] > 0
     assert plain["penalty"] == 0
     assert terms[0] > 0
-    # graph and eager mode draw the same random numbers, XLA does not
+    # graph and eager mode draw the same random numbers; XLA does not of a stream
     np.testing.assert_allclose(terms[1], terms[2], rtol=1e-5)
 
     with pytest.raises(TypeError, match="joins the training step of a kgl.GAN or kgl.FineTuner"):

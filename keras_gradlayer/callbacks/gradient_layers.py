@@ -23,7 +23,8 @@ class GradientLayers(StepCallback):
     of it and in inference mode: the generator's gradient goes through the layers to the base, and
     to the head from outside.
 
-    `gan.generator` is the generator without the layers; `sampler()` has them.
+    `gan.generator`, `gan.predict` and an export of the GAN are without the layers; `sampler()`
+    has them.
 
     Args:
         step_size: η, a positive finite number.
@@ -41,9 +42,6 @@ class GradientLayers(StepCallback):
     >>> callbacks = [GradientLayers(step_size=0.1), kgl.callbacks.GradientPenalty(10.0)]
     """
 
-    moves_parameters = True
-    excludes = ("GradientLayers",)
-
     def __init__(self, step_size: float, insert: str = "bottom", layers: int = 1):
         super().__init__()
         self.step_size = _checks.positive_number("step_size", step_size)
@@ -55,19 +53,25 @@ class GradientLayers(StepCallback):
                 "output activation. Received: insert='top'"
             )
         self.insert = insert
+        self._parts = None
 
     def set_model(self, model) -> None:
         """Join the trainer's step, if its generator can be cut."""
+        if hasattr(model, "generator_gradients"):
+            if self.insert == "bottom":
+                latent = keras.layers.Input(model.latent.shape)
+                self._parts = keras.Sequential([latent, keras.layers.Identity()]), model.generator
+            else:
+                self._parts = split(model.generator, self.insert)
         super().set_model(model)
-        self._cut()
 
-    def _cut(self):
-        return split(self.model.generator, self.insert)
+    def trace_key(self) -> tuple:
+        """The settings: parts cut anew are those of the same generator."""
+        return type(self), (self.step_size, self.insert, self.layers)
 
     def generate(self, z: tf.Tensor) -> tf.Tensor:
         """The samples that latents lead to, through the gradient layers."""
-        base, head = self._cut()
-        critic = self.model.critic
+        (base, head), critic = self._parts, self.model.critic
         x = tf.cast(base(z, training=True), "float32")
         frozen = [(v, tf.stop_gradient(tf.convert_to_tensor(v))) for v in head.variables]
         for _ in range(self.layers):
@@ -83,8 +87,12 @@ class GradientLayers(StepCallback):
 
         A plain Keras model that shares nothing with the trainer, as of `FineTuner.sampler`.
         """
-        base, head = self._cut()
-        gan = self.model
+        if self._parts is None:
+            raise ValueError(
+                "The sampler is made of the GAN that was trained with this callback. Expected a "
+                "call of `fit` with it, or of `set_model(gan)`, before. Received: neither"
+            )
+        (base, head), gan = self._parts, self.model
         sampler = Sampler.copy_of(base, gan.critic, head, gan.latent, self.step_size, self.layers)
         for _ in range(self.layers):
             sampler.stack.append()

@@ -28,6 +28,11 @@ class StepCallback(keras.callbacks.Callback):
     moves_parameters: bool = False
     """Whether it is only for trainers that move the generator's parameters."""
 
+    @property
+    def generates(self) -> bool:
+        """Whether it makes the samples."""
+        return type(self).generate is not StepCallback.generate
+
     def set_model(self, model: keras.Model) -> None:
         """Join the trainer's step; `fit` calls this before it traces."""
         super().set_model(model)
@@ -36,7 +41,7 @@ class StepCallback(keras.callbacks.Callback):
                 f"{type(self).__name__} joins the training step of a kgl.GAN or kgl.FineTuner. "
                 f"Received: a {type(model).__name__}"
             )
-        if self.moves_parameters and not hasattr(model, "generator_optimizer"):
+        if (self.moves_parameters or self.generates) and not hasattr(model, "generator_gradients"):
             raise TypeError(
                 f"{type(self).__name__} is for trainers that move the generator's parameters. "
                 f"Expected a kgl.GAN. Received: a {type(model).__name__}"
@@ -44,7 +49,10 @@ class StepCallback(keras.callbacks.Callback):
         model.join(self)
 
     def generate(self, z: tf.Tensor) -> tf.Tensor | None:
-        """The samples that latents lead to, in the place of the generator's own, or `None`."""
+        """The samples that latents lead to, in the place of the generator's own.
+
+        One callback at most may override it, and only where a generator moves by its parameters.
+        """
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`, for real and generated samples alike."""

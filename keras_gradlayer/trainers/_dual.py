@@ -113,12 +113,12 @@ def solve(
     def step(k, theta):
         """Take the longest of the steps 1, ½, ¼, … along which the dual rises."""
         d, dual = newton(theta), at(theta)[-1]
-        size, _ = tf.while_loop(
-            lambda size, risen: ~risen & (size > 1e-9),
+        size, rises = tf.while_loop(
+            lambda size, rises: ~rises & (size > 1e-9),
             lambda size, _: (size / 2, at(theta + size / 2 * d)[-1] >= dual),
             (tf.constant(2.0, "float64"), tf.constant(False)),
         )
-        return k + 1, theta + size * d
+        return k + 1, tf.where(rises, theta + size * d, theta)
 
     _, theta = tf.while_loop(unfinished, step, (0, scores), maximum_iterations=steps)
     weights, _, squared, stiffness, _, primal, dual = at(theta)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, MutableMapping
 
 import keras
+import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
@@ -228,11 +229,16 @@ class AdversarialTrainer(keras.Model):
     def _check_callbacks(self):
         for a in self._step_callbacks:
             for b in self._step_callbacks:
-                if a is not b and any(cls.__name__ in a.excludes for cls in type(b).__mro__):
+                if any(cls.__name__ in a.excludes for cls in type(b).__mro__):
                     raise ValueError(
                         f"{type(a).__name__} and {type(b).__name__} do the same in different ways. "
                         "Expected one of them. Received: both"
                     )
+        makers = [type(c).__name__ for c in self._step_callbacks if c.generates]
+        if len(makers) > 1:
+            raise ValueError(
+                f"Expected one callback that makes the samples. Received: {', '.join(makers)}"
+            )
 
     def make_train_function(self, force: bool = False) -> None:
         """The host side of the loop; the update and the move are compiled programs."""
@@ -307,7 +313,7 @@ class AdversarialTrainer(keras.Model):
         for callback in self._step_callbacks:
             callback.after_critic_update()
         self._log(
-            critic_loss=loss,
+            critic_loss=loss + self._alarm(real),
             wasserstein=tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores),
             penalty=penalty,
         )
@@ -325,6 +331,11 @@ class AdversarialTrainer(keras.Model):
     def _terms(self, name, real, fake):
         terms = (getattr(c, name)(real, fake) for c in self._step_callbacks)
         return tf.add_n([tf.constant(0.0), *(t for t in terms if t is not None)])
+
+    @staticmethod
+    def _alarm(real):
+        """NaN where the data are not finite, else 0: a ReLU may make a 0 of a NaN."""
+        return tf.where(tf.reduce_all(tf.math.is_finite(real)), 0.0, np.nan)
 
     def _log(self, **values):
         for name, value in values.items():

@@ -115,9 +115,8 @@ class GAN(AdversarialTrainer):
         """`n` samples, with the generator, and what callbacks put in it, in training mode."""
         z = self.latent.sample(n, self.seed_generator)
         for callback in self._step_callbacks:
-            x = callback.generate(z)
-            if x is not None:
-                return x
+            if callback.generates:
+                return callback.generate(z)
         return self.generator(z, training=True)
 
     def critic_update(self, real: tf.Tensor) -> dict:

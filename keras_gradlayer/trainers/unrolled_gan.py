@@ -72,26 +72,40 @@ class UnrolledGAN(GAN):
     def compile(self, *args, **kwargs) -> None:
         """Choose the optimizers, as for a `GAN`, and see that the critic's can be unrolled."""
         super().compile(*args, **kwargs)
-        self._steps()
+        if self.steps:
+            self._step()
 
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """V of the critic that the unrolled steps lead to."""
-        variables = self.critic.trainable_variables
+        variables, seeds = self.critic.trainable_variables, self._seed_states()
         values = [tf.convert_to_tensor(v) for v in variables]
-        step = self._steps()
+        states = [tf.convert_to_tensor(s) for s in seeds]  # each step draws its own numbers
+        step = self._step() if self.steps else None
         for _ in range(self.steps):
             with tf.GradientTape() as tape:
                 tape.watch(values)
-                with keras.StatelessScope(state_mapping=list(zip(variables, values))):
+                with keras.StatelessScope([*zip(variables, values), *zip(seeds, states)]) as scope:
                     loss = self._terms("critic_loss", real, fake) - self._value(real, fake)
+            states = [scope.get_current_value(s) for s in seeds]
             values = step(values, tape.gradient(loss, values))
-        with keras.StatelessScope(state_mapping=list(zip(variables, values))):
+            values = self._constrained(variables, values)
+        for seed, state in zip(seeds, states):
+            seed.assign(state)
+        with keras.StatelessScope(list(zip(variables, values))):
             return self._value(real, fake)
 
-    def _steps(self):
+    def _step(self):
         if self.step_size is None:
-            return optimizer_steps(self.critic_optimizer)
+            return optimizer_steps(self.critic_optimizer, self.critic.trainable_variables)
         return gradient_steps(self.step_size)
+
+    def _constrained(self, variables, values):
+        """The values after the constraints, and what callbacks do, that follow an update."""
+        values = [v.constraint(x) if v.constraint else x for v, x in zip(variables, values)]
+        with keras.StatelessScope(list(zip(variables, values))) as scope:
+            for callback in self._step_callbacks:
+                callback.after_critic_update()
+        return [scope.get_current_value(v) for v in variables]
 
     def _value(self, real, fake):
         return self.objective.value(self.scores(real), self.scores(fake))

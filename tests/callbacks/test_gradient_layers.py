@@ -167,7 +167,38 @@ def test_with_other_trainers():
         tuner.fit(oracles.points(), callbacks=[callback], verbose=0)
 
 
+def test_at_the_bottom_of_any_generator():
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, z):
+            return self.dense(z)
+
+    latent = kgl.latents.Gaussian((3,))
+    gan = kgl.GAN(Subclassed(), oracles.smooth_critic((2,)), latent=latent)
+    gan.compile()
+    callback = kgl.callbacks.GradientLayers(0.1)
+    gan.fit(oracles.points(), callbacks=[callback], verbose=0)
+    z = latent.sample(4, seed=0)
+    assert np.abs(callback.generate(z) - gan(z)).max() > 1e-4
+
+
+def test_a_callback_that_makes_samples_is_not_ignored():
+    class Doubled(kgl.callbacks.StepCallback):
+        def generate(self, z):
+            return 2 * self.model.generator(z)
+
+    tuner = kgl.FineTuner(generator(), oracles.smooth_critic((2,)), step_size=0.1)
+    tuner.compile()
+    with pytest.raises(TypeError, match="Doubled is for trainers that move the generator's"):
+        tuner.fit(oracles.points(), callbacks=[Doubled()], verbose=0)
+
+
 def test_bad_arguments():
+    with pytest.raises(ValueError, match="of `fit` with it, or of `set_model"):
+        kgl.callbacks.GradientLayers(0.1).sampler()
     for bad in (0, -1.0, np.inf):
         with pytest.raises(ValueError, match="`step_size` must be a positive finite number"):
             kgl.callbacks.GradientLayers(bad)
@@ -178,5 +209,5 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="one of base, head. Received: insert='middle'"):
         make(callback=kgl.callbacks.GradientLayers(0.1, "middle"))
     two = [kgl.callbacks.GradientLayers(0.1), kgl.callbacks.GradientLayers(0.2)]
-    with pytest.raises(ValueError, match="do the same in different ways"):
+    with pytest.raises(ValueError, match="one callback that makes the samples.*GradientLayers, G"):
         make().fit(oracles.points(), callbacks=two, verbose=0)

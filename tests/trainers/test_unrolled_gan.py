@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_gradlayer as kgl
 from tests import contract, oracles
@@ -10,8 +11,8 @@ from tests.callbacks.test_generator_gradient_regularizer import Ones, Square
 def make(**kwargs):
     keras.utils.set_random_seed(0)
     critic = kgl.models.mlp_critic((2,), units=8)
-    gan = kgl.UnrolledGAN(oracles.point_generator(), critic, steps=3, step_size=0.1)
-    gan.compile(keras.optimizers.Adam(1e-3), "rmsprop", **kwargs)
+    gan = kgl.UnrolledGAN(oracles.point_generator(), critic, steps=3)
+    gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3), **kwargs)
     return gan
 
 
@@ -107,6 +108,82 @@ def test_momentum_is_unrolled():
     k_eta = 0.2 * (1 + (1 + mu) + (1 + mu + mu**2))
     slope = -2 * a * w - 4 * k_eta * a * (1 - a**2)
     np.testing.assert_allclose(gan.generator.get_weights()[0], a - 0.1 * slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("frozen", [None, 0, 1])
+@pytest.mark.parametrize(
+    "make_optimizer",
+    [
+        lambda: keras.optimizers.SGD(_falling(), momentum=0.9),
+        lambda: keras.optimizers.Adam(_falling(), beta_1=0.5),
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1)),
+    ],
+)
+def test_the_steps_are_those_of_keras(make_optimizer, frozen):
+    """On several variables, one with a constraint, with a schedule, from a state of its own."""
+    layers = keras.layers
+    critic = keras.Sequential(
+        [
+            layers.Input((2,)),
+            layers.Dense(4, "tanh"),
+            layers.Dense(4, "tanh", kernel_constraint=keras.constraints.MaxNorm(0.5)),
+            layers.Dense(1),
+        ]
+    )
+    gan = kgl.UnrolledGAN(oracles.point_generator(), critic, steps=3)
+    gan.compile(critic_optimizer=make_optimizer(), jit_compile=False)
+    real, fake = tf.constant(oracles.points(8)), tf.constant(oracles.points(8, seed=1))
+
+    def update():
+        optimizer = getattr(gan.critic_optimizer, "inner_optimizer", gan.critic_optimizer)
+        with tf.GradientTape() as tape:
+            loss = -gan._value(real, fake)
+        variables = critic.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    update()
+    if frozen is not None:
+        critic.layers[frozen].trainable = False
+    foreseen = float(gan.generator_loss(real, fake))
+    before = oracles.weights_of(critic)
+    for _ in range(3):
+        update()
+    assert float(gan._value(real, fake)) == pytest.approx(foreseen, rel=1e-5)
+    assert any(np.abs(a - b).max() > 0.01 for a, b in zip(before, oracles.weights_of(critic)))
+
+
+def _falling():
+    return keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.7)
+
+
+def test_clipping_is_foreseen():
+    """What the critic can reach within the clip, no more."""
+    gan = parabola(0.01, 0.4, 5, step_size=0.05)
+    clipping = kgl.callbacks.WeightClipping(0.01)
+    gan.fit(np.ones((4, 1), "float32"), batch_size=4, callbacks=[clipping], verbose=0)
+    # the clip holds w at 0.01 through all the steps: V = 0.01 (1 − a²) has no slope but its own
+    slope = -2 * 0.4 * 0.01
+    np.testing.assert_allclose(gan.generator.get_weights()[0], 0.4 - 0.1 * slope, rtol=1e-6)
+
+
+def test_each_unrolled_step_draws_its_own_numbers():
+    gan = make(jit_compile=False)
+    drawn = []
+
+    class Draw(kgl.callbacks.StepCallback):
+        def critic_loss(self, real, fake):
+            drawn.append(float(keras.random.uniform((), seed=self.model.seed_generator)))
+
+    Draw().set_model(gan)
+    gan.generator_loss(*2 * [tf.constant(oracles.points(4))])
+    after = float(keras.random.uniform((), seed=gan.seed_generator))
+    assert len({*drawn, after}) == 4
+
+
+def test_without_steps_any_optimizer_will_do():
+    gan = kgl.UnrolledGAN(oracles.point_generator(), kgl.models.mlp_critic((2,), units=8), 0)
+    gan.compile(critic_optimizer="rmsprop")
+    gan.fit(oracles.points(32), verbose=0)
 
 
 def test_no_gradient_is_nan_where_adam_has_seen_none():
