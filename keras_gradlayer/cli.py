@@ -1,7 +1,5 @@
 """The command line, `keras-gradlayer`."""
 
-import contextlib
-import inspect
 import pathlib
 
 import click
@@ -14,25 +12,17 @@ from keras_gradlayer import console, pictures
 from keras_gradlayer import demo as demos
 from keras_gradlayer.console import new_folder, next_folder, run_folder
 from keras_gradlayer.experiments import EXPERIMENTS
+from keras_gradlayer.options import (
+    IMAGE_SHAPES,
+    IMAGES,
+    METHODS,
+    load_data,
+    load_model,
+    make_preset,
+    parse_particles,
+    parse_score,
+)
 from keras_gradlayer.serving.metadata import latent_of
-
-_IMAGES = {
-    "cifar10": kgl.data.cifar10,
-    "mnist": kgl.data.mnist,
-    "stl10": kgl.data.stl10,
-    "stacked_mnist": kgl.data.stacked_mnist,
-}
-_IMAGE_SHAPES = {
-    "cifar10": (32, 32, 3),
-    "mnist": (28, 28, 1),
-    "stl10": (48, 48, 3),
-    "stacked_mnist": (28, 28, 3),
-}
-_METHODS = {
-    "wgan-gp": kgl.presets.wgan_gp,
-    "wgan": kgl.presets.wgan,
-    "dragan": kgl.presets.dragan,
-}
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -49,7 +39,7 @@ _batch = click.option(
 _data = click.option(
     "--data",
     required=True,
-    help=f"{', '.join(_IMAGES)}, or a folder of images (or, to finetune, a toy).",
+    help=f"{', '.join(IMAGES)}, or a folder of images (or, to finetune, a toy).",
 )
 _penalty = click.option("--penalty", default=10.0, show_default=True, help="λ of the penalty.")
 _one_sided = click.option("--one-sided", is_flag=True, help="Penalize only norms above 1.")
@@ -90,7 +80,7 @@ def cli():
 @_seed
 def demo(name, experiment, out, layers, particles, seed):
     """Turn noise into a toy data set with gradient layers alone (the paper's Figure 2)."""
-    particles = _particles(particles)
+    particles = parse_particles(particles)
     out = new_folder(out or next_folder(f"runs/demo-{experiment or name}"))
     if experiment:
         keras.utils.set_random_seed(seed)
@@ -114,7 +104,7 @@ def demo(name, experiment, out, layers, particles, seed):
     "--method",
     default="wgan-gp",
     show_default=True,
-    type=click.Choice(list(_METHODS)),
+    type=click.Choice(list(METHODS)),
     help="With its published settings, save those given here.",
 )
 @click.option("--critic-steps", type=click.IntRange(1), help="Critic updates a generator update.")
@@ -146,11 +136,11 @@ def train(
     seed,
 ):
     """Train a GAN on images: generator.keras, critic.keras, curves and samples."""
-    shape = _IMAGE_SHAPES.get(data, (image_size, image_size, 3))
+    shape = IMAGE_SHAPES.get(data, (image_size, image_size, 3))
     if data in demos.TOYS:
         raise click.UsageError(f"train makes a DCGAN for images; '{data}' is a set of points.")
     keras.utils.set_random_seed(seed)
-    preset = _preset(
+    preset = make_preset(
         method,
         critic_steps=critic_steps,
         learning_rate=learning_rate,
@@ -164,7 +154,7 @@ def train(
         preset.objective,
     )
     gan.compile(preset.generator_optimizer, preset.critic_optimizer)
-    samples = _load(data, batch_size, seed, shape).repeat()
+    samples = load_data(data, batch_size, seed, shape).repeat()
     out = run_folder(out, resume, "gan.keras")
     latents = gan.latent.sample(64, seed=seed)
     epochs = max(1, iterations // 100)
@@ -232,16 +222,16 @@ def finetune(
     """Add gradient layers to a GAN of your own: tuner.keras, sampler.keras, before and after."""
     keras.utils.set_random_seed(seed)
     tuner = kgl.FineTuner(
-        _model(generator) if generator else None,
-        _model(critic),
+        load_model(generator) if generator else None,
+        load_model(critic),
         step_size,
         insert=insert,
         max_layers=layers,
-        particles=_particles(particles),
+        particles=parse_particles(particles),
         steps_per_layer=steps_per_layer,
     )
     tuner.compile(_adam(learning_rate))
-    samples = _load(data, batch_size, seed, tuner.sample_shape)
+    samples = load_data(data, batch_size, seed, tuner.sample_shape)
     callbacks = [kgl.callbacks.GradientPenalty(penalty, one_sided)]
     if critic_steps:
         callbacks.append(kgl.callbacks.CriticInnerLoop(critic_steps))
@@ -281,9 +271,9 @@ def finetune(
 @click.option("--score", "scores", multiple=True, metavar="NAME=VALUE", help="For the metadata.")
 def export(model, out, version, data_range, batch_sizes, scores):
     """Write a sampler as one SavedModel for TensorFlow Serving."""
-    scores = dict(_score(text) for text in scores)
+    scores = dict(parse_score(text) for text in scores)
     folder = kgl.serving.export_sampler(
-        _model(model),
+        load_model(model),
         out,
         version,
         data_range=data_range,
@@ -322,7 +312,7 @@ def sample(model, saved_model, out, count, layers, batch_size, seed):
 
 def _from_keras(path, layers):
     """What draws samples from a Keras file, and the depth it has."""
-    model = _model(path)
+    model = load_model(path)
     if not hasattr(model, "latent"):
         raise click.UsageError("--model must be a sampler, tuner or GAN of this package.")
     if layers is not None and not hasattr(model, "stack"):
@@ -369,59 +359,8 @@ def _fit(model, samples, out, epochs, callbacks, steps_per_epoch=None):
     )
 
 
-def _load(data, batch_size, seed, sample_shape):
-    """The training data of that name, or the images of that folder, in the model's shape."""
-    if data in _IMAGES:
-        samples = _IMAGES[data](batch_size=batch_size, seed=seed)
-    elif data in demos.TOYS:
-        samples = demos.TOYS[data].load(batch_size=batch_size, seed=seed)
-    elif not pathlib.Path(data).is_dir():
-        names = ", ".join([*_IMAGES, *demos.TOYS])
-        raise click.UsageError(f"--data must be one of {names}, or a folder. Received: {data}")
-    elif len(sample_shape) != 3:
-        raise click.UsageError(f"The model's samples, of shape {sample_shape}, are not images.")
-    else:
-        samples = kgl.data.image_folder(data, sample_shape, batch_size=batch_size, seed=seed)
-    shape = tuple(samples.element_spec.shape[1:])
-    if shape != sample_shape:
-        raise click.UsageError(
-            f"The model's samples have the shape {sample_shape}; those of {data} have {shape}."
-        )
-    return samples
-
-
-def _model(path):
-    if not pathlib.Path(path).is_file():
-        raise click.UsageError(f"There is no file {path}.")
-    return keras.saving.load_model(path)
-
-
-def _preset(method, **settings):
-    """The method's preset with these settings, those that are None left at its own."""
-    settings = {name: value for name, value in settings.items() if value is not None}
-    make = _METHODS[method]
-    for name in settings.keys() - inspect.signature(make).parameters:
-        raise click.UsageError(f"--{name.replace('_', '-')} is not for --method {method}.")
-    return make(**settings)
-
-
 def _adam(learning_rate):
     return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.9)
-
-
-def _score(text):
-    name, _, value = text.partition("=")
-    with contextlib.suppress(ValueError):
-        return name, float(value)
-    raise click.UsageError(f"--score must be NAME=VALUE, with a number. Received: {text}")
-
-
-def _particles(text):
-    if text in ("auto", "none"):
-        return "auto" if text == "auto" else None
-    with contextlib.suppress(ValueError):
-        return int(text)
-    raise click.UsageError(f'--particles must be "auto", "none" or a number. Received: {text}')
 
 
 def main(args=None):

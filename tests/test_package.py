@@ -26,6 +26,7 @@ ORDER = [
     {"serving"},
     {"pictures", "console", "presets"},
     {"demo", "experiments"},
+    {"options"},
     {"cli"},
 ]
 MODULES = [
