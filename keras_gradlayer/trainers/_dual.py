@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 
-class Solution(NamedTuple):
+class _Solution(NamedTuple):
     """The solved dual.
 
     Attributes:
@@ -49,7 +49,7 @@ def solve(
     radius: tf.Tensor | float,
     steps: int,
     tolerance: float = 1e-10,
-) -> Solution:
+) -> _Solution:
     """Maximise the dual by Newton's method; float64, in N dimensions whatever the critic's size.
 
     The iterate is θ, with N λ = σ(−θ), so the box is never left: θ_i is what the margin
@@ -122,4 +122,4 @@ def solve(
 
     _, theta = tf.while_loop(unfinished, step, (0, scores), maximum_iterations=steps)
     weights, _, squared, stiffness, _, primal, dual = at(theta)
-    return Solution(weights, stiffness, tf.sqrt(squared) / stiffness, primal, primal - dual)
+    return _Solution(weights, stiffness, tf.sqrt(squared) / stiffness, primal, primal - dual)

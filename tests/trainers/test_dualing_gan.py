@@ -33,7 +33,7 @@ def make(
     return gan
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", ["linear", "score"])  # cost is score's step, made otherwise
 def test_contract(variant, tmp_path):
     def new(jit_compile=False, **kwargs):
         return make(variant, jit_compile=jit_compile, compiled=kwargs)
