@@ -63,7 +63,7 @@ def cli():
 @click.option(
     "--experiment",
     type=click.Choice(list(EXPERIMENTS)),
-    help="Another experiment instead, that shows the point of a method.",
+    help="Another experiment instead, that shows the point of a method; seconds to minutes.",
 )
 @click.option(
     "--out",
@@ -81,6 +81,10 @@ def cli():
 def demo(name, experiment, out, layers, particles, seed):
     """Turn noise into a toy data set with gradient layers alone (the paper's Figure 2)."""
     particles = parse_particles(particles)
+    given = click.get_current_context().get_parameter_source
+    for option, parameter in (("data", "name"), ("layers",) * 2, ("particles",) * 2):
+        if experiment and given(parameter) == click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{option} is not for --experiment.")
     out = new_folder(out or next_folder(f"runs/demo-{experiment or name}"))
     if experiment:
         keras.utils.set_random_seed(seed)

@@ -78,6 +78,12 @@ def test_experiment(capsys, tmp_path, monkeypatch):
     assert status == 0
     assert drawn == [out / "streamlines.png"]
     assert str(out / "streamlines.png") in printed
+    for option in (["--layers", 5], ["--data", "swiss_roll"], ["--particles", "none"]):
+        message = fails(
+            capsys, "demo", "--experiment", "streamlines", *option, "--out", tmp_path / "bad"
+        )
+        assert f"{option[0]} is not for --experiment" in message
+    assert not (tmp_path / "bad").exists()
 
 
 def test_train_finetune_sample(capsys, models):

@@ -14,6 +14,8 @@ class GeneratorGradientRegularizer(StepCallback):
     updates that the paper analyses; alternating ones, the default, are what its published toy
     does.
 
+    The term is part of the logged `generator_loss`.
+
     Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable", NeurIPS
     2017, Eq. (4).
 

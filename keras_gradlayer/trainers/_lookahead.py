@@ -44,8 +44,8 @@ def optimizer_steps(
         received = type(optimizer).__name__ + (f" with {', '.join(given)}" if given else "")
         raise ValueError(
             "UnrolledGAN looks ahead through the critic's own optimizer. Expected "
-            "keras.optimizers.SGD or Adam without clipping, weight decay and variants, or a "
-            f"`step_size` of plain gradient steps. Received: {received}"
+            "keras.optimizers.SGD or Adam without clipping, weight decay, amsgrad and nesterov, "
+            f"or UnrolledGAN(..., step_size=...) for plain gradient steps. Received: {received}"
         )
     return kinds[type(optimizer)](optimizer, variables)
 

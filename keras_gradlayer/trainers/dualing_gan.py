@@ -81,6 +81,12 @@ class DualingGAN(GAN):
     >>> gan = DualingGAN(generator, mlp_critic((2,), units=16), variant="score")
     >>> gan.compile(generator_optimizer="adam")
     >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
+
+    A linear critic, on features that stay as they are:
+
+    >>> features = keras.layers.Dense(64, "tanh", trainable=False)
+    >>> critic = keras.Sequential([keras.layers.Input((2,)), features, keras.layers.Dense(1)])
+    >>> gan = DualingGAN(generator, critic, variant="linear", weight_decay=0.01)
     """
 
     _LOGS = {  # beside those of a GAN

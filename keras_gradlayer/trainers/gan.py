@@ -43,8 +43,10 @@ class GAN(AdversarialTrainer):
 
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
 
-    `fit` logs the epoch means of `critic_loss`, `wasserstein` (E f(x) − E f(g(z)), the critic's
-    estimate of W1), `penalty` (the sum of the callbacks' weighted terms) and `generator_loss`.
+    `fit` logs the epoch means of `critic_loss` (what the critic descends, penalty − V),
+    `wasserstein` (E f(x) − E f(g(z)), with the Wasserstein objective the critic's estimate of W1),
+    `penalty` (the sum of the callbacks' weighted terms in it) and `generator_loss` (what the
+    generator descends, with the callbacks' terms for it).
 
     Raises:
         ValueError: if the critic does not take the generator's samples or does not give one score
