@@ -13,13 +13,7 @@ from keras_gradlayer.metrics import mode_coverage
 from keras_gradlayer.models import mlp_critic
 from keras_gradlayer.trainers import GAN, DualingGAN
 
-METHODS = {
-    "GAN, linear critic": "the same features as the linear dual, by Adam",
-    "linear": "dual of the linear critic",
-    "GAN": "a critic of two hidden layers, by Adam",
-    "cost": "cost linearised",
-    "score": "score linearised",
-}
+METHODS = ("GAN, linear critic", "linear", "GAN", "cost", "score")
 _BATCH, _RATE, _FEATURES = 64, 1e-3, 256
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer.latents.latent import Latent
-from keras_gradlayer.trainers import _dual
+from keras_gradlayer.trainers import _dual, _linearised
 from keras_gradlayer.trainers.gan import GAN
 
 
@@ -138,7 +138,7 @@ class DualingGAN(GAN):
             )
         _checks.rows_independent("critic", critic, self.sample_shape)
         if variant == "linear":
-            self._check_linear()
+            _linearised.require_linear(critic, self.sample_shape)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the trust region's variable and the means of the logs."""
@@ -216,17 +216,18 @@ class DualingGAN(GAN):
         """Set w to the optimum of the batch."""
         x, signs = tf.concat([real, fake], axis=0), _signs(real, fake)
         solution, features = self._solve_linear(x, signs)
+        variables = self.critic.trainable_variables
         pull = solution.weights * tf.cast(signs, "float64")
-        for v, a in zip(self.critic.trainable_variables, features):
-            w = tf.linalg.matvec(a, pull, transpose_a=True) / self.weight_decay
-            v.assign(tf.cast(tf.reshape(w, v.shape), v.dtype))
+        for v, w in zip(variables, _linearised.weighted_sums(features, pull, variables)):
+            v.assign(tf.cast(w / self.weight_decay, v.dtype))
         return {"duality_gap": solution.gap}
 
     def _cost_step(self, real, fake):
         with tf.GradientTape() as tape:
             *_, loss = self._loss(real, fake)
         variables = self.critic.trainable_variables
-        gradients = [tf.cast(g, "float32") for g in self._gradient(tape, loss, variables)]
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        gradients = [tf.cast(g, "float32") for g in gradients]
         norm = tf.linalg.global_norm(gradients)
         reach = tf.sqrt(2 * tf.convert_to_tensor(self._radius))
         steps = [-reach * tf.math.divide_no_nan(g, norm) for g in gradients]
@@ -234,38 +235,32 @@ class DualingGAN(GAN):
 
     def _score_step(self, real, fake):
         x, signs = tf.concat([real, fake], axis=0), _signs(real, fake)
-        features = self._features(x)
-        variables = [tf.cast(tf.convert_to_tensor(v), "float32") for v in self._variables()]
-        weights = [tf.reshape(v, [-1]) for v in variables]
-        radius = tf.convert_to_tensor(self._radius)
-        *_, loss = self._loss(real, fake)
+        features = _linearised.features(self.critic, x)
+        variables = self.critic.trainable_variables
+        values = [tf.cast(tf.convert_to_tensor(v), "float32") for v in variables]
+        weights = [tf.reshape(v, [-1]) for v in values]
+        real_scores, fake_scores, _, loss = self._loss(real, fake)
         solution = _dual.solve(
-            gram=tf.add_n([tf.matmul(a, a, transpose_b=True) for a in features]),
+            gram=_linearised.gram(features),
             projections=tf.add_n([tf.linalg.matvec(a, w) for a, w in zip(features, weights)]),
-            scores=tf.reshape(self.scores(x), [-1]),
+            scores=tf.reshape(tf.concat([real_scores, fake_scores], axis=0), [-1]),
             signs=signs,
             squared_norm=tf.add_n([tf.reduce_sum(tf.square(w)) for w in weights]),
             decay=self.weight_decay,
-            radius=radius,
+            radius=tf.convert_to_tensor(self._radius),
             steps=self.inner_steps,
         )
         pull = tf.cast(solution.weights, "float32") * signs
         stiffness = tf.cast(solution.stiffness, "float32")
-        steps = [
-            (
-                tf.reshape(tf.linalg.matvec(a, pull, transpose_a=True), v.shape)
-                - self.weight_decay * v
-            )
-            / stiffness
-            for a, v in zip(features, variables)
-        ]
+        sums = _linearised.weighted_sums(features, pull, variables)
+        steps = [(a - self.weight_decay * v) / stiffness for a, v in zip(sums, values)]
         promised = loss - tf.cast(solution.model, "float32")
         logs = self._try(real, fake, steps, loss, promised, stiffness > self.weight_decay)
         return {"duality_gap": solution.gap, **logs}
 
     def _try(self, real, fake, steps, before, promised, at_bound):
         """Take the steps if f falls, and let the trust region follow how well it was foreseen."""
-        variables = self._variables()
+        variables = self.critic.trainable_variables
         old = [tf.convert_to_tensor(v) for v in variables]
         for v, o, s in zip(variables, old, steps):
             v.assign(o + tf.cast(s, v.dtype))
@@ -292,7 +287,8 @@ class DualingGAN(GAN):
     def _loss(self, real, fake):
         """The scores, the weight decay and f."""
         real_scores, fake_scores = self.scores(real), self.scores(fake)
-        squares = [tf.reduce_sum(tf.square(tf.cast(v, "float32"))) for v in self._variables()]
+        variables = self.critic.trainable_variables
+        squares = [tf.reduce_sum(tf.square(tf.cast(v, "float32"))) for v in variables]
         decay = self.weight_decay / 2 * tf.add_n(squares)
         return (
             real_scores,
@@ -303,10 +299,11 @@ class DualingGAN(GAN):
 
     def _solve_linear(self, x, signs):
         # in float64: w* is a small difference of sums, over C
-        features = [tf.cast(a, "float64") for a in self._features(tf.stop_gradient(x))]
+        features = _linearised.features(self.critic, tf.stop_gradient(x))
+        features = [tf.cast(a, "float64") for a in features]
         zeros = tf.zeros_like(signs)
         solution = _dual.solve(
-            gram=tf.add_n([tf.matmul(a, a, transpose_b=True) for a in features]),
+            gram=_linearised.gram(features),
             projections=zeros,
             scores=zeros,
             signs=signs,
@@ -317,55 +314,12 @@ class DualingGAN(GAN):
         )
         return solution, features
 
-    def _variables(self):
-        return self.critic.trainable_variables
-
-    def _features(self, x):
-        """∇_w F of each sample, one float32 matrix (samples, size) a variable."""
-        variables = self._variables()
-
-        def one(x):
-            with tf.GradientTape() as tape:
-                score = self.critic(x[None], training=False)
-            return self._gradient(tape, score, variables)
-
-        gradients = tf.vectorized_map(one, x)
-        return [tf.cast(tf.reshape(g, (tf.shape(x)[0], -1)), "float32") for g in gradients]
-
     def _combine(self, x, weights):
         """Σ weights ∇_w F(x), one tensor a variable; gradients flow to `x`."""
         with tf.GradientTape() as tape:
             total = tf.reduce_sum(weights * tf.reshape(self.scores(x), [-1]))
-        return self._gradient(tape, total, self._variables())
-
-    @staticmethod
-    def _gradient(tape, target, variables):
-        return tape.gradient(target, variables, unconnected_gradients="zero")
-
-    def _check_linear(self):
-        """F at w1 + w2 is the sum of F at w1 and at w2, and at 0 it is 0."""
-        x = tf.random.stateless_normal((8, *self.sample_shape), seed=(0, 1))
-        variables = self._variables()
-        half = any(layer.compute_dtype.endswith("16") for layer in self.critic._flatten_layers())
-        tolerance = 0.05 if half else 1e-4
-
-        def value(i, v, seeds):
-            draws = [tf.random.stateless_normal(v.shape, (s, i), dtype=v.dtype) for s in seeds]
-            return tf.add_n([tf.zeros(v.shape, v.dtype), *draws])
-
-        def scores(*seeds):
-            values = [value(i, v, seeds) for i, v in enumerate(variables)]
-            with keras.StatelessScope(state_mapping=list(zip(variables, values))):
-                return self.scores(x)
-
-        both, apart = scores(1, 2), scores(1) + scores(2)
-        size = np.max(np.abs(both))
-        if max(np.max(np.abs(both - apart)), np.max(np.abs(scores()))) > tolerance * size:
-            raise ValueError(
-                "variant='linear' needs a critic whose scores are linear in its trainable "
-                f"variables. Expected frozen features under a last Dense(1). Received: "
-                f"'{self.critic.name}', whose scores are not"
-            )
+        variables = self.critic.trainable_variables
+        return tape.gradient(total, variables, unconnected_gradients="zero")
 
     # ---- what joins, and state --------------------------------------------------------------
 
