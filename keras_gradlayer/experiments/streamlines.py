@@ -80,9 +80,8 @@ def promised_rate(objective: str, weight: float) -> float:
         objective: "minimax" with a weight of 0, or "wasserstein".
         weight: η of the regulariser.
     """
-    slope, curvature = {"minimax": (0.5, -0.25), "wasserstein": (1.0, 0.0)}[
-        objective
-    ]  # f′, f″ at 0
+    # the first and the second derivative of f at 0
+    slope, curvature = {"minimax": (0.5, -0.25), "wasserstein": (1.0, 0.0)}[objective]
     k_dd, k_dg = 1 / 5, 2 / 3
     b = (slope * k_dg) ** 2
     if objective == "minimax":
