@@ -1,17 +1,21 @@
 """The command line, `keras-gradlayer`."""
 
+import dataclasses
+import json
 import pathlib
 
 import click
 import keras
 import numpy as np
+from tqdm import tqdm
 from tqdm.keras import TqdmCallback
 
 import keras_gradlayer as kgl
-from keras_gradlayer import console, pictures
+from keras_gradlayer import console, pictures, report
 from keras_gradlayer import demo as demos
 from keras_gradlayer.console import new_folder, next_folder, run_folder
 from keras_gradlayer.experiments import EXPERIMENTS
+from keras_gradlayer.metrics.scorer import format_conditions, format_scores
 from keras_gradlayer.options import (
     IMAGE_SHAPES,
     IMAGES,
@@ -23,6 +27,7 @@ from keras_gradlayer.options import (
     parse_score,
 )
 from keras_gradlayer.serving.metadata import latent_of
+from keras_gradlayer.sources import batches_of
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -200,6 +205,14 @@ def train(
     type=_POSITIVE,
     help="Adam's, for the critic.",
 )
+@click.option("--classifier", help="Score by it each epoch, and keep the best depth: see score.")
+@click.option("--real", help="What to score against; the test images of --data by default.")
+@click.option(
+    "--score-count", default=10_000, show_default=True, type=click.IntRange(2), help="Samples."
+)
+@click.option(
+    "--backtracking", is_flag=True, help="Halve a layer's step until it helps; stack none else."
+)
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out.")
 @_batch
 @_penalty
@@ -217,13 +230,20 @@ def finetune(
     critic_steps,
     particles,
     learning_rate,
+    classifier,
+    real,
+    score_count,
+    backtracking,
     resume,
     batch_size,
     penalty,
     one_sided,
     seed,
 ):
-    """Add gradient layers to a GAN of your own: tuner.keras, sampler.keras, before and after."""
+    """Add gradient layers to a GAN of your own: tuner.keras, sampler.keras, report.html.
+
+    With --classifier each depth is scored, and the best is kept.
+    """
     keras.utils.set_random_seed(seed)
     tuner = kgl.FineTuner(
         load_model(generator) if generator else None,
@@ -240,7 +260,20 @@ def finetune(
     if critic_steps:
         callbacks.append(kgl.callbacks.CriticInnerLoop(critic_steps))
         samples = samples.repeat()
+    scorer = None
+    if classifier:
+        scorer = _scorer(classifier, real or f"{data}:test", score_count, tuner.sample_shape)
+    elif real:
+        raise click.UsageError("--real is for --classifier.")
+    if backtracking:
+        callbacks.append(kgl.callbacks.Backtracking(scorer))
     out = run_folder(out, resume, "tuner.keras")
+    if scorer:
+        path = out / "scores.json"
+        callbacks.append(kgl.callbacks.Scores(scorer, restore_best_layers=True, path=path))
+    if len(tuner.sample_shape) == 3 or tuner.sample_shape == (2,):
+        callbacks.append(kgl.callbacks.SampleGrid(out / "grid"))
+    callbacks.append(kgl.callbacks.FlowMonitor(samples=250))
     latents = tuner.latent.sample(64, seed=seed)
     if not (out / "before.png").exists():
         pictures.sample_picture(out / "before.png", tuner(latents, layers=0))
@@ -248,8 +281,56 @@ def finetune(
     tuner.save(out / "tuner.keras")
     tuner.sampler().save(out / "sampler.keras")
     pictures.sample_picture(out / "after.png", tuner.predict(latents, verbose=0))
-    pictures.curves(out / "curves.png", out / "log.csv", "layer")
-    click.echo(f"{tuner.stack.depth} gradient layers; sampler: {out / 'sampler.keras'}")
+    pictures.curves(out / "curves.png", out / "log.csv", "epoch")
+    page = report.write_report(out, tuner.stack.depth)
+    click.echo(f"{tuner.stack.depth} gradient layers; sampler: {out / 'sampler.keras'}; {page}")
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--classifier", required=True, help="Its .keras file, or the URL of a Hub module.")
+@click.option("--real", required=True, help="Real images, such as cifar10:test, or a folder.")
+@click.option("--count", default=10_000, show_default=True, type=click.IntRange(2))
+@click.option("--layers", multiple=True, type=click.IntRange(0), help="Of a sampler; repeatable.")
+@click.option("--image-size", type=click.IntRange(1), help="For folders of images.")
+@click.option(
+    "--out", type=click.Path(path_type=pathlib.Path), help="JSON file to write, that is not there."
+)
+@_seed
+def score(sources, classifier, real, count, layers, image_size, out, seed):
+    """Score samples beside real images, by a classifier.
+
+    SOURCES are .keras files of samplers, tuners, GANs and generators, folders of exported samplers,
+    folders of images, and data sets such as cifar10:test.
+
+    A classifier takes images in [-1, 1] and gives a dict of "logits" and "features".
+    """
+    if out is not None and out.exists():
+        raise click.UsageError(f"{out} exists; nothing was written.")
+    shape = image_size and (image_size, image_size, 3)
+    jobs = [
+        (s, k, batches_of(s, count, seed, k, image_size)) for s in sources for k in layers or [None]
+    ]
+    scorer = _scorer(classifier, real, count, shape)
+    reports = []
+    for source, depth, batches in jobs:
+        label = source if depth is None else f"{source}, {depth} layers"
+        found = scorer(tqdm(batches, desc=label, unit="batch", leave=False))
+        reports.append((label, found))
+        click.echo(f"{label}: {format_scores(found.scores)}")
+    click.echo(format_conditions(reports[0][1].conditions))
+    for label, found in reports[1:]:
+        for difference in found.differs_from(reports[0][1]):
+            click.echo(f"not comparable: {label} and {reports[0][0]} differ in {difference}")
+    if out is not None:
+        record = [{"source": s, **dataclasses.asdict(found)} for s, found in reports]
+        out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _scorer(classifier, real, count, shape):
+    """A scorer against the real images of that name."""
+    images = batches_of(real, count, 0, image_size=shape[0] if shape else None)
+    return kgl.metrics.Scorer(classifier, images, count)
 
 
 @cli.command()
@@ -354,7 +435,7 @@ def _fit(model, samples, out, epochs, callbacks, steps_per_epoch=None):
         steps_per_epoch=steps_per_epoch,
         verbose=0,
         callbacks=[
-            *callbacks,
+            *callbacks,  # those that write into the logs before those that read them
             keras.callbacks.BackupAndRestore(str(out / "backup")),
             keras.callbacks.CSVLogger(str(out / "log.csv"), append=(out / "backup").exists()),
             keras.callbacks.TerminateOnNaN(raise_error=True),

@@ -102,6 +102,30 @@ def sample_picture(path, samples):
     return True
 
 
+def strip(path, steps, titles):
+    """Draw the same samples at several steps: a row a sample, a column a step.
+
+    Args:
+        path: PNG file to write.
+        steps: arrays of as many samples, images (n, height, width, 1 or 3) in [-1, 1] or points
+            (n, 2); points are drawn as a panel a step.
+        titles: one for each step.
+    """
+    if steps[0].ndim == 2:
+        limit = 1.1 * max(np.abs(points).max() for points in steps)
+        point_panels(path, {"": list(zip(titles, steps))}, limit)
+        return
+    rows, columns = len(steps[0]), len(steps)
+    figure = Figure(figsize=(0.7 * columns, 0.7 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for column, (images, title) in enumerate(zip(steps, titles)):
+        axes[0][column].set_title(title, fontsize=7)
+        for row, image in enumerate(np.clip(images / 2 + 0.5, 0, 1)):
+            axes[row][column].imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray")
+            axes[row][column].axis("off")
+    figure.savefig(path, dpi=120)
+
+
 def curves(path, log, unit):
     """Draw the estimate of W1 and the penalty over a run.
 

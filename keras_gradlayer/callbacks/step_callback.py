@@ -11,7 +11,7 @@ class StepCallback(keras.callbacks.Callback):
     touches. Inside them, `self.model` is the trainer: `self.model.scores(x)` gives the critic's
     scores in training mode, `self.model.seed_generator` the stream that random numbers come from.
     The hooks run while the step is traced, so they cost nothing in Python later; only
-    `after_generator_move` runs in Python, after each move.
+    `layer_step` and `after_generator_move` run in Python, before and after each move.
 
     A step is traced anew when a fit comes with other callbacks or other settings of them; the
     settings are the plain attributes (numbers, strings, tuples of them). A callback that has
@@ -71,6 +71,20 @@ class StepCallback(keras.callbacks.Callback):
 
     def after_critic_update(self) -> None:
         """Run after each critic update, in the compiled step."""
+
+    def layer_step(self, step_size: float, real: tf.Tensor) -> float:
+        """η for the layer that a `FineTuner` is about to stack, in Python before each.
+
+        Args:
+            step_size: what it would be: the trainer's, or what the callbacks before this one made
+                of it.
+            real: the last batch that the critic saw.
+
+        Returns:
+            Another step size, or 0 to stack no layer now; the critic then trains on, for as many
+            updates as before each move.
+        """
+        return step_size
 
     def after_generator_move(self) -> None:
         """Run after each generator move."""

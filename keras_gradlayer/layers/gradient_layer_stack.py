@@ -21,7 +21,7 @@ class GradientLayerStack(FrozenParts):
     Use it to keep many gradient layers that share one architecture and differ in the weights, as
     Algorithm 1 makes them. Each `append()` stores the potential's variables as they are at that
     moment, trainable and non-trainable alike, and each layer replays with the variables it was
-    stacked with.
+    stacked with. The step size may differ from layer to layer.
 
     Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1) and Algorithm 2. Departure: with
     `steps_per_layer=m` each stored critic is followed for m steps of size η/m; m = 1 is the paper.
@@ -33,7 +33,7 @@ class GradientLayerStack(FrozenParts):
 
     Args:
         potential: the critic f whose variables are stacked: as for `GradientLayer`.
-        step_size: η, a positive finite number.
+        step_size: η, a positive finite number: that of each layer stacked without another.
         max_layers: how many layers the stack can hold.
         head: g1, the frozen map from the space of z to the space of the critic, a Keras layer or
             model or registered callable; `None` is the identity. Its variables are shared by all
@@ -45,6 +45,7 @@ class GradientLayerStack(FrozenParts):
         x: tensor of shape (batch, ...).
         layers: how many of the layers to apply, from the first: an integer for the whole batch or
             an integer tensor of shape (batch,) for each row; clamped to 0 … depth. All by default.
+        first: how many layers `x` has gone through already, an integer; they are left out.
 
     Input shape: (batch, ...). Output shape: the same.
 
@@ -82,6 +83,14 @@ class GradientLayerStack(FrozenParts):
         self._depth = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="depth"
         )
+        self._step_sizes = self.add_weight(
+            shape=(self.max_layers,),
+            dtype="float64",  # η itself, whatever the layers compute in
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            name="step_sizes",
+        )
         self._history = None
         if getattr(potential, "built", True):
             self._allocate_history()
@@ -113,16 +122,26 @@ class GradientLayerStack(FrozenParts):
         """How many layers are stacked."""
         return int(self._depth.numpy())
 
-    def append(self, potential: keras.layers.Layer | None = None) -> None:
+    @property
+    def step_sizes(self) -> np.ndarray:
+        """η of each stacked layer, float64 of shape (depth,)."""
+        return self._step_sizes.numpy()[: self.depth]
+
+    def append(
+        self, potential: keras.layers.Layer | None = None, step_size: float | None = None
+    ) -> None:
         """Stack one more layer with the variables `potential` has now.
 
         Args:
             potential: where to take the variables from, a layer with the same variable shapes as
                 the stack's own potential, which is the default.
+            step_size: η of this layer; by default that of the stack.
 
         Raises:
             ValueError: if the stack is full or not built, or the variables do not fit.
         """
+        step_size = self.step_size if step_size is None else step_size
+        _checks.positive_number("step_size", step_size)
         depth, values = self.depth, variables_of(self.potential if potential is None else potential)
         if depth == self.max_layers:
             raise ValueError(
@@ -143,7 +162,30 @@ class GradientLayerStack(FrozenParts):
             )
         for h, v in zip(self._history, values):
             h.value.scatter_update(tf.IndexedSlices(v.value[None], [depth]))
+        self._step_sizes.value.scatter_update(tf.IndexedSlices([step_size], [depth]))
         self._depth.assign(depth + 1)
+
+    def truncate(self, depth: int) -> None:
+        """Drop the layers above `depth`; the next to be stacked takes their place.
+
+        Raises:
+            ValueError: if there are not that many.
+        """
+        if not 0 <= depth <= self.depth:
+            raise ValueError(f"`depth` must be from 0 to {self.depth}. Received: depth={depth}")
+        self._depth.assign(depth)
+
+    def restore(self, layer: int) -> None:
+        """Give the potential the variables it had when a layer was stacked.
+
+        Args:
+            layer: which one, from 0.
+
+        Raises:
+            ValueError: if it is not stacked.
+        """
+        for v, value in zip(variables_of(self.potential), self._values(layer)):
+            v.assign(value)
 
     def copy_history(self, other: Self) -> None:
         """Take over the layers of a stack for the same potential; this one must be empty."""
@@ -151,8 +193,10 @@ class GradientLayerStack(FrozenParts):
         other.save_own_variables(store)
         self.load_own_variables(store)
 
-    def call(self, x: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
-        """Move `x` through the first `layers` layers."""
+    def call(
+        self, x: tf.Tensor, layers: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
+    ) -> tf.Tensor:
+        """Move `x` through the layers from `first` up to `layers`."""
         depth = tf.convert_to_tensor(self._depth)
         layers = depth if layers is None else tf.clip_by_value(tf.cast(layers, "int32"), 0, depth)
         z = tf.cast(x, self.variable_dtype)
@@ -160,25 +204,33 @@ class GradientLayerStack(FrozenParts):
         row_layers = tf.reshape(layers, [-1] + [1] * (z.shape.rank - 1)) if per_row else None
 
         def replay(k, z):
-            moved = self.move(z, [tf.gather(h.value, k) for h in self._history])
+            values = [tf.gather(h.value, k) for h in self._history]
+            moved = self.move(z, values, tf.gather(self._step_sizes.value, k))
             return k + 1, tf.where(k < row_layers, moved, z) if per_row else moved
 
         _, z = tf.while_loop(
             lambda k, z: k < tf.reduce_max(layers),
             replay,
-            (0, z),
+            (tf.cast(first, "int32"), z),
             shape_invariants=(tf.TensorShape([]), z.shape),
             maximum_iterations=self.max_layers,
         )
         return tf.cast(z, self.compute_dtype)
 
-    def move(self, z: tf.Tensor, values: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+    def move(
+        self,
+        z: tf.Tensor,
+        values: Sequence[tf.Tensor] | None = None,
+        step_size: float | tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """One layer: `steps_per_layer` steps along the gradient of f∘g1.
 
         Args:
             z: tensor of shape (batch, ...) in the variable dtype.
             values: tensors for the potential's variables; its own present ones by default.
+            step_size: η, that of the stack by default.
         """
+        step_size = self.step_size if step_size is None else tf.cast(step_size, z.dtype)
         own = [] if values is None else list(zip(variables_of(self.potential), values))
 
         def f(z):
@@ -187,7 +239,7 @@ class GradientLayerStack(FrozenParts):
         for _ in range(self.steps_per_layer):
             with keras.StatelessScope(state_mapping=own):
                 gradient = input_gradient(f, z)
-            z += self.step_size / self.steps_per_layer * gradient
+            z += step_size / self.steps_per_layer * gradient
         return z
 
     def score(self, x: tf.Tensor, layer: int | None = None) -> tf.Tensor:
@@ -199,20 +251,26 @@ class GradientLayerStack(FrozenParts):
         """
         own = []
         if layer is not None:
-            with tf.init_scope():  # also while a graph is traced
-                depth = self.depth
-            if not 0 <= layer < depth:
-                raise ValueError(
-                    f"`layer` must be one of the {depth} stacked layers, from 0. "
-                    f"Received: layer={layer}"
-                )
-            values = [tf.gather(h.value, layer) for h in self._history]
-            own = list(zip(variables_of(self.potential), values))
+            own = list(zip(variables_of(self.potential), self._values(layer)))
         with keras.StatelessScope(state_mapping=own):
             return _scores(self.potential, x)
 
+    def _values(self, layer):
+        """The variables that a layer was stacked with."""
+        with tf.init_scope():  # also while a graph is traced
+            depth = self.depth
+        if not 0 <= layer < depth:
+            raise ValueError(
+                f"`layer` must be one of the {depth} stacked layers, from 0. "
+                f"Received: layer={layer}"
+            )
+        return [tf.gather(h.value, layer) for h in self._history]
+
     def compute_output_spec(
-        self, x: keras.KerasTensor, layers: int | keras.KerasTensor | None = None
+        self,
+        x: keras.KerasTensor,
+        layers: int | keras.KerasTensor | None = None,
+        first: int | keras.KerasTensor = 0,
     ) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
         return keras.KerasTensor(x.shape, self.compute_dtype)
@@ -222,6 +280,7 @@ class GradientLayerStack(FrozenParts):
         super().save_own_variables(store)
         depth = self.depth
         store["depth"] = depth
+        store["step_sizes"] = self.step_sizes
         for i, h in enumerate(self._history or []):
             store[f"history_{i}"] = h.value[:depth].numpy()
 
@@ -234,6 +293,9 @@ class GradientLayerStack(FrozenParts):
                 f"The file holds {depth} stacked layers. Expected at most "
                 f"max_layers={self.max_layers}."
             )
+        if depth:
+            sizes = np.asarray(store["step_sizes"])
+            self._step_sizes.value.scatter_update(tf.IndexedSlices(sizes, tf.range(depth)))
         for i, h in enumerate(self._history or []):
             if depth:
                 rows = tf.convert_to_tensor(np.asarray(store[f"history_{i}"]), h.dtype)

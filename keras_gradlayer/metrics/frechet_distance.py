@@ -1,7 +1,8 @@
 """The Fréchet distance between two sets of features."""
 
-import numpy as np
 from numpy.typing import ArrayLike
+
+from keras_gradlayer.metrics._features import two_sets
 
 
 def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
@@ -30,10 +31,5 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     """
     from keras_gradlayer._tfgan import classifier_metrics
 
-    a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(
-            "`a` and `b` must be of shapes (n, d) and (m, d) with at least two rows each. "
-            f"Received: {a.shape} and {b.shape}"
-        )
+    a, b = two_sets(a, b, least=2)
     return float(classifier_metrics.frechet_classifier_distance_from_activations(a, b))

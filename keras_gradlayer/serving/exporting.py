@@ -103,6 +103,7 @@ def export_sampler(
         "versions": package_versions(),
         "name": model.name,
         "step_size": source.step_size,
+        "step_sizes": source.step_sizes,
         "depth": source.depth,
         "steps_per_layer": source.steps_per_layer,
         "latent": keras.saving.serialize_keras_object(source.latent),

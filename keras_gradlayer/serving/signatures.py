@@ -22,6 +22,7 @@ class Source(NamedTuple):
     latent: Latent
     depth: int
     step_size: float | None
+    step_sizes: list[float]
     steps_per_layer: int | None
     sample_shape: tuple[int, ...]
     data_range: tuple[float, float]
@@ -75,6 +76,7 @@ def source_of(
         latent,
         depth,
         stack.step_size if stack is not None else None,
+        stack.step_sizes.tolist() if stack is not None else [],
         stack.steps_per_layer if stack is not None else None,
         _sample_shape(model, latent),
         output_range(ends or model) if data_range is None else _bounds(data_range),

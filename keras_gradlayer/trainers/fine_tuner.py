@@ -140,7 +140,7 @@ class FineTuner(AdversarialTrainer):
 
     @property
     def step_size(self) -> float:
-        """η, fixed: all layers share it."""
+        """η, that of every layer unless a callback such as `Backtracking` chose another."""
         return self.stack.step_size
 
     @property
@@ -261,10 +261,18 @@ class FineTuner(AdversarialTrainer):
         return self.head(z, training=False)
 
     def generator_move(self, real: tf.Tensor) -> dict:
-        """Stack the critic as it is now: the particles move along it, and the history grows."""
+        """Stack the critic as it is now: the particles move along it, and the history grows.
+
+        A callback may take another step size for this layer; if that is 0, none is stacked.
+        """
+        step_size = self.step_size
+        for callback in self._step_callbacks:
+            step_size = callback.layer_step(step_size, real)
+        if not step_size:
+            return self.get_metrics_result()
         if self._particles is not None:
             self._particles.depth = -1  # until the layer is stacked, too
-        flow_norm = self._advance_program(real)
+        flow_norm = self._advance_program(real, tf.constant(step_size, "float32"))
         if not np.isfinite(flow_norm):
             raise FloatingPointError(
                 f"The critic's gradient is not finite (squared flow norm {float(flow_norm)}): "
@@ -272,7 +280,7 @@ class FineTuner(AdversarialTrainer):
                 "data, or take a smaller learning rate."
             )
         self._log(flow_norm=flow_norm)
-        self.stack.append()
+        self.stack.append(step_size=step_size)
         depth = self.stack.depth
         if self._particles is not None:
             self._particles.depth = depth
@@ -290,15 +298,30 @@ class FineTuner(AdversarialTrainer):
         self._move_program = self.generator_move  # its parts are compiled, not the whole
         self._advance_program = self._program(self._advance)
 
-    def _advance(self, real):
+    def rollback(self, depth: int) -> None:
+        """Drop the layers above `depth`, and train on from the critic of the last that is left.
+
+        Where none is left the critic stays as it is. Particles are drawn anew in the next fit.
+
+        Raises:
+            ValueError: if there are not that many layers.
+        """
+        self.stack.truncate(depth)
+        if depth:
+            self.stack.restore(depth - 1)
+
+    def _advance(self, real, step_size):
         """Move the particles, if any, along the present critic; the squared flow norm."""
+
+        def move(z):
+            return self.stack.move(z, step_size=step_size)
+
         if self._particles is not None:
-            squared = self._particles.move(self.stack.move)
+            squared = self._particles.move(move)
         else:
             z = self._fresh(real.shape[0] or tf.shape(real)[0])
-            moves = self.stack.move(z) - z
-            squared = tf.reduce_sum(tf.square(moves)) / tf.cast(tf.shape(z)[0], "float32")
-        return squared / self.step_size**2
+            squared = tf.reduce_sum(tf.square(move(z) - z)) / tf.cast(tf.shape(z)[0], "float32")
+        return squared / step_size**2
 
     def _fresh(self, n):
         """`n` new samples, replayed through all layers, before the head."""

@@ -1,7 +1,3 @@
-import json
-import pathlib
-
-import keras
 import numpy as np
 import pytest
 
@@ -38,25 +34,6 @@ def test_frechet_distance_against_numpy():
     assert kgl.metrics.frechet_distance(a, b) == pytest.approx(expected, rel=1e-4)
     with pytest.raises(ValueError, match=r"Received: \(300, 4\) and \(1, 4\)"):
         kgl.metrics.frechet_distance(a, b[:1])
-
-
-def test_reference_scores_on_real_digits(real_data):
-    shared = pathlib.Path(real_data).parent
-    if not (shared / "eval").is_dir():
-        pytest.skip("no classifier beside the data")
-    reference = json.loads((shared / "eval" / "reference_stats.json").read_text())
-    assert "classifier_score" in reference["_about"]
-    classifier = keras.saving.load_model(shared / "eval" / "mnist_cnn.keras")
-
-    def evaluate(split):
-        data = kgl.data.mnist(split, batch_size=1000, shuffle=False)
-        return classifier.predict(data, verbose=0)
-
-    test, train = evaluate("test"), evaluate("train[:10000]")
-    # the published reference: 9.846 and 0.0772
-    assert kgl.metrics.classifier_score(test["logits"]) == pytest.approx(9.846, abs=1e-3)
-    distance = kgl.metrics.frechet_distance(train["features"], test["features"])
-    assert distance == pytest.approx(0.0772, abs=1e-4)
 
 
 def test_stacked_mode_coverage():

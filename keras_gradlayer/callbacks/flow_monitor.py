@@ -1,0 +1,170 @@
+"""What the last gradient layer did, measured."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from keras_gradlayer import _checks
+from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer.callbacks._followed import CHUNK, Followed
+
+
+class FlowMonitor(keras.callbacks.Callback):
+    """Logs how far the last layer moved samples, and whether it may have folded them together.
+
+    Use it to choose η: a layer is injective, so that no two samples meet, where ηL < 1. The logs of
+    an epoch in which a layer was stacked are:
+
+    - `step_norm`: the mean of ‖G_k(z) − z‖, in the unit of the space of the layers;
+    - `flow_gradient`: the mean of ‖∇(f∘g1)(z)‖;
+    - `lipschitz`: an estimate of L, the Lipschitz constant of ∇(f∘g1), from below: the largest
+      ‖∇(z + d) − ∇(z)‖ / ‖d‖ found over the samples, for d as long as the sample's move, turned
+      into the direction of the difference a few times (a power iteration on secants, which also
+      sees the kinks of piecewise linear critics);
+    - `injectivity_margin`: 1 − (η/m)L, of the steps that the layer takes; an upper bound, since L
+      is estimated from below;
+    - `heldout_wasserstein`, with `validation_data`: the mean score of held-out data minus that of
+      samples that no training saw, by the critic of the layer, before the layer. The log
+      `wasserstein` is the same by the data and samples that the critic learned from: the
+      difference is what the critic has learned by heart.
+
+    They are NaN in an epoch without a new layer. Put the callback before those that read the logs.
+
+    Source: Nitanda & Suzuki, AISTATS 2018, section 3.1 and Theorem 1, whose quantity
+    ‖∇_φ L‖² is the log `flow_norm` of the tuner itself.
+
+    Args:
+        validation_data: samples that the critic does not train on, an array or a `tf.data.Dataset`
+            of batches; as many as `samples` are used.
+        samples: how many latents to follow.
+        seed: integer that they follow from.
+
+    Raises:
+        TypeError: for another model than a `FineTuner`.
+        ValueError: for validation data of another shape than the samples.
+
+    Example: `tuner.fit(data, epochs=20, callbacks=[FlowMonitor(validation_data=test)])`
+    """
+
+    def __init__(
+        self,
+        validation_data: ArrayLike | tf.data.Dataset | None = None,
+        samples: int = 1000,
+        seed: int = 1,
+    ):
+        super().__init__()
+        self.samples, self.seed = _checks.positive_int("samples", samples), seed
+        self.validation_data = validation_data
+        self._followed = None
+
+    def set_model(self, model: keras.Model) -> None:
+        """Check the model, and take the held-out samples."""
+        super().set_model(model)
+        if not hasattr(model, "rollback"):
+            raise TypeError(
+                f"FlowMonitor is for a kgl.FineTuner. Received: a {type(model).__name__}"
+            )
+        self._followed = Followed(model, self.samples, self.seed)
+        self._real = None
+        if self.validation_data is not None:
+            self._real = _first_rows(self.validation_data, self.samples)
+            if self._real.shape[1:] != tuple(model.sample_shape):
+                raise ValueError(
+                    "`validation_data` must be samples of the shape that the critic takes, "
+                    f"{tuple(model.sample_shape)}. Received: {self._real.shape[1:]}"
+                )
+        stack, head = model.stack, model.head
+        jit = {"jit_compile": model.jit_compile, "reduce_retracing": True, "autograph": False}
+        self._score = tf.function(stack.score, **jit)
+        self._measure = tf.function(
+            lambda z, step_size: _measure(
+                lambda z: stack.score(head(z, training=False)), z, step_size, stack.steps_per_layer
+            ),
+            **jit,
+        )
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Note the depth that the fit starts from."""
+        self._depth = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Note the depth, once a model that goes on from a backup is restored."""
+        if self._depth is None:
+            self._depth = self.model.stack.depth
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Measure the last layer, if it is new."""
+        stack = self.model.stack
+        found = dict.fromkeys(self._names, np.nan)
+        if stack.depth > self._depth:
+            self._depth = stack.depth
+            now = self.model.critic.get_weights()
+            stack.restore(stack.depth - 1)  # the critic may have trained on since
+            found = self._look(stack.depth - 1, float(stack.step_sizes[-1]))
+            self.model.critic.set_weights(now)
+        if logs is not None:
+            logs.update(found)
+
+    @property
+    def _names(self):
+        held_out = () if self._real is None else ("heldout_wasserstein",)
+        return ("step_norm", "flow_gradient", "lipschitz", "injectivity_margin", *held_out)
+
+    def _look(self, layers, step_size):
+        eta = tf.constant(step_size, "float32")
+        chunks = self._followed.positions(layers)
+        norms, gradients, lipschitz = zip(*(self._measure(z, eta) for z in chunks))
+        L = float(np.max(np.concatenate(lipschitz)))
+        found = {
+            "step_norm": float(np.mean(np.concatenate(norms))),
+            "flow_gradient": float(np.mean(np.concatenate(gradients))),
+            "lipschitz": L,
+            "injectivity_margin": 1 - step_size / self.model.steps_per_layer * L,
+        }
+        if self._real is not None:
+            parts = range(0, len(self._real), CHUNK)
+            real = [self._score(self._real[i : i + CHUNK]) for i in parts]
+            fake = [self._score(x) for x in self._followed.batches(layers)]
+            found["heldout_wasserstein"] = float(
+                np.mean(np.concatenate(real)) - np.mean(np.concatenate(fake))
+            )
+        return found
+
+
+def _measure(f, z, step_size, steps, iterations=5):
+    """Each sample's move, gradient and largest secant slope of the gradient."""
+
+    def norm(v):
+        return tf.sqrt(tf.reduce_sum(tf.square(v), list(range(1, v.shape.rank)), keepdims=True))
+
+    def gradient(z):
+        return input_gradient(f, z)
+
+    g, moved = gradient(z), z
+    for _ in range(steps):
+        moved += step_size / steps * gradient(moved)
+    # As far as one step, and far enough that the difference is not rounding.
+    reach = tf.maximum(step_size / steps * norm(g), 1e-3 * (1 + norm(z)))
+    direction = g + 1e-12  # any, where there is no gradient
+    largest = tf.zeros_like(reach)
+    for _ in range(iterations):
+        d = reach * direction / norm(direction)
+        direction = gradient(z + d) - g
+        largest = tf.maximum(largest, norm(direction) / reach)
+        direction += 1e-12
+    flat = [tf.reshape(v, [-1]) for v in (norm(moved - z), norm(g), largest)]
+    return flat
+
+
+def _first_rows(data, count):
+    if isinstance(data, tf.data.Dataset):
+        rows, total = [], 0
+        for batch in data:
+            batch = batch[0] if isinstance(batch, tuple) else batch
+            rows.append(np.asarray(batch, "float32"))
+            total += len(batch)
+            if total >= count:
+                break
+        data = np.concatenate(rows)
+    return np.asarray(data[:count], "float32")

@@ -1,0 +1,108 @@
+"""Pictures of the same samples, epoch by epoch."""
+
+import os
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_gradlayer import _checks, pictures
+from keras_gradlayer.callbacks._followed import Followed
+
+
+class SampleGrid(keras.callbacks.Callback):
+    """Draws the samples of fixed latents before the run and after every few epochs.
+
+    Use it to look at what the layers do: `by_depth.png` has a row for each of the first eight
+    latents, and in it the same sample layer by layer (epoch by epoch for a GAN); all of them stand
+    in `layers_0003.png` or `epoch_0003.png`. Images are drawn as a grid, points in the plane as
+    dots. TensorBoard shows the pictures when it is given the folder.
+
+    Args:
+        directory: folder for the pictures, new or empty when a run begins.
+        every: epochs from one picture to the next; the last is drawn, too.
+        samples: how many latents.
+        seed: integer that the latents follow from.
+
+    Raises:
+        TypeError: for a model without a `latent`.
+        ValueError: for samples that cannot be drawn, or pictures of another run in the folder.
+
+    Example: `tuner.fit(data, epochs=20, callbacks=[SampleGrid("runs/grid")])`
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike, every: int = 1, samples: int = 64, seed: int = 0
+    ):
+        super().__init__()
+        self.directory = pathlib.Path(directory)
+        self.every = _checks.positive_int("every", every)
+        self.samples, self.seed = _checks.positive_int("samples", samples), seed
+        self._followed = None
+
+    def set_model(self, model: keras.Model) -> None:
+        """Check that the model's samples can be drawn."""
+        super().set_model(model)
+        if not hasattr(model, "latent"):
+            raise TypeError(
+                f"SampleGrid is for models with a `latent`. Received: a {type(model).__name__}"
+            )
+        shape = tuple(model.sample_shape)
+        if not (len(shape) == 3 and shape[-1] in (1, 3)) and shape != (2,):
+            raise ValueError(
+                "SampleGrid draws images, (height, width, 1 or 3), and points in the plane, (2,). "
+                f"Received: samples of shape {shape}"
+            )
+        self._followed = Followed(model, self.samples, self.seed)
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Begin a new row of pictures."""
+        self._drawn, self._strip = False, []
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Draw the state before the first epoch."""
+        # Not in on_train_begin: a model that goes on from a backup is restored only there.
+        if not self._drawn:
+            self._drawn = True
+            if not epoch and list(self.directory.glob("*.png")):
+                raise ValueError(
+                    f"`directory` must be new or empty when a run begins. Received: "
+                    f"{self.directory}, with pictures of another run."
+                )
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._writer = tf.summary.create_file_writer(str(self.directory))
+            self._draw(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Draw the state after every few epochs."""
+        last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
+        if (epoch + 1) % self.every == 0 or last:
+            self._draw(epoch + 1)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Draw the rows."""
+        if not self._strip:
+            return
+        chosen = np.unique(np.linspace(0, len(self._strip) - 1, 12).round().astype(int))
+        strip = [self._strip[i] for i in chosen]
+        path = self.directory / "by_depth.png"
+        pictures.strip(path, [x for _, x in strip], [title for title, _ in strip])
+        self._log(path, "by_depth", 0)
+        self._writer.close()
+
+    def _draw(self, epoch):
+        stack = getattr(self.model, "stack", None)
+        number, unit = (epoch, "epoch") if stack is None else (stack.depth, "layers")
+        samples = self._followed.samples()
+        path = self.directory / f"{unit}_{number:04d}.png"
+        pictures.sample_picture(path, samples)
+        self._log(path, "samples", number)
+        title = f"epoch {number}" if stack is None else f"{number} layers"
+        self._strip.append((title, samples if samples.ndim == 2 else samples[:8]))
+
+    def _log(self, path, name, step):
+        image = tf.io.decode_png(path.read_bytes(), channels=3)
+        with self._writer.as_default():
+            tf.summary.image(name, image[None], step)
+        self._writer.flush()

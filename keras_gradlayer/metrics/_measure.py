@@ -1,0 +1,37 @@
+"""How callbacks score samples: by a `Scorer`, or by a function of one's own."""
+
+import numpy as np
+
+from keras_gradlayer.metrics.scorer import DIRECTIONS, Scorer
+
+
+def check_scorer(scorer):
+    """Check that it is something to score with."""
+    if not callable(scorer):
+        raise TypeError(
+            "`scorer` must be a kgl.metrics.Scorer or a function of samples. "
+            f"Received: scorer={scorer!r}"
+        )
+
+
+def measure(scorer, batches):
+    """Scores by name, and the conditions they depend on."""
+    if isinstance(scorer, Scorer):
+        report = scorer(batches)
+        return report.scores, report.conditions
+    scores = scorer(np.concatenate(list(batches)))
+    return {name: float(value) for name, value in scores.items()}, {}
+
+
+def main_score(scorer, scores, monitor=None):
+    """The name of the score that says what is better."""
+    name = monitor or ("frechet_distance" if isinstance(scorer, Scorer) else next(iter(scores), ""))
+    if name not in scores:
+        raise ValueError(f"`monitor` must be one of {', '.join(scores)}. Received: {name!r}")
+    return name
+
+
+def loss_of(scores, name, mode=None):
+    """The score as something to lower; NaN is worse than all else."""
+    sign = -1 if (mode or DIRECTIONS.get(name, "min")) == "max" else 1
+    return sign * scores[name] if np.isfinite(scores[name]) else np.inf

@@ -1,0 +1,224 @@
+"""Scores of samples beside real images, in one stream."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from keras_gradlayer import _checks
+from keras_gradlayer.latents.gaussian import default_latent
+from keras_gradlayer.metrics.classifier_score import classifier_score, split_classifier_score
+from keras_gradlayer.metrics.classifiers import Classifier
+from keras_gradlayer.metrics.frechet_distance import frechet_distance
+from keras_gradlayer.metrics.kernel_distance import kernel_distance
+from keras_gradlayer.metrics.precision_recall import precision_recall
+
+BATCH = 250  # images at a time
+DIRECTIONS = {
+    "classifier_score": "max",
+    "frechet_distance": "min",
+    "kernel_distance": "min",
+    "precision": "max",
+    "recall": "max",
+    "density": "max",
+    "coverage": "max",
+}
+"""The scores that a `Scorer` gives, and whether higher or lower is better."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreReport:
+    """Scores, and what they depend on beyond the samples.
+
+    Attributes:
+        scores: floats by name, those of `DIRECTIONS`, and `classifier_score_splits` and
+            `classifier_score_stddev` over ten parts of the samples.
+        conditions: what has to be equal for scores to compare: `samples` and `real`, how many
+            there are, the `classifier` with a fingerprint of its weights, the `resizing` of
+            samples and of real images, and a fingerprint of the real images' features.
+    """
+
+    scores: dict[str, float]
+    conditions: dict[str, str | int]
+
+    def differs_from(self, other: "ScoreReport") -> list[str]:
+        """The conditions in which two reports differ; none where their scores compare.
+
+        Args:
+            other: another report.
+        """
+        mine, theirs = self.conditions, other.conditions
+        return [
+            f"{name}: {mine.get(name)} and {theirs.get(name)}"
+            for name in sorted({*mine, *theirs})
+            if mine.get(name) != theirs.get(name)
+        ]
+
+    def __str__(self):
+        """A line of scores and a line of conditions."""
+        return f"{format_scores(self.scores)}\n{format_conditions(self.conditions)}"
+
+
+def format_scores(scores: dict[str, float]) -> str:
+    """Scores in a line, such as "classifier score 4.241, Fréchet distance 10.09"."""
+    parts = []
+    for name, value in scores.items():
+        if name == "classifier_score_splits":
+            continue
+        if name == "classifier_score_stddev":
+            value = f"{scores['classifier_score_splits']:.3f} ± {value:.3f}"
+            parts[-1] += f" (ten parts: {value})"
+            continue
+        label = name.replace("_", " ").replace("frechet", "Fréchet")
+        parts.append(f"{label} {value:.4g}")
+    return ", ".join(parts)
+
+
+def format_conditions(conditions: dict[str, str | int]) -> str:
+    """Conditions in a line."""
+    c = conditions
+    return (
+        f"{c['samples']:,} samples against {c['real']:,} real images, classifier "
+        f"{c['classifier']}, resizing: {c['resizing']}"
+    )
+
+
+class Scorer:
+    """Scores samples by a classifier, beside real images.
+
+    Use it to compare samplers, or one sampler at several depths; `kgl.callbacks.Scores` calls it
+    during a fit. Samples and real images go through the classifier batch by batch, and only its
+    outputs are kept, 4 bytes for each logit and feature: 50,000 images take no more memory than
+    the classifier does.
+
+    Source: the metrics', see `classifier_score`, `frechet_distance`, `kernel_distance` and
+    `precision_recall`.
+
+    Args:
+        classifier: a Keras model that gives logits and features, the path of its file, or the URL
+            of a TensorFlow Hub module; see `Classifier`.
+        real: real images in [-1, 1]: an array (n, height, width, channels) or an iterable of
+            batches, such as a `tf.data.Dataset`. Held-out ones, unless the sampler's training is
+            to be measured by the very images that it learned from.
+        count: how many samples and how many real images to take, at most.
+
+    Call arguments:
+        samples: generated images in the range of the real ones: an array or an iterable of batches.
+
+    Returns (of a call): a `ScoreReport`.
+
+    Raises:
+        ValueError: if there are no images, or they are not of one shape.
+
+    Example:
+
+    >>> images = np.random.default_rng(0).uniform(-1, 1, (40, 8, 8, 1)).astype("float32")
+    >>> x = keras.layers.Input((8, 8, 1))
+    >>> features = keras.layers.Flatten()(x)
+    >>> outputs = {"features": features, "logits": keras.layers.Dense(3)(features)}
+    >>> scorer = Scorer(keras.Model(x, outputs), images[:20])
+    >>> report = scorer(images[20:])
+    >>> report.conditions["samples"]
+    20
+    """
+
+    def __init__(
+        self,
+        classifier: keras.Model | str | os.PathLike,
+        real: ArrayLike | tf.data.Dataset | Iterable,
+        count: int = 10_000,
+    ):
+        self.count = _checks.positive_int("count", count)
+        self.classifier = Classifier(classifier)
+        _, self._real, shape = self._outputs("real", real)
+        self._real_conditions = {
+            "real": len(self._real),
+            "real_resizing": self.classifier.resizing(shape),
+            "real_features": f"mean {self._real.mean():.6g}",
+        }
+
+    def __call__(self, samples: ArrayLike | tf.data.Dataset | Iterable) -> ScoreReport:
+        """Score the first `count` samples."""
+        logits, features, shape = self._outputs("samples", samples)
+        splits = split_classifier_score(logits, min(10, len(logits)))
+        neighbors = min(5, len(features) - 1, len(self._real) - 1)
+        spread = precision_recall(self._real, features, neighbors)
+        scores = {
+            "classifier_score": classifier_score(logits),
+            "classifier_score_splits": splits.mean,
+            "classifier_score_stddev": splits.stddev,
+            "frechet_distance": frechet_distance(self._real, features),
+            "kernel_distance": kernel_distance(self._real, features),
+            **spread._asdict(),
+        }
+        conditions = {
+            "samples": len(features),
+            **self._real_conditions,
+            "classifier": self.classifier.name,
+            "resizing": self.classifier.resizing(shape),
+        }
+        return ScoreReport(scores, conditions)
+
+    def _outputs(self, name, images):
+        logits, features, shape = [], [], None
+        for batch in _batches(name, images, self.count):
+            found = self.classifier(batch)
+            logits.append(found[0])
+            features.append(found[1])
+            shape = batch.shape[1:]
+        if sum(map(len, features)) < 2:
+            raise ValueError(f"`{name}` must hold two images or more. Received: {len(features)}")
+        return np.concatenate(logits), np.concatenate(features), shape
+
+
+def sample_batches(
+    model: keras.Model, count: int, seed: int = 0, layers: int | None = None
+) -> Iterator[np.ndarray]:
+    """Samples of a model, batch by batch, those that `model.latent.sample(count, seed)` leads to.
+
+    Args:
+        model: a sampler, tuner or GAN of this package, or any Keras model from normal latents.
+        count: how many samples.
+        seed: integer that the latents follow from.
+        layers: how many gradient layers to apply, of a model that has them; all by default.
+
+    Yields:
+        Arrays of shape (up to 250, *sample shape).
+
+    Example: `report = scorer(sample_batches(sampler, 50_000))`
+    """
+    latent = getattr(model, "latent", None) or default_latent(model)
+    arguments = {} if layers is None else {"layers": layers}
+    draw = tf.function(
+        lambda z: model(z, training=False, **arguments),
+        jit_compile=getattr(model, "stack", None) is not None and model.jit_compile,
+        reduce_retracing=True,
+        autograph=False,
+    )
+    latents = latent.sample(count, seed=seed)
+    for start in range(0, count, BATCH):
+        yield draw(latents[start : start + BATCH]).numpy()
+
+
+def _batches(name, images, count):
+    """The first `count` images, in small batches."""
+    if hasattr(images, "shape"):
+        images = [images]
+    left = count
+    for batch in images:
+        batch = batch[0] if isinstance(batch, tuple) else batch
+        if len(batch.shape) != 4:
+            raise ValueError(
+                f"`{name}` must be images, (batch, height, width, channels). "
+                f"Received: shape {tuple(batch.shape)}"
+            )
+        for start in range(0, len(batch), BATCH):
+            part = batch[start : start + min(BATCH, left)]
+            left -= len(part)
+            yield np.asarray(part, "float32")
+            if not left:
+                return
