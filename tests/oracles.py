@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import keras_gradlayer as kgl
+
 
 @keras.saving.register_keras_serializable("tests")
 class Linear(keras.layers.Layer):
@@ -106,3 +108,12 @@ def point_generator():
 def weights_of(model):
     """All variable values of a model, as arrays."""
     return [np.asarray(v) for v in model.variables]
+
+
+def quadratic_tuner(target, **kwargs):
+    """The critic is known, and its optimizer stands still: Algorithm 3."""
+    critic = keras.Sequential([keras.layers.Input((2,)), Quadratic(target)])
+    arguments = {"step_size": 0.1, "max_layers": 50, "output_activation": None, **kwargs}
+    tuner = kgl.FineTuner(None, critic, **arguments)
+    tuner.compile(keras.optimizers.SGD(0.0))
+    return tuner

@@ -20,7 +20,8 @@ class Scores(keras.callbacks.Callback):
     Use it to see whether each layer helped. What it writes into the logs is seen by the callbacks
     that come after it, so put it before `EarlyStopping`, `ModelCheckpoint`, `CSVLogger`,
     `TensorBoard` and `BackupAndRestore`; in epochs between, the logs repeat the last scores.
-    `keras.callbacks.EarlyStopping("frechet_distance", patience=3)` ends a run that gains no more.
+    `keras.callbacks.EarlyStopping("frechet_distance", mode="min", patience=3)` ends a run that gains
+    no more.
 
     The samples come from latents of its own, the same each time, which no training sees. With a
     `FineTuner` they are carried along layer by layer, so that a look costs the same at any depth;

@@ -12,7 +12,7 @@ def sliced_wasserstein(
     """Wasserstein-1 distance on the line, averaged over random directions.
 
     Use it for points, features, or small images; it needs no classifier. The mean over directions
-    of unit length of mean |sorted(real·u) − sorted(fake·u)|. It falls with the number of samples
+    of unit length of ∫|F − G|, with the distribution functions of real·u and fake·u. It falls with the number of samples
     and shrinks with the dimension d about like 1/√d: compare within one number of samples.
 
     Source: Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing", 2011; the
@@ -21,7 +21,7 @@ def sliced_wasserstein(
 
     Args:
         real: array of shape (n, ...).
-        fake: array of the same shape.
+        fake: array of shape (m, ...).
         projections: how many directions.
         seed: integer that the directions follow from.
 
@@ -29,7 +29,7 @@ def sliced_wasserstein(
         The distance, a float, in the unit of the samples.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the samples' shapes differ.
 
     Example:
 
@@ -39,9 +39,9 @@ def sliced_wasserstein(
     """
     real, fake = np.asarray(real, "float32"), np.asarray(fake, "float32")
     _checks.positive_int("projections", projections)
-    if real.shape != fake.shape or real.ndim < 2 or not real.size:
+    if real.shape[1:] != fake.shape[1:] or real.ndim < 2 or not (real.size and fake.size):
         raise ValueError(
-            "`real` and `fake` must be as many samples of one shape, (n, ...). "
+            "`real` and `fake` must be samples of one shape, (n, ...) and (m, ...). "
             f"Received: {real.shape} and {fake.shape}"
         )
     real, fake = real.reshape(len(real), -1), fake.reshape(len(fake), -1)
@@ -49,5 +49,14 @@ def sliced_wasserstein(
     for _ in range(projections):
         u = rng.normal(size=real.shape[1])
         u = (u / np.linalg.norm(u)).astype("float32")
-        total += np.abs(np.sort(real @ u) - np.sort(fake @ u)).mean(dtype="float64")
+        total += _on_the_line(np.sort(real @ u), np.sort(fake @ u))
     return float(total / projections)
+
+
+def _on_the_line(a, b):
+    """∫|F − G| of two sorted samples."""
+    if len(a) == len(b):
+        return np.abs(a - b).mean(dtype="float64")
+    x = np.sort(np.concatenate([a, b]))
+    f, g = (np.searchsorted(y, x[:-1], side="right") / len(y) for y in (a, b))
+    return np.sum(np.abs(f - g) * np.diff(x), dtype="float64")

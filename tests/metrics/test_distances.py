@@ -52,8 +52,11 @@ def test_sliced_wasserstein_against_numpy(clouds):
     theirs = float(tfgan._sliced_wasserstein(a.astype("float32"), b.astype("float32"), 1, 4000))
     ours = kgl.metrics.sliced_wasserstein(a, b, projections=4000)
     assert ours == pytest.approx(theirs, rel=0.03)
-    with pytest.raises(ValueError, match=r"as many samples.*Received: \(300, 4\) and \(200, 4\)"):
-        kgl.metrics.sliced_wasserstein(*clouds)
+    # as many of one as of the other, or not: each row twice is the same distribution
+    twice = kgl.metrics.sliced_wasserstein(np.repeat(a, 2, axis=0), b)
+    assert twice == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match=r"one shape.*Received: \(300, 4\) and \(200, 3\)"):
+        kgl.metrics.sliced_wasserstein(clouds[0], clouds[1][:, :3])
 
 
 def test_precision_recall_against_numpy(clouds):

@@ -57,20 +57,11 @@ def test_resuming_in_the_middle_of_an_outer_iteration(particles, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def quadratic_tuner(target, **kwargs):
-    """The critic is known, and its optimizer stands still: Algorithm 3."""
-    critic = keras.Sequential([keras.layers.Input((2,)), oracles.Quadratic(target)])
-    arguments = {"step_size": 0.1, "max_layers": 50, "output_activation": None, **kwargs}
-    tuner = kgl.FineTuner(None, critic, **arguments)
-    tuner.compile(keras.optimizers.SGD(0.0))
-    return tuner
-
-
 @pytest.mark.parametrize("particles", ["auto", None, 37])
 def test_algorithm_3_closed_form(particles):
     """Functional gradient descent with the exact critic: z_T − c = (1 − η)^T (z_0 − c)."""
     center = np.array([0.3, -0.2])
-    tuner = quadratic_tuner(center, particles=particles)
+    tuner = oracles.quadratic_tuner(center, particles=particles)
     history = tuner.fit(oracles.points(32), batch_size=16, epochs=30, verbose=0).history
     z = tuner.latent.sample(100, seed=0)
     for depth in (0, 1, 7, 30):
@@ -94,7 +85,7 @@ def test_algorithm_3_closed_form(particles):
 
 def test_steps_per_layer():
     center = np.array([0.3, -0.2])
-    tuner = quadratic_tuner(center, steps_per_layer=4)
+    tuner = oracles.quadratic_tuner(center, steps_per_layer=4)
     tuner.fit(oracles.points(16), batch_size=16, epochs=3, verbose=0)
     z = tuner.latent.sample(50, seed=0)
     np.testing.assert_allclose(

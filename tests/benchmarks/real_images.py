@@ -1,0 +1,194 @@
+"""Fine-tuning a GAN of images, and what else its user could have done in that time.
+
+Each row is a way to go on from one generator and critic, scored by depth. A row that stands in the
+JSON file already is left as it is, so that a study can be stopped and gone on with.
+
+    python tests/benchmarks/real_images.py --generator generator.keras --critic critic.keras \
+        --classifier classifier.keras --out docs/results/cifar10.json --row middle --seeds 3
+"""
+
+import json
+import pathlib
+import time
+
+import click
+import keras
+
+import keras_gradlayer as kgl
+
+PAPER = {"step_size": 0.5, "critic_steps": None, "learning_rate": 5e-5, "layers": 6}
+MIDDLE = {
+    "insert": "conv2d_transpose_1",
+    "step_size": 1.0,
+    "steps_per_layer": 2,
+    "critic_steps": 40,
+    "learning_rate": 2e-5,
+    "layers": 8,
+    "backtracking": True,
+    "particles": 6400,
+}
+LATE = {"layers": 3}  # ablations of the paper's setting: fewer layers
+ROWS = {
+    # Algorithm 1 as printed, with the paper's settings for images
+    "paper": PAPER,
+    "step 3": {**PAPER, "step_size": 3.0, "layers": 4},
+    "step 3 as 6 of 0.5": {**PAPER, "step_size": 3.0, "steps_per_layer": 6, "layers": 4},
+    # after a layer of the generator, little training of the critic between layers, each of which
+    # has to lower the Fréchet distance of held-out samples to held-out images
+    "middle": MIDDLE,
+    "top": {**MIDDLE, "insert": "top", "step_size": 2.0, "steps_per_layer": 4},
+    # the WGAN-GP's last critic, never trained on
+    "fixed critic, top": {**PAPER, "critic_steps": 1, "learning_rate": 0.0, "layers": 12},
+    "fixed critic, middle": {**MIDDLE, "critic_steps": 1, "learning_rate": 0.0},
+    # ablations
+    "one-sided": {**PAPER, **LATE, "one_sided": True},
+    "exact": {**PAPER, **LATE, "particles": None},
+    "bottom": {**PAPER, **LATE, "insert": "bottom", "step_size": 0.05},
+    "middle, no rule": {**MIDDLE, "backtracking": False, "layers": 6},
+    "middle, T0 = 200": {**MIDDLE, "critic_steps": 200, "layers": 4},
+    "middle, one step a layer": {**MIDDLE, "steps_per_layer": 1},
+}
+
+
+class Timed:
+    """A scorer that knows how long it took."""
+
+    def __init__(self, scorer):
+        self.scorer, self.count, self.seconds = scorer, scorer.count, 0.0
+
+    def __call__(self, samples):
+        start = time.monotonic()
+        report = self.scorer(samples)
+        self.seconds += time.monotonic() - start
+        return {**report.scores, "frechet_distance": report.scores["frechet_distance"]}
+
+
+def fine_tune(
+    generator,
+    critic,
+    data,
+    scorer,
+    judge,
+    step_size,
+    critic_steps,
+    learning_rate,
+    layers,
+    insert="top",
+    steps_per_layer=1,
+    backtracking=False,
+    particles="auto",
+    one_sided=False,
+):
+    """Scores by depth of one run."""
+    tuner = kgl.FineTuner(
+        generator,
+        critic,
+        step_size,
+        insert=insert,
+        steps_per_layer=steps_per_layer,
+        max_layers=layers,
+        particles=particles,
+    )
+    rate = learning_rate
+    tuner.compile(
+        keras.optimizers.Adam(rate, beta_1=0.5, beta_2=0.9)
+        if rate
+        else keras.optimizers.SGD(0.0)  # the critic stands still
+    )
+    timed = Timed(scorer)
+    scores = kgl.callbacks.Scores(timed, seed=100, monitor="frechet_distance", mode="min")
+    callbacks = [scores]
+    if rate:
+        callbacks.append(kgl.callbacks.GradientPenalty(10.0, one_sided))
+    if critic_steps:
+        callbacks.append(kgl.callbacks.CriticInnerLoop(critic_steps))
+        data = data.repeat()
+    if backtracking:
+        callbacks.append(kgl.callbacks.Backtracking(judge))
+    start = time.monotonic()
+    tuner.fit(data, epochs=layers, steps_per_epoch=critic_steps, callbacks=callbacks, verbose=2)
+    return {
+        "by_depth": scores.history,
+        "best": scores.best,
+        "step_sizes": tuner.stack.step_sizes.tolist(),
+        "seconds": time.monotonic() - start - timed.seconds,
+    }
+
+
+def train_on(generator, critic, data, scorer, seconds, epoch=20):
+    """Scores of the WGAN-GP trained on for as long."""
+    preset = kgl.presets.wgan_gp()
+    gan = kgl.GAN(generator, critic, preset.objective)
+    gan.compile(preset.generator_optimizer, preset.critic_optimizer)
+    iterations, start = 0, time.monotonic()
+    while time.monotonic() - start < seconds:
+        gan.fit(
+            data.repeat(),
+            epochs=1,
+            steps_per_epoch=5 * epoch,
+            callbacks=preset.callbacks,
+            verbose=0,
+        )
+        iterations += epoch
+    elapsed = time.monotonic() - start
+    report = scorer(kgl.metrics.sample_batches(gan, scorer.count, 100))
+    return {"iterations": iterations, "seconds": elapsed, "best": report.scores}
+
+
+@click.command()
+@click.option("--generator", required=True)
+@click.option("--critic", required=True)
+@click.option("--classifier", required=True)
+@click.option("--data", default="cifar10", show_default=True)
+@click.option("--real", default="train[:10000]", show_default=True, help="To score against.")
+@click.option("--held-out", default="test", show_default=True, help="For the rule.")
+@click.option("--count", default=10_000, show_default=True)
+@click.option("--insert", help="Where the middle is; the layer before the last normalisation.")
+@click.option("--row", "rows", multiple=True, help="Which; all by default. Or wgan-gp=SECONDS.")
+@click.option("--seeds", default=1, show_default=True)
+@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path))
+def main(generator, critic, classifier, data, real, held_out, count, insert, rows, seeds, out):
+    """Run rows of the study and add them to the JSON file."""
+    load = getattr(kgl.data, data)
+
+    def scorer(split, count):
+        images = load(split, batch_size=250, shuffle=False)
+        return kgl.metrics.Scorer(classifier, images, count)
+
+    reporting, judge = scorer(real, count), scorer(held_out, count)
+    for row in rows or ROWS:
+        for seed in range(1, seeds + 1):
+            name = row if seed == 1 else f"{row}, seed {seed}"
+            record = json.loads(out.read_text()) if out.exists() else {"rows": {}}
+            if name in record["rows"]:
+                continue
+            keras.utils.set_random_seed(seed)
+            models = [keras.saving.load_model(p) for p in (generator, critic)]
+            samples = load("train", batch_size=64, seed=seed)
+            if row.startswith("wgan-gp="):
+                found = train_on(*models, samples, reporting, float(row.partition("=")[2]))
+            else:
+                settings = dict(ROWS[row])
+                if insert and settings.get("insert") == MIDDLE["insert"]:
+                    settings["insert"] = insert
+                found = fine_tune(*models, samples, reporting, judge, **settings)
+                found["settings"] = settings
+            record = json.loads(out.read_text()) if out.exists() else {"rows": {}}
+            record["conditions"] = {
+                "samples": count,
+                "real": f"{data} {real}",
+                "held_out": f"{data} {held_out}",
+                "classifier": reporting.classifier.name,
+            }
+            record["rows"][name] = found
+            out.write_text(json.dumps(record, indent=1) + "\n")
+            best = found["best"]
+            click.echo(
+                f"{name}: best at {best.get('layers', '-')} layers, classifier score "
+                f"{best['classifier_score']:.3f}, Fréchet distance {best['frechet_distance']:.2f}, "
+                f"{found['seconds']:.0f} s"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The step-size rule."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gradlayer as kgl
+from tests import oracles
+
+CENTER = np.array([0.3, -0.2])
+
+
+def fit(tuner, *callbacks, epochs=1):
+    return tuner.fit(
+        oracles.points(32), batch_size=16, epochs=epochs, verbose=0, callbacks=callbacks
+    ).history
+
+
+@pytest.mark.parametrize(("step_size", "taken"), [(0.5, 0.5), (0.9, 0.9), (1.5, 0.75), (5, 0.625)])
+def test_armijo_on_a_quadratic(step_size, taken):
+    """f rises by (η − η²/2)‖∇f‖², of which half of η‖∇f‖² is left up to η = 1."""
+    tuner = oracles.quadratic_tuner(CENTER, step_size=step_size)
+    logs = fit(tuner, kgl.callbacks.Backtracking(samples=100), epochs=2)
+    np.testing.assert_array_equal(tuner.stack.step_sizes, [taken, taken])
+    z = tuner.latent.sample(50, seed=0)
+    expected = CENTER + (1 - taken) ** 2 * (z - CENTER)
+    np.testing.assert_allclose(tuner(z), expected, atol=1e-5)
+    np.testing.assert_allclose(tuner.sampler()(z), expected, atol=1e-5)
+    # the log is ‖∇φL‖², whatever the step
+    assert logs["flow_norm"][1] / logs["flow_norm"][0] == pytest.approx((1 - taken) ** 2, rel=1e-3)
+
+
+def test_no_layer_where_none_helps():
+    tuner = oracles.quadratic_tuner(CENTER, step_size=100.0)
+    logs = fit(tuner, kgl.callbacks.Backtracking(halvings=2, samples=100), epochs=2)
+    assert tuner.stack.depth == 0
+    assert logs["layers"] == [0, 0]
+    assert logs["flow_norm"] == [0, 0]
+    critic = keras.Sequential([keras.layers.Input((2,)), oracles.Linear([0.0, 0.0])])
+    flat = kgl.FineTuner(None, critic, 0.1, output_activation=None)
+    flat.compile(keras.optimizers.SGD(0.0))
+    fit(flat, kgl.callbacks.Backtracking(samples=100))
+    assert flat.stack.depth == 0
+
+
+def test_by_a_score():
+    """Layers are stacked while the spread comes nearer to 0.3, the last with a smaller step."""
+    seen = []
+
+    def spread(x):
+        seen.append(len(x))
+        return {"spread": abs(float(x.std(axis=0).mean()) - 0.3)}
+
+    tuner = oracles.quadratic_tuner(CENTER, step_size=0.4)
+    fit(tuner, kgl.callbacks.Backtracking(spread, samples=2000), epochs=6)
+    z = tuner.latent.sample(2000, seed=2)
+    depths = range(tuner.stack.depth + 1)
+    found = [spread(tuner(z, layers=k).numpy())["spread"] for k in depths]
+    seen = seen[: -len(found)]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < 0.02
+    assert tuner.stack.step_sizes[0] == 0.4
+    assert tuner.stack.step_sizes[-1] < 0.4
+    assert set(seen) == {2000}
+    # higher is better for the scores that are known to be so
+    tuner = oracles.quadratic_tuner(CENTER)
+    fit(tuner, kgl.callbacks.Backtracking(lambda x: {"precision": -x.std()}), epochs=2)
+    assert tuner.stack.depth == 2
+    fit(tuner, kgl.callbacks.Backtracking(lambda x: {"precision": x.std()}), epochs=1)
+    assert tuner.stack.depth == 2
+
+
+def test_particles_move_by_the_step_taken():
+    tuner = oracles.quadratic_tuner(CENTER, step_size=1.5, particles=20)
+    tuner.prepare(16)
+    start = tuner._particles.positions.numpy()
+    fit(tuner, kgl.callbacks.Backtracking())
+    moved = tuner._particles.positions.numpy()
+    np.testing.assert_allclose(moved, CENTER + 0.25 * (start - CENTER), atol=1e-5)
+
+
+def test_bad_input():
+    with pytest.raises(TypeError, match="`scorer` must be a kgl.metrics.Scorer or a function"):
+        kgl.callbacks.Backtracking(3)
+    with pytest.raises(ValueError, match="`halvings` must be an integer of at least 0"):
+        kgl.callbacks.Backtracking(halvings=-1)
+    gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)))
+    gan.compile()
+    with pytest.raises(TypeError, match="Backtracking is for a kgl.FineTuner. Received: a GAN"):
+        fit(gan, kgl.callbacks.Backtracking())
