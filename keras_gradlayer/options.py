@@ -28,6 +28,19 @@ METHODS = {
     "dragan": kgl.presets.dragan,
 }
 
+seed_option = click.option(
+    "--seed", default=0, show_default=True, help="Everything random follows it."
+)
+out_option = click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=pathlib.Path),
+    help="Folder to write to, new or empty.",
+)
+batch_option = click.option(
+    "--batch-size", default=64, show_default=True, type=click.IntRange(1), help="b, samples a step."
+)
+
 
 def load_data(data, batch_size, seed, sample_shape):
     """The training data of that name, or the images of that folder, in the model's shape."""

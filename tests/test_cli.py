@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -38,7 +40,7 @@ def models(tmp_path):
 
 
 def test_help(capsys):
-    for command in ([], ["demo"], ["train"], ["finetune"], ["export"], ["sample"]):
+    for command in ([], ["demo"], ["train"], ["finetune"], ["export"], ["sample"], ["score"]):
         status, out, _ = run(capsys, *command, "--help")
         assert status == 0
         assert "Usage" in out
@@ -172,6 +174,113 @@ def test_finetune_on_a_named_data_set_without_generator(capsys, tmp_path):
             *["--out", tmp_path / "mnist", "--layers", 1, "--particles", 64],
         )
     assert status == 0
+
+
+@pytest.fixture
+def classifier(models):
+    """A classifier of 8x8 images that was never trained."""
+    x = keras.Input((8, 8, 3))
+    features = keras.layers.Dense(4)(keras.layers.Flatten()(x))
+    model = keras.Model(x, {"features": features, "logits": keras.layers.Dense(3)(features)})
+    model.save(models / "judge.keras")
+    return models / "judge.keras"
+
+
+def test_finetune_that_scores(capsys, models, classifier):
+    """Each depth is scored, the best is kept, and a page tells of the run."""
+    out = models / "out"
+    finetune = ["finetune", "--data", models / "images", "--batch-size", 4, "--layers", 3]
+    finetune += ["--generator", models / "g.keras", "--critic", models / "c.keras"]
+    scored = [*finetune, "--classifier", classifier, "--score-count", 20, "--out", out]
+    status, printed, _ = run(capsys, *scored)
+    assert status == 0
+    record = json.loads((out / "scores.json").read_text())
+    best = min(record["scores"], key=lambda row: row["frechet_distance"])
+    assert f"{best['layers']} gradient layers" in printed
+    assert keras.saving.load_model(out / "sampler.keras").stack.depth == max(best["layers"], 1)
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 6
+    for row in record["scores"]:
+        assert f"{row['frechet_distance']:.4g}" in page
+    for text in ("20 samples against 20 real images", "judge (", keras.__version__, "c.keras"):
+        assert text in page
+    assert "http" not in page  # nothing is fetched
+    assert (out / "grid" / "by_depth.png").exists()
+    assert "injectivity_margin" in (out / "log.csv").read_text().splitlines()[0]
+
+    # the rule, with and without scores
+    for options in ([], ["--classifier", classifier, "--score-count", 10]):
+        out = models / f"rule{len(options)}"
+        assert run(capsys, *finetune, "--backtracking", *options, "--out", out)[0] == 0
+        assert ("scores.json" in [p.name for p in out.iterdir()]) == bool(options)
+        assert (out / "report.html").exists()
+    message = fails(capsys, *finetune, "--real", "cifar10", "--out", models / "bad")
+    assert message == "--real is for --classifier."
+
+
+def test_score(capsys, models, classifier):
+    """Whatever can be drawn from is scored; the table says what does not compare."""
+    generator = keras.saving.load_model(models / "g.keras")
+    tuner = kgl.FineTuner(generator, keras.saving.load_model(models / "c.keras"), 0.5)
+    tuner.stack.append()
+    sampler = tuner.sampler()
+    sampler.save(models / "s.keras")
+    kgl.serving.export_sampler(sampler, models / "exported", allowed_batch_sizes=(1, 64))
+    score = ["score", "--classifier", classifier, "--real", models / "images", "--count", 20]
+    score += ["--image-size", 8]
+    sources = [models / name for name in ("s.keras", "g.keras", "exported", "images")]
+    status, printed, _ = run(capsys, *score, *sources, "--out", models / "scores.json")
+    assert status == 0
+    assert "20 samples against 20 real images, classifier judge (" in printed
+    assert "not comparable" not in printed
+    record = json.loads((models / "scores.json").read_text())
+    assert [r["source"] for r in record] == [str(s) for s in sources]
+    real = kgl.data.image_folder(models / "images", (8, 8, 3), batch_size=1, shuffle=False)
+    scorer = kgl.metrics.Scorer(classifier, real)
+    samples = (
+        sampler(sampler.latent.sample(20, seed=0)).numpy(),
+        generator(sampler.latent.sample(20, seed=0)).numpy(),
+        sampler(sampler.latent.sample_rows(range(20))).numpy(),
+    )
+    for row, x in zip(record, samples):
+        assert row["scores"] == pytest.approx(scorer(x).scores, rel=1e-3, abs=1e-5)
+    assert record[3]["scores"]["frechet_distance"] == pytest.approx(0, abs=1e-5)
+
+    # by depth, which for no layers is the generator
+    by_depth = [*score, models / "s.keras", "--layers", 0, "--layers", 1]
+    assert run(capsys, *by_depth, "--out", models / "depth.json")[0] == 0
+    depth = json.loads((models / "depth.json").read_text())
+    assert depth[0]["scores"] == pytest.approx(record[1]["scores"], rel=1e-4, abs=1e-6)
+    assert depth[1]["scores"] == pytest.approx(record[0]["scores"], rel=1e-4, abs=1e-6)
+
+    # of fewer images than the others
+    fewer = [*score[:-4], "--count", 30, "--image-size", 8, models / "s.keras", models / "images"]
+    assert "differ in samples: 20 and 30" in run(capsys, *fewer)[1]
+
+
+def test_bad_input_to_score(capsys, models, classifier):
+    score = ["score", "--classifier", classifier, "--real", models / "images", "--count", 20]
+    sized = [*score, "--image-size", 8]
+    (models / "scores.json").write_text("mine")
+    keras.Sequential(
+        [
+            keras.layers.Input((4,)),
+            keras.layers.Dense(192, "sigmoid"),
+            keras.layers.Reshape((8, 8, 3)),
+        ]
+    ).save(models / "sigmoid.keras")
+    for arguments, message in (
+        ([*score, models / "g.keras"], "--image-size is needed for the folder of images"),
+        ([*sized, models / "none.keras"], "There is no file"),
+        ([*sized, "nothing"], "Expected a .keras file, the folder of an exported sampler"),
+        ([*sized, models / "images", "--layers", 1], "--layers is for .keras files of samplers"),
+        ([*sized, models / "g.keras", "--layers", 1], "has 0 layers. Received: --layers 1"),
+        ([*sized, models / "sigmoid.keras"], "gives samples in [0, 1]. Expected images in [-1, 1]"),
+        ([*sized, models / "g.keras", "--out", models / "scores.json"], "scores.json exists"),
+        (["score", "--classifier", "none.keras", *sized[3:], models / "g.keras"], "no classifier"),
+    ):
+        assert message in fails(capsys, *arguments)
+    assert (models / "scores.json").read_text() == "mine"
 
 
 def test_resume(capsys, models, monkeypatch):

@@ -28,6 +28,7 @@ ORDER = [
     {"demo", "experiments"},
     {"options", "report"},
     {"sources"},
+    {"outputs"},
     {"cli"},
 ]
 MODULES = [

@@ -65,7 +65,9 @@ class SampleGrid(keras.callbacks.Callback):
         # Not in on_train_begin: a model that goes on from a backup is restored only there.
         if not self._drawn:
             self._drawn = True
-            if not epoch and list(self.directory.glob("*.png")):
+            # What an interrupted first epoch left is that of this run.
+            names = {p.name for p in self.directory.glob("*.png")}
+            if not epoch and names - {"layers_0000.png", "epoch_0000.png"}:
                 raise ValueError(
                     f"`directory` must be new or empty when a run begins. Received: "
                     f"{self.directory}, with pictures of another run."

@@ -18,10 +18,9 @@ class Scores(keras.callbacks.Callback):
     """Scores samples every few epochs, into the logs, and can end at the best depth.
 
     Use it to see whether each layer helped. What it writes into the logs is seen by the callbacks
-    that come after it, so put it before `EarlyStopping`, `ModelCheckpoint`, `CSVLogger`,
-    `TensorBoard` and `BackupAndRestore`; in epochs between, the logs repeat the last scores.
-    `keras.callbacks.EarlyStopping("frechet_distance", mode="min", patience=3)` ends a run that gains
-    no more.
+    that come after it, so put it before `EarlyStopping`, `ModelCheckpoint`, `CSVLogger` and
+    `TensorBoard`, and after `BackupAndRestore`; in epochs between, the logs repeat the last scores.
+    `EarlyStopping("frechet_distance", mode="min", patience=3)` ends a run that gains no more.
 
     The samples come from latents of its own, the same each time, which no training sees. With a
     `FineTuner` they are carried along layer by layer, so that a look costs the same at any depth;
@@ -152,12 +151,12 @@ class Scores(keras.callbacks.Callback):
         self.history = [h for h in self.history if 0 < h["epoch"] <= epoch]
         if self.history or self.path is None or not self.path.exists():
             return
-        if not epoch:
+        record = json.loads(self.path.read_text())
+        if not epoch and any(h["epoch"] for h in record["scores"]):
             raise ValueError(
                 f"`path` must not exist when a run begins. Received: {self.path}, with the scores "
                 "of another run."
             )
-        record = json.loads(self.path.read_text())
         self.history = [h for h in record["scores"] if h["epoch"] <= epoch]
         self.conditions = record["conditions"]
 

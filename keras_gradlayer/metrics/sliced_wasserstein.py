@@ -12,8 +12,8 @@ def sliced_wasserstein(
     """Wasserstein-1 distance on the line, averaged over random directions.
 
     Use it for points, features, or small images; it needs no classifier. The mean over directions
-    of unit length of ∫|F − G|, with the distribution functions of real·u and fake·u. It falls with the number of samples
-    and shrinks with the dimension d about like 1/√d: compare within one number of samples.
+    of unit length of ∫|F − G|, with the distribution functions of real·u and fake·u. It falls with
+    the number of samples, and about like 1/√d with their dimension: compare within one number.
 
     Source: Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing", 2011; the
     distance that Karras et al. (2018) take between patches, which TF-GAN has, here between whole

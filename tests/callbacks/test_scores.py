@@ -143,7 +143,8 @@ def test_scorer_of_images(tmp_path):
     assert scores.monitor == "frechet_distance"
 
 
-def test_a_run_that_is_gone_on_with(tmp_path):
+@pytest.mark.parametrize("scored", [True, False])
+def test_a_run_that_is_gone_on_with(tmp_path, scored):
     """The scores from before an interruption count."""
     path = tmp_path / "scores.json"
 
@@ -160,7 +161,8 @@ def test_a_run_that_is_gone_on_with(tmp_path):
         )
         backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
         stop = keras.callbacks.LambdaCallback(on_epoch_end=interrupt)
-        fit(tuner, scores, backup, stop, epochs=20)
+        order = [scores, stop] if scored else [stop, scores]
+        fit(tuner, backup, *order, epochs=20)
         return tuner, scores
 
     with pytest.raises(KeyboardInterrupt):

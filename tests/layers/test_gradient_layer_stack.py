@@ -203,3 +203,50 @@ def test_bad_counts(name, value):
 def test_shapes_that_differ():
     with pytest.raises(ValueError, match=r"does not take samples of shape \(5,\)"):
         make()(np.zeros((2, 5), "float32"))
+
+
+def test_step_sizes_of_their_own(tmp_path):
+    """Each layer keeps the η that it was stacked with; files and copies do, too."""
+    stack = kgl.layers.GradientLayerStack(oracles.Linear([1.0, -2.0]), 0.1, max_layers=4)
+    x = oracles.points(5)
+    stack(x)
+    stack.append()
+    stack.append(step_size=0.25)
+    stack.append()
+    np.testing.assert_array_equal(stack.step_sizes, [0.1, 0.25, 0.1])
+    shifts = [0.0, 0.1, 0.35, 0.45]
+    for k, shift in enumerate(shifts):
+        np.testing.assert_allclose(stack(x, layers=k), x + shift * np.array([1, -2]), atol=1e-6)
+    # from the middle on, to each row's own depth
+    on = stack(x, layers=[0, 1, 2, 3, 3], first=1)
+    moved = np.array([0, 0, 0.25, 0.35, 0.35])[:, None] * [1, -2]
+    np.testing.assert_allclose(on, x + moved, atol=1e-6)
+    model = keras.Sequential([keras.layers.Input((2,)), stack])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.layers[-1].step_sizes, stack.step_sizes)
+    np.testing.assert_array_equal(loaded(x), model(x))
+    with pytest.raises(ValueError, match="`step_size` must be a positive finite number"):
+        stack.append(step_size=0.0)
+    assert stack.depth == 3
+
+
+def test_truncate_and_restore():
+    potential = oracles.Linear([1.0, 0.0])
+    stack = kgl.layers.GradientLayerStack(potential, 1.0, max_layers=3)
+    x = oracles.points(5)
+    stack(x)
+    for a in ([1.0, 0.0], [0.0, 1.0], [5.0, 5.0]):
+        potential.set_weights([np.array(a)])
+        stack.append()
+    stack.truncate(2)
+    np.testing.assert_allclose(stack(x), x + [1, 1], atol=1e-6)
+    stack.restore(0)
+    np.testing.assert_array_equal(potential.get_weights()[0], [1, 0])
+    stack.append()  # in the place of the one that was dropped
+    np.testing.assert_allclose(stack(x), x + [2, 1], atol=1e-6)
+    for bad in (-1, 4):
+        with pytest.raises(ValueError, match=f"from 0 to 3. Received: depth={bad}"):
+            stack.truncate(bad)
+    with pytest.raises(ValueError, match="one of the 3 stacked layers"):
+        stack.restore(3)
