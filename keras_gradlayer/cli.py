@@ -197,7 +197,7 @@ def train(
     "--score-count", default=10_000, show_default=True, type=click.IntRange(2), help="Samples."
 )
 @click.option(
-    "--backtracking", is_flag=True, help="Halve a layer's step until it helps; stack none else."
+    "--line-search", is_flag=True, help="Follow each critic as far as the held-out score improves."
 )
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out.")
 @batch_option
@@ -219,7 +219,7 @@ def finetune(
     classifier,
     real,
     score_count,
-    backtracking,
+    line_search,
     resume,
     batch_size,
     penalty,
@@ -250,10 +250,11 @@ def finetune(
     if classifier:
         real = real or (f"{data}:test" if data in IMAGES else data)
         scorer = make_scorer(classifier, real, score_count, tuner.sample_shape)
-    elif real:
-        raise click.UsageError("--real is for --classifier.")
-    if backtracking:
-        callbacks.append(kgl.callbacks.Backtracking(scorer))
+    elif real or line_search:
+        name = "--real" if real else "--line-search"
+        raise click.UsageError(f"{name} is for --classifier, which makes the score.")
+    if line_search:
+        callbacks.append(kgl.callbacks.LineSearch(scorer))
     out = run_folder(out, resume, "tuner.keras")
     if scorer:
         path = out / "scores.json"

@@ -208,14 +208,16 @@ def test_finetune_that_scores(capsys, models, classifier):
     assert (out / "grid" / "by_depth.png").exists()
     assert "injectivity_margin" in (out / "log.csv").read_text().splitlines()[0]
 
-    # the rule, with and without scores
-    for options in ([], ["--classifier", classifier, "--score-count", 10]):
-        out = models / f"rule{len(options)}"
-        assert run(capsys, *finetune, "--backtracking", *options, "--out", out)[0] == 0
-        assert ("scores.json" in [p.name for p in out.iterdir()]) == bool(options)
-        assert (out / "report.html").exists()
-    message = fails(capsys, *finetune, "--real", "cifar10", "--out", models / "bad")
-    assert message == "--real is for --classifier."
+    # each critic as far as it helps: every layer lowers the distance; without scores a page as well
+    scored[-1] = models / "search"
+    assert run(capsys, *scored, "--line-search")[0] == 0
+    found = json.loads((models / "search" / "scores.json").read_text())["scores"]
+    assert found[-1]["layers"] == keras.saving.load_model(scored[-1] / "tuner.keras").stack.depth
+    assert run(capsys, *finetune, "--out", models / "bare")[0] == 0
+    assert (models / "bare" / "report.html").exists()
+    for option in (["--real", "cifar10"], ["--line-search"]):
+        message = fails(capsys, *finetune, *option, "--out", models / "bad")
+        assert message.startswith(f"{option[0]} is for --classifier")
 
 
 def test_score(capsys, models, classifier):

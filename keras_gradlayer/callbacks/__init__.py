@@ -9,6 +9,7 @@ from keras_gradlayer.callbacks.generator_gradient_regularizer import GeneratorGr
 from keras_gradlayer.callbacks.gradient_layers import GradientLayers
 from keras_gradlayer.callbacks.gradient_penalty import GradientPenalty
 from keras_gradlayer.callbacks.instance_noise import InstanceNoise
+from keras_gradlayer.callbacks.line_search import LineSearch
 from keras_gradlayer.callbacks.sample_grid import SampleGrid
 from keras_gradlayer.callbacks.scores import Scores
 from keras_gradlayer.callbacks.step_callback import StepCallback
@@ -24,6 +25,7 @@ __all__ = [
     "GradientLayers",
     "GradientPenalty",
     "InstanceNoise",
+    "LineSearch",
     "SampleGrid",
     "Scores",
     "StepCallback",

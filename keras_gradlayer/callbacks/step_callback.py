@@ -11,7 +11,7 @@ class StepCallback(keras.callbacks.Callback):
     touches. Inside them, `self.model` is the trainer: `self.model.scores(x)` gives the critic's
     scores in training mode, `self.model.seed_generator` the stream that random numbers come from.
     The hooks run while the step is traced, so they cost nothing in Python later; only
-    `layer_step` and `after_generator_move` run in Python, before and after each move.
+    `layer_step`, `after_generator_move` and `moves_again` run in Python, at each move.
 
     A step is traced anew when a fit comes with other callbacks or other settings of them; the
     settings are the plain attributes (numbers, strings, tuples of them). A callback that has
@@ -27,6 +27,9 @@ class StepCallback(keras.callbacks.Callback):
 
     moves_parameters: bool = False
     """Whether it is only for trainers that move the generator's parameters."""
+
+    moves_first: bool = False
+    """Whether a `FineTuner` without layers tries one before the critic trains."""
 
     @property
     def generates(self) -> bool:
@@ -88,6 +91,10 @@ class StepCallback(keras.callbacks.Callback):
 
     def after_generator_move(self) -> None:
         """Run after each generator move."""
+
+    def moves_again(self) -> bool:
+        """Whether the generator moves once more before the critic trains on."""
+        return False
 
     def trace_key(self) -> tuple:
         """Equal for two callbacks only if they trace the same step."""

@@ -247,10 +247,10 @@ class AdversarialTrainer(keras.Model):
         settings = [c.trace_key() for c in self._step_callbacks]
         if self.train_function is None or settings != self._traced or force:
             self._traced = None
-        prepared = False
+        prepared = begun = False
 
         def train_function(iterator):
-            nonlocal prepared
+            nonlocal prepared, begun
             logs = None
             for _ in range(self.steps_per_execution):
                 try:
@@ -266,6 +266,9 @@ class AdversarialTrainer(keras.Model):
                 if self._traced is None:
                     self._trace()
                     self._traced = settings
+                if not begun:
+                    self.begin(real)
+                    begun = True
                 logs = self._update_program(real)
                 self._updates += 1
                 if self._updates >= critic_steps:
@@ -283,10 +286,16 @@ class AdversarialTrainer(keras.Model):
         self._move_program = self._program(self.generator_move)
 
     def _move(self, real):
-        logs = self._move_program(real)
-        for callback in self._step_callbacks:
-            callback.after_generator_move()
+        again = True
+        while again:
+            logs = self._move_program(real)
+            for callback in self._step_callbacks:
+                callback.after_generator_move()
+            again = any(c.moves_again() for c in self._step_callbacks) and not self.stop_training
         return logs
+
+    def begin(self, real: tf.Tensor) -> None:
+        """Run before the first update of a fit, with its batch."""
 
     def _program(self, step):
         if self.run_eagerly:

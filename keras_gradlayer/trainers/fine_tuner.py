@@ -350,6 +350,11 @@ class FineTuner(AdversarialTrainer):
             self._particles.redraw(np.arange(count), self._fresh_program)
             self._particles.depth = self.stack.depth
 
+    def begin(self, real: tf.Tensor) -> None:
+        """Try a layer with the critic as it was handed over, if a callback asks for it."""
+        if not self.stack.depth and any(c.moves_first for c in self._step_callbacks):
+            self._move(real)
+
     # ---- state ------------------------------------------------------------------------------
 
     def save_own_variables(self, store: MutableMapping) -> None:

@@ -43,33 +43,6 @@ def test_no_layer_where_none_helps():
     assert flat.stack.depth == 0
 
 
-def test_by_a_score():
-    """Layers are stacked while the spread comes nearer to 0.3, the last with a smaller step."""
-    seen = []
-
-    def spread(x):
-        seen.append(len(x))
-        return {"spread": abs(float(x.std(axis=0).mean()) - 0.3)}
-
-    tuner = oracles.quadratic_tuner(CENTER, step_size=0.4)
-    fit(tuner, kgl.callbacks.Backtracking(spread, samples=2000), epochs=6)
-    z = tuner.latent.sample(2000, seed=2)
-    depths = range(tuner.stack.depth + 1)
-    found = [spread(tuner(z, layers=k).numpy())["spread"] for k in depths]
-    seen = seen[: -len(found)]
-    assert found == sorted(found, reverse=True)
-    assert found[-1] < 0.02
-    assert tuner.stack.step_sizes[0] == 0.4
-    assert tuner.stack.step_sizes[-1] < 0.4
-    assert set(seen) == {2000}
-    # higher is better for the scores that are known to be so
-    tuner = oracles.quadratic_tuner(CENTER)
-    fit(tuner, kgl.callbacks.Backtracking(lambda x: {"precision": -x.std()}), epochs=2)
-    assert tuner.stack.depth == 2
-    fit(tuner, kgl.callbacks.Backtracking(lambda x: {"precision": x.std()}), epochs=1)
-    assert tuner.stack.depth == 2
-
-
 def test_particles_move_by_the_step_taken():
     tuner = oracles.quadratic_tuner(CENTER, step_size=1.5, particles=20)
     tuner.prepare(16)
@@ -80,8 +53,6 @@ def test_particles_move_by_the_step_taken():
 
 
 def test_bad_input():
-    with pytest.raises(TypeError, match="`scorer` must be a kgl.metrics.Scorer or a function"):
-        kgl.callbacks.Backtracking(3)
     with pytest.raises(ValueError, match="`halvings` must be an integer of at least 0"):
         kgl.callbacks.Backtracking(halvings=-1)
     gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)))

@@ -240,7 +240,7 @@ def test_no_variable_is_saved_that_is_not_used(tmp_path, toy):
     loaded = tf.saved_model.load(str(find_version(folder)))
     critic = sum(int(np.prod(v.shape)) for v in tuner.critic.variables)
     values = sum(int(np.prod(v.shape)) for v in loaded.weights)
-    assert values == 20 * critic + 1  # the depth
+    assert values == 20 * critic + 20 + 1  # the step sizes and the depth
 
 
 def test_loads_where_this_package_is_not(images, tmp_path):
@@ -277,6 +277,7 @@ def test_metadata(tmp_path):
     assert facts == {
         "name": tuner.name,
         "step_size": 0.1,
+        "step_sizes": [0.1, 0.1],
         "depth": 2,
         "steps_per_layer": 3,
         "latent_shape": [2],

@@ -1,0 +1,77 @@
+"""Each critic followed as far as a held-out score gets better."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gradlayer as kgl
+from tests import oracles
+
+CENTER = np.array([0.3, -0.2])
+
+
+def spread(x):
+    return {"spread": abs(float(x.std(axis=0).mean()) - 0.3)}
+
+
+def fit(tuner, *callbacks, epochs=1):
+    return tuner.fit(
+        oracles.points(32), batch_size=16, epochs=epochs, verbose=0, callbacks=callbacks
+    ).history
+
+
+def test_as_far_as_it_helps():
+    """From a spread of 1 by 0.6 a layer to 0.216, which is too far: 0.36 · 0.8 it is, at η/2."""
+    tuner = oracles.quadratic_tuner(CENTER, step_size=0.4)
+    logs = fit(tuner, kgl.callbacks.LineSearch(spread, samples=20_000))
+    np.testing.assert_array_equal(tuner.stack.step_sizes[:3], [0.4, 0.4, 0.2])
+    z = tuner.latent.sample(20_000, seed=2)
+    depths = range(tuner.stack.depth + 1)
+    found = [spread(tuner(z, layers=k).numpy())["spread"] for k in depths]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < 0.02
+    assert logs["layers"] == [tuner.stack.depth]
+    # nothing more to gain: the critic trains on, no layer is stacked
+    assert fit(tuner, kgl.callbacks.LineSearch(spread, samples=20_000))["layers"] == logs["layers"]
+
+
+def test_the_critic_is_followed_before_it_is_trained():
+    """The layers of the first critic are stacked before the first update."""
+    critic = keras.Sequential([keras.layers.Input((2,)), oracles.Quadratic(CENTER)])
+    tuner = kgl.FineTuner(None, critic, 0.4, output_activation=None)
+    tuner.compile(keras.optimizers.SGD(0.5))
+    fit(tuner, kgl.callbacks.LineSearch(spread, samples=2000))
+    first = tuner.stack._history[0].numpy()[: tuner.stack.depth]
+    np.testing.assert_allclose(first[:3], np.tile(CENTER, (3, 1)), atol=1e-6)
+    assert not np.allclose(tuner.critic.get_weights()[0], CENTER)
+
+
+def test_ends_with_room():
+    """Where every layer helps, the room for layers bounds them."""
+    tuner = oracles.quadratic_tuner(CENTER, max_layers=5)
+    logs = fit(tuner, kgl.callbacks.LineSearch(lambda x: {"s": x.std()}, samples=100), epochs=3)
+    assert tuner.stack.depth == 5
+    assert logs["layers"] == [5]
+
+
+def test_higher_is_better_for_scores_known_to_be_so():
+    tuner = oracles.quadratic_tuner(CENTER, max_layers=2)
+    fit(tuner, kgl.callbacks.LineSearch(lambda x: {"precision": -x.std()}, samples=100))
+    assert tuner.stack.depth == 2
+    tuner = oracles.quadratic_tuner(CENTER)
+    fit(tuner, kgl.callbacks.LineSearch(lambda x: {"precision": x.std()}, samples=100))
+    assert tuner.stack.depth == 0
+
+
+def test_bad_input():
+    with pytest.raises(TypeError, match="`scorer` must be a kgl.metrics.Scorer or a function"):
+        kgl.callbacks.LineSearch(3)
+    with pytest.raises(ValueError, match="`halvings` must be an integer of at least 0"):
+        kgl.callbacks.LineSearch(spread, halvings=-1)
+    gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)))
+    gan.compile()
+    with pytest.raises(TypeError, match="LineSearch is for a kgl.FineTuner. Received: a GAN"):
+        fit(gan, kgl.callbacks.LineSearch(spread))
+    both = [kgl.callbacks.Backtracking(), kgl.callbacks.LineSearch(spread)]
+    with pytest.raises(ValueError, match="do the same in different ways"):
+        fit(oracles.quadratic_tuner(CENTER), *both)
