@@ -115,24 +115,31 @@ def fine_tune(
     }
 
 
-def train_on(generator, critic, data, scorer, seconds, epoch=20):
-    """Scores of the WGAN-GP trained on for as long."""
+def train_on(generator, critic, data, scorer, seconds, save=None, epoch=20):
+    """Scores of the WGAN-GP trained on for so many seconds; several are looks at one run."""
     preset = kgl.presets.wgan_gp()
     gan = kgl.GAN(generator, critic, preset.objective)
     gan.compile(preset.generator_optimizer, preset.critic_optimizer)
-    iterations, start = 0, time.monotonic()
-    while time.monotonic() - start < seconds:
-        gan.fit(
-            data.repeat(),
-            epochs=1,
-            steps_per_epoch=5 * epoch,
-            callbacks=preset.callbacks,
-            verbose=0,
-        )
-        iterations += epoch
-    elapsed = time.monotonic() - start
-    report = scorer(kgl.metrics.sample_batches(gan, scorer.count, 100))
-    return {"iterations": iterations, "seconds": elapsed, "best": report.scores}
+    iterations, elapsed, looks = 0, 0.0, []
+    for until in seconds:
+        start = time.monotonic() - elapsed
+        while time.monotonic() - start < until:
+            gan.fit(
+                data.repeat(),
+                epochs=1,
+                steps_per_epoch=5 * epoch,
+                callbacks=preset.callbacks,
+                verbose=0,
+            )
+            iterations += epoch
+        elapsed = time.monotonic() - start
+        scores = scorer(kgl.metrics.sample_batches(gan, scorer.count, 100)).scores
+        looks.append({"seconds": elapsed, "iterations": iterations, **scores})
+    if save is not None:
+        save.mkdir(parents=True)
+        gan.generator.save(save / "generator.keras")
+        gan.critic.save(save / "critic.keras")
+    return {"seconds": elapsed, "by_time": looks, "best": looks[-1]}
 
 
 @click.command()
@@ -144,10 +151,13 @@ def train_on(generator, critic, data, scorer, seconds, epoch=20):
 @click.option("--held-out", default="test", show_default=True, help="For the rule.")
 @click.option("--count", default=10_000, show_default=True)
 @click.option("--insert", help="Where the middle is; the layer before the last normalisation.")
-@click.option("--row", "rows", multiple=True, help="Which; all by default. Or wgan-gp=SECONDS.")
+@click.option("--row", "rows", multiple=True, help="Which; all by default. Or wgan-gp=SECONDS,…")
+@click.option("--save", type=click.Path(path_type=pathlib.Path), help="For wgan-gp: its folder.")
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path))
-def main(generator, critic, classifier, data, real, held_out, count, insert, rows, seeds, out):
+def main(
+    generator, critic, classifier, data, real, held_out, count, insert, rows, save, seeds, out
+):
     """Run rows of the study and add them to the JSON file."""
     load = getattr(kgl.data, data)
 
@@ -166,7 +176,8 @@ def main(generator, critic, classifier, data, real, held_out, count, insert, row
             models = [keras.saving.load_model(p) for p in (generator, critic)]
             samples = load("train", batch_size=64, seed=seed)
             if row.startswith("wgan-gp="):
-                found = train_on(*models, samples, reporting, float(row.partition("=")[2]))
+                seconds = [float(s) for s in row.partition("=")[2].split(",")]
+                found = train_on(*models, samples, reporting, seconds, save)
             else:
                 settings = dict(ROWS[row])
                 if insert and settings.get("insert") == MIDDLE["insert"]:
