@@ -34,4 +34,10 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
     from keras_gradlayer._tfgan import classifier_metrics
 
     a, b = (tf.constant(x) for x in two_sets(a, b, least=2))
-    return float(classifier_metrics.kernel_classifier_distance_from_activations(a, b))
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")  # TF-GAN's way to loop is deprecated, which is not the user's affair
+    try:
+        return float(classifier_metrics.kernel_classifier_distance_from_activations(a, b))
+    finally:
+        logger.setLevel(level)

@@ -24,7 +24,9 @@ def dcgan_generator(
     """A DCGAN generator for images in [-1, 1].
 
     Transposed convolutions of 5x5 and stride 2 with batch normalization, doubling the image from
-    a small core; the tanh is a layer of its own at the end.
+    a small core; the tanh is a layer of its own at the end. The convolutions are named
+    `conv2d_transpose`, `conv2d_transpose_1` and on, from the core outwards: places for gradient
+    layers.
 
     Source: Radford et al., ICLR 2016; the width and the latent of WGAN-GP (Gulrajani et al., 2017).
 
@@ -52,14 +54,15 @@ def dcgan_generator(
         layers.ReLU(),
         layers.Reshape((h, w, filters[0])),
     ]
-    for f in filters[1:]:
+    names = ["conv2d_transpose", *(f"conv2d_transpose_{k}" for k in range(1, n))]
+    for f, name in zip(filters[1:], names):
         stack += [
-            layers.Conv2DTranspose(f, 5, strides=2, padding="same", use_bias=False),
+            layers.Conv2DTranspose(f, 5, strides=2, padding="same", use_bias=False, name=name),
             layers.BatchNormalization(),
             layers.ReLU(),
         ]
     stack += [
-        layers.Conv2DTranspose(channels, 5, strides=2, padding="same"),
+        layers.Conv2DTranspose(channels, 5, strides=2, padding="same", name=names[-1]),
         layers.Activation("tanh", dtype="float32"),
     ]
     return keras.Sequential(stack, name="dcgan_generator")
