@@ -1,6 +1,7 @@
 """The command line, `keras-gradlayer`."""
 
 import pathlib
+import shutil
 
 import click
 import keras
@@ -164,6 +165,7 @@ def train(
     gan.generator.save(out / "generator.keras")
     gan.critic.save(out / "critic.keras")
     gan.save(out / "gan.keras")
+    shutil.rmtree(out / "backup")
     pictures.sample_picture(out / "samples.png", gan.predict(latents, verbose=0))
     pictures.curves(out / "curves.png", out / "log.csv", f"{iterations // epochs} iterations")
     click.echo(f"{iterations // epochs * epochs} generator updates; generator, critic: {out}")
@@ -192,7 +194,9 @@ def train(
     help="Adam's, for the critic.",
 )
 @click.option("--classifier", help="Score by it each epoch, and keep the best depth: see score.")
-@click.option("--real", help="What to score against; the test images of --data by default.")
+@click.option(
+    "--real", help="What to score against; by default --data's test images, or its folder."
+)
 @click.option(
     "--score-count", default=10_000, show_default=True, type=click.IntRange(2), help="Samples."
 )
@@ -254,7 +258,9 @@ def finetune(
         name = "--real" if real else "--line-search"
         raise click.UsageError(f"{name} is for --classifier, which makes the score.")
     if line_search:
-        callbacks.append(kgl.callbacks.LineSearch(scorer))
+        # Not by the images that are reported against, where there are others.
+        fitted = make_scorer(classifier, data, score_count, tuner.sample_shape)
+        callbacks.append(kgl.callbacks.LineSearch(fitted))
     out = run_folder(out, resume, "tuner.keras")
     if scorer:
         path = out / "scores.json"
@@ -267,6 +273,7 @@ def finetune(
         pictures.sample_picture(out / "before.png", tuner(latents, layers=0))
     _fit(tuner, samples, out, layers, callbacks, steps_per_epoch=critic_steps)
     tuner.save(out / "tuner.keras")
+    shutil.rmtree(out / "backup")
     tuner.sampler().save(out / "sampler.keras")
     pictures.sample_picture(out / "after.png", tuner.predict(latents, verbose=0))
     pictures.curves(out / "curves.png", out / "log.csv", "epoch")
@@ -282,7 +289,7 @@ def _fit(model, samples, out, epochs, callbacks, steps_per_epoch=None):
         steps_per_epoch=steps_per_epoch,
         verbose=0,
         callbacks=[
-            keras.callbacks.BackupAndRestore(str(out / "backup")),
+            keras.callbacks.BackupAndRestore(str(out / "backup"), delete_checkpoint=False),
             *callbacks,  # those that write into the logs before those that read them
             keras.callbacks.CSVLogger(str(out / "log.csv"), append=(out / "backup").exists()),
             keras.callbacks.TerminateOnNaN(raise_error=True),

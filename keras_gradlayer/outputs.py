@@ -132,6 +132,8 @@ def score(sources, classifier, real, count, layers, image_size, out, seed):
     """
     if out is not None and out.exists():
         raise click.UsageError(f"{out} exists; nothing was written.")
+    if out is not None and not out.parent.is_dir():
+        raise click.UsageError(f"There is no folder {out.parent} to write to.")
     shape = image_size and (image_size, image_size, 3)
     jobs = [
         (s, k, batches_of(s, count, seed, k, image_size)) for s in sources for k in layers or [None]

@@ -139,7 +139,8 @@ def curves(path, log, unit):
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     names = {"wasserstein": "estimate of W1", "penalty": "penalty"}
     for ax, (key, title) in zip(figure.subplots(1, 2), names.items()):
-        ax.plot(range(1, len(rows) + 1), [float(r[key]) for r in rows], marker=".")
+        epochs = [int(r["epoch"]) + 1 for r in rows]
+        ax.plot(epochs, [float(r[key]) for r in rows], marker=".")
         ax.set(xlabel=unit, title=title)
         ax.grid(alpha=0.3)
     figure.savefig(path, dpi=120, bbox_inches="tight")

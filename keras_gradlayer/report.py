@@ -52,7 +52,7 @@ def write_report(folder: pathlib.Path, layers: int) -> pathlib.Path:
         log = list(csv.DictReader(f))
     if log and _FLOW[0] in log[0]:
         flow = [{n: float(row[n]) for n in _FLOW if n in row} for row in log]
-        _curves(folder / "flow.png", flow, range(1, len(flow) + 1), list(flow[0]))
+        _curves(folder / "flow.png", flow, [int(r["epoch"]) + 1 for r in log], list(flow[0]))
     template = jinja2.Environment(
         loader=jinja2.PackageLoader("keras_gradlayer", "."), autoescape=True, trim_blocks=True
     ).get_template("report.html")

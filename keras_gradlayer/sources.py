@@ -1,5 +1,6 @@
 """What the command line scores: saved models, exported ones, folders of images, data sets."""
 
+import functools
 import pathlib
 
 import click
@@ -24,7 +25,7 @@ def batches_of(source, count, seed, layers=None, image_size=None):
     path = pathlib.Path(source)
     name, _, split = source.partition(":")
     if path.suffix == ".keras":
-        return _from_model(load_model(source), count, seed, layers)
+        return _from_model(_load(source), count, seed, layers)
     if layers is not None:
         raise click.UsageError(f"--layers is for .keras files of samplers. Received: {source}")
     if name in IMAGES:
@@ -40,7 +41,11 @@ def batches_of(source, count, seed, layers=None, image_size=None):
         return _from_export(source, count, seed)
     if image_size is None:
         raise click.UsageError(f"--image-size is needed for the folder of images {source}.")
-    return kgl.data.image_folder(source, (image_size, image_size, 3), batch_size=1, shuffle=False)
+    # Shuffled, always alike: the first files of a folder are often those of one class.
+    return kgl.data.image_folder(source, (image_size, image_size, 3), batch_size=1, seed=0)
+
+
+_load = functools.lru_cache(maxsize=1)(load_model)  # one model at several depths
 
 
 def _from_model(model, count, seed, layers):

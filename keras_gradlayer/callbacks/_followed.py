@@ -28,11 +28,12 @@ class Followed:
             return tf.function(step, jit_compile=jit, reduce_retracing=True, autograph=False)
 
         if hasattr(model, "stack"):
-            self._base = program(lambda z: model.base(z, training=False))
+            dtype = model.stack.variable_dtype  # half precision would measure its own rounding
+            self._base = program(lambda z: tf.cast(model.base(z, training=False), dtype))
             self._advance = program(lambda z, first, last: model.stack(z, last, first))
-            self._head = program(lambda z: model.head(z, training=False))
+            self._head = program(lambda z: tf.cast(model.head(z, training=False), "float32"))
         else:
-            self._head = program(lambda z: model(z, training=False))
+            self._head = program(lambda z: tf.cast(model(z, training=False), "float32"))
 
     def positions(self, layers=None):
         """Chunks of positions after `layers` layers, in the space of the layers."""
@@ -41,9 +42,10 @@ class Followed:
             self._z, self._depth = [self._base(z) for z in _chunks(self.latents)], 0
         if layers > self._depth:
             ends = tf.constant(self._depth), tf.constant(layers)
-            for i, z in enumerate(self._z):  # in place: one copy, whatever the number
-                self._z[i] = self._advance(z, *ends)
-            self._depth = layers
+            chunks, self._z = self._z, None  # an interruption leaves none half way
+            for i, z in enumerate(chunks):  # in place: one copy, whatever the number
+                chunks[i] = self._advance(z, *ends)
+            self._z, self._depth = chunks, layers
         return self._z
 
     def batches(self, layers=None):

@@ -76,10 +76,14 @@ class FlowMonitor(keras.callbacks.Callback):
                 )
         stack, head = model.stack, model.head
         jit = {"jit_compile": model.jit_compile, "reduce_retracing": True, "autograph": False}
-        self._score = tf.function(stack.score, **jit)
+        # By the critic as it was stacked, which may have trained on since.
+        self._score = tf.function(stack._score_by, **jit)
         self._measure = tf.function(
-            lambda z, step_size: _measure(
-                lambda z: stack.score(head(z, training=False)), z, step_size, stack.steps_per_layer
+            lambda values, z, step_size: _measure(
+                lambda z: stack._score_by(values, head(z, training=False)),
+                z,
+                step_size,
+                stack.steps_per_layer,
             ),
             **jit,
         )
@@ -99,10 +103,7 @@ class FlowMonitor(keras.callbacks.Callback):
         found = dict.fromkeys(self._names, np.nan)
         if stack.depth > self._depth:
             self._depth = stack.depth
-            now = self.model.critic.get_weights()
-            stack.restore(stack.depth - 1)  # the critic may have trained on since
             found = self._look(stack.depth - 1, float(stack.step_sizes[-1]))
-            self.model.critic.set_weights(now)
         if logs is not None:
             logs.update(found)
 
@@ -113,8 +114,9 @@ class FlowMonitor(keras.callbacks.Callback):
 
     def _look(self, layers, step_size):
         eta = tf.constant(step_size, "float32")
+        values = self.model.stack._values(layers)
         chunks = self._followed.positions(layers)
-        norms, gradients, lipschitz = zip(*(self._measure(z, eta) for z in chunks))
+        norms, gradients, lipschitz = zip(*(self._measure(values, z, eta) for z in chunks))
         L = float(np.max(np.concatenate(lipschitz)))
         found = {
             "step_norm": float(np.mean(np.concatenate(norms))),
@@ -124,8 +126,8 @@ class FlowMonitor(keras.callbacks.Callback):
         }
         if self._real is not None:
             parts = range(0, len(self._real), CHUNK)
-            real = [self._score(self._real[i : i + CHUNK]) for i in parts]
-            fake = [self._score(x) for x in self._followed.batches(layers)]
+            real = [self._score(values, self._real[i : i + CHUNK]) for i in parts]
+            fake = [self._score(values, x) for x in self._followed.batches(layers)]
             found["heldout_wasserstein"] = float(
                 np.mean(np.concatenate(real)) - np.mean(np.concatenate(fake))
             )

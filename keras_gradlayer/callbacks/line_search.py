@@ -70,7 +70,9 @@ class LineSearch(StepCallback):
         self._followed = Followed(model, self.samples, self.seed)
         self._best = self._helped = None
         self._sample = tf.function(
-            lambda z, eta: model.head(model.stack.move(z, step_size=eta), training=False),
+            lambda z, eta: tf.cast(
+                model.head(model.stack.move(z, step_size=eta), training=False), "float32"
+            ),
             jit_compile=model.jit_compile,
             reduce_retracing=True,
             autograph=False,

@@ -74,6 +74,8 @@ class SampleGrid(keras.callbacks.Callback):
                 )
             self.directory.mkdir(parents=True, exist_ok=True)
             self._writer = tf.summary.create_file_writer(str(self.directory))
+            for k in range(0, depth := getattr(self._stack, "depth", 0), max(1, depth // 11)):
+                self._strip.append(self._column(k, self.model(self._followed.latents, layers=k)))
             self._draw(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -93,15 +95,23 @@ class SampleGrid(keras.callbacks.Callback):
         self._log(path, "by_depth", 0)
         self._writer.close()
 
+    @property
+    def _stack(self):
+        return getattr(self.model, "stack", None)
+
     def _draw(self, epoch):
-        stack = getattr(self.model, "stack", None)
-        number, unit = (epoch, "epoch") if stack is None else (stack.depth, "layers")
+        number, unit = (epoch, "epoch") if self._stack is None else (self._stack.depth, "layers")
         samples = self._followed.samples()
         path = self.directory / f"{unit}_{number:04d}.png"
         pictures.sample_picture(path, samples)
         self._log(path, "samples", number)
-        title = f"epoch {number}" if stack is None else f"{number} layers"
-        self._strip.append((title, samples if samples.ndim == 2 else samples[:8]))
+        self._strip.append(self._column(number, samples))
+
+    def _column(self, number, samples):
+        """What `by_depth.png` has of a look: a title, and some samples."""
+        title = f"epoch {number}" if self._stack is None else f"{number} layers"
+        samples = np.asarray(samples, "float32")
+        return title, samples if samples.ndim == 2 else samples[:8]
 
     def _log(self, path, name, step):
         image = tf.io.decode_png(path.read_bytes(), channels=3)

@@ -35,7 +35,8 @@ class Scores(keras.callbacks.Callback):
         samples: how many; those of a `Scorer` by default, else 10,000.
         seed: integer that the latents follow from.
         restore_best_layers: for a `FineTuner`: drop the layers above the depth of the best score
-            when the run ends, and go back to that depth's critic. Depth 0, no layer at all, counts.
+            when the run ends, and go back to that depth's critic. Depth 0, no layer at all, counts;
+            the critic then stays as it is.
         monitor: name of the score that says what is best: for a `Scorer` the Fréchet distance, for
             a function the first that it gives.
         mode: "min" or "max"; by default "max" for the scores of a `Scorer` that are better when
@@ -93,21 +94,17 @@ class Scores(keras.callbacks.Callback):
                 "`restore_best_layers` is for a kgl.FineTuner, which has layers. "
                 f"Received: a {type(model).__name__}"
             )
-        if self._followed is None or self._followed.model is not model:
-            self._followed = Followed(model, self.samples, self.seed)
+        self._followed = Followed(model, self.samples, self.seed)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Score the state before the first epoch."""
         # Not in on_train_begin: a model that goes on from a backup is restored only there.
-        if not self._started:
-            self._started = True
-            self._read(epoch)
-            if not any(h["epoch"] == epoch for h in self.history):
-                self._look(epoch)
+        if self._seen is None:
+            self._begin(epoch)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Forget which epoch a fit before this one began with."""
-        self._started, self._seen = False, None
+        self._seen = self._depth = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Score, and put the scores into the logs."""
@@ -120,7 +117,9 @@ class Scores(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Go back to the best depth, if that is wanted."""
-        if self._seen is not None and self.history[-1]["epoch"] != self._seen:
+        if self._seen is None:  # gone on with where no epoch was left
+            self._begin(getattr(self.model, "_initial_epoch", None) or 0)
+        elif self.history[-1]["epoch"] != self._seen:
             self._look(self._seen)  # stopped by a callback that comes after this one
         if self.restore_best_layers:
             self.model.rollback(self.best["layers"])
@@ -132,14 +131,26 @@ class Scores(keras.callbacks.Callback):
             raise ValueError("There are no scores yet. Expected a fit with this callback first.")
         return min(self.history, key=lambda h: loss_of(h, self.monitor, self.mode))
 
+    def _begin(self, epoch):
+        """Look at the state that a fit begins with, unless it has been looked at."""
+        self._seen = epoch
+        self._read(epoch)
+        state = {"epoch": epoch, **self._layers()}
+        if not any(state.items() <= h.items() for h in self.history):
+            self._look(epoch)
+        self.monitor = main_score(self.scorer, self._scores_of(self.history[-1]), self.monitor)
+
+    def _layers(self):
+        return {"layers": self.model.stack.depth} if hasattr(self.model, "stack") else {}
+
     def _look(self, epoch):
-        depth = {"layers": self.model.stack.depth} if hasattr(self.model, "stack") else {}
-        before = self.history[-1] if self.history else {}
-        if depth and before.get("layers") == depth["layers"]:  # no layer since
-            scores = self._scores_of(before)
+        depth = self._layers()
+        if depth and depth == self._depth:  # no layer since
+            scores = self._scores_of(self.history[-1])
         else:
             scores, self.conditions = measure(self.scorer, self._followed.batches())
             self.monitor = main_score(self.scorer, scores, self.monitor)
+        self._depth = depth
         self.history = [h for h in self.history if h["epoch"] != epoch]
         self.history.append({"epoch": epoch, **depth, **scores})
         if self.path is not None:

@@ -29,7 +29,7 @@ class StepCallback(keras.callbacks.Callback):
     """Whether it is only for trainers that move the generator's parameters."""
 
     moves_first: bool = False
-    """Whether a `FineTuner` without layers tries one before the critic trains."""
+    """Whether a `FineTuner` tries a layer before its critic has been trained at all."""
 
     @property
     def generates(self) -> bool:

@@ -249,9 +249,11 @@ class GradientLayerStack(FrozenParts):
             x: tensor in the space of the critic (what the head gives out), shape (batch, ...).
             layer: whose critic, from 0; by default the potential as it is now.
         """
-        own = []
-        if layer is not None:
-            own = list(zip(variables_of(self.potential), self._values(layer)))
+        return self._score_by(None if layer is None else self._values(layer), x)
+
+    def _score_by(self, values, x):
+        """The scores with these values of the potential's variables, its own if `None`."""
+        own = [] if values is None else list(zip(variables_of(self.potential), values))
         with keras.StatelessScope(state_mapping=own):
             return _scores(self.potential, x)
 

@@ -1,5 +1,6 @@
 """The kernel distance between two sets of features."""
 
+import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
@@ -9,9 +10,9 @@ from keras_gradlayer.metrics._features import two_sets
 def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
     """Squared maximum mean discrepancy of two sets of features, without bias.
 
-    With the kernel (xᵀy / d + 1)³, and averaged over blocks of at most 1,024 rows, so both sets
-    should be in random order. With Inception's pooled features it is the KID. Unlike the Fréchet
-    distance it does not fall with the number of samples; near 0 it may be negative.
+    With the kernel (xᵀy / d + 1)³, and averaged over blocks of at most 1,024 rows, for which both
+    sets are shuffled, always alike. With Inception's pooled features it is the KID. Unlike the
+    Fréchet distance it does not fall with the number of samples; near 0 it may be negative.
 
     Source: Bińkowski et al., "Demystifying MMD GANs", ICLR 2018, through TF-GAN.
 
@@ -23,7 +24,7 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
         The distance, a float.
 
     Raises:
-        ValueError: if the arrays are not of such shapes or have fewer than two rows.
+        ValueError: if the arrays are not of such shapes, or one is too small for two rows a block.
 
     Example:
 
@@ -33,7 +34,10 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
     """
     from keras_gradlayer._tfgan import classifier_metrics
 
-    a, b = (tf.constant(x) for x in two_sets(a, b, least=2))
+    a, b = two_sets(a, b, least=2)
+    blocks = -(-max(len(a), len(b)) // 1024)
+    a, b = two_sets(a, b, least=2 * blocks)
+    a, b = (tf.constant(np.random.default_rng(0).permutation(x)) for x in (a, b))
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("ERROR")  # TF-GAN's way to loop is deprecated, which is not the user's affair

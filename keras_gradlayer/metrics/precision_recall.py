@@ -57,7 +57,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
     k = _checks.positive_int("neighbors", neighbors)
     real, fake = two_sets(real, fake, least=k + 1, names=("real", "fake"))
     center = real.mean(axis=0)  # distances by |x|² − 2xy + |y|² lose digits far from 0
-    real, fake = real - center, fake - center
+    real, fake = real - center, fake - center  # copies: what came in stays as it was
     reach, fake_reach = _reach(real, k), _reach(fake, k)
     precise, covered = 0, np.zeros(len(real), bool)
     inside, recalled = 0, np.zeros(len(real), bool)

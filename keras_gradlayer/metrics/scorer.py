@@ -92,8 +92,8 @@ class Scorer:
 
     Use it to compare samplers, or one sampler at several depths; `kgl.callbacks.Scores` calls it
     during a fit. Samples and real images go through the classifier batch by batch, and only its
-    outputs are kept, 4 bytes for each logit and feature: 50,000 images take no more memory than
-    the classifier does.
+    outputs are kept: memory does not grow with the size of the images, but by about 40 bytes for
+    each feature of each of them while the distances are computed.
 
     Source: the metrics', see `classifier_score`, `frechet_distance`, `kernel_distance` and
     `precision_recall`.

@@ -267,8 +267,10 @@ class AdversarialTrainer(keras.Model):
                     self._trace()
                     self._traced = settings
                 if not begun:
-                    self.begin(real)
                     begun = True
+                    logs = self.begin(real)
+                    if self.stop_training:
+                        break
                 logs = self._update_program(real)
                 self._updates += 1
                 if self._updates >= critic_steps:
@@ -294,8 +296,8 @@ class AdversarialTrainer(keras.Model):
             again = any(c.moves_again() for c in self._step_callbacks) and not self.stop_training
         return logs
 
-    def begin(self, real: tf.Tensor) -> None:
-        """Run before the first update of a fit, with its batch."""
+    def begin(self, real: tf.Tensor) -> dict | None:
+        """Run before the first update of a fit, with its batch; logs, if there are any."""
 
     def _program(self, step):
         if self.run_eagerly:

@@ -239,10 +239,11 @@ class FineTuner(AdversarialTrainer):
                 "`save_weights` and `load_weights`."
             )
         before = int(self.critic_optimizer.iterations) if self.compiled else 0
+        self._filled = False
         history = super().fit(x, y, batch_size, epochs, **kwargs)
         made = int(self.critic_optimizer.iterations) - before
         asked = (epochs - kwargs.get("initial_epoch", 0)) * (self._epoch_steps or made + 1)
-        if self.stack.depth == self.max_layers and made < asked and history.epoch:
+        if self._filled and made < asked and history.epoch:
             _log.warning(
                 "All max_layers=%d layers are stacked: training stopped in epoch %d of %d.",
                 self.max_layers,
@@ -265,6 +266,9 @@ class FineTuner(AdversarialTrainer):
 
         A callback may take another step size for this layer; if that is 0, none is stacked.
         """
+        if self.stack.depth == self.max_layers:  # by a search before the first update, or restored
+            self._filled = self.stop_training = True
+            return self.get_metrics_result()
         step_size = self.step_size
         for callback in self._step_callbacks:
             step_size = callback.layer_step(step_size, real)
@@ -290,7 +294,7 @@ class FineTuner(AdversarialTrainer):
             rows = ((depth - 1) * redrawn + np.arange(redrawn)) % count
             self._particles.redraw(rows, self._fresh_program)
         if depth == self.max_layers:
-            self.stop_training = True
+            self._filled = self.stop_training = True
         return self.get_metrics_result()
 
     def _trace(self):
@@ -350,10 +354,12 @@ class FineTuner(AdversarialTrainer):
             self._particles.redraw(np.arange(count), self._fresh_program)
             self._particles.depth = self.stack.depth
 
-    def begin(self, real: tf.Tensor) -> None:
+    def begin(self, real: tf.Tensor) -> dict | None:
         """Try a layer with the critic as it was handed over, if a callback asks for it."""
-        if not self.stack.depth and any(c.moves_first for c in self._step_callbacks):
-            self._move(real)
+        untrained = not self.stack.depth and not int(self.critic_optimizer.iterations)
+        if untrained and any(c.moves_first for c in self._step_callbacks):
+            return self._move(real)
+        return None
 
     # ---- state ------------------------------------------------------------------------------
 

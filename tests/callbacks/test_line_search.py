@@ -54,6 +54,17 @@ def test_ends_with_room():
     assert logs["layers"] == [5]
 
 
+def test_the_first_critic_may_fill_the_stack(caplog):
+    """Before any update: no update follows, and it is said."""
+    for steps in (1, 2):
+        tuner = oracles.quadratic_tuner(CENTER, max_layers=5)
+        search = kgl.callbacks.LineSearch(lambda x: {"s": x.std()}, samples=100)
+        fit(tuner, search, kgl.callbacks.CriticInnerLoop(steps), epochs=3)
+        assert tuner.stack.depth == 5
+        assert int(tuner.critic_optimizer.iterations) == 0
+        assert "All max_layers=5 layers are stacked" in caplog.text
+
+
 def test_higher_is_better_for_scores_known_to_be_so():
     tuner = oracles.quadratic_tuner(CENTER, max_layers=2)
     fit(tuner, kgl.callbacks.LineSearch(lambda x: {"precision": -x.std()}, samples=100))

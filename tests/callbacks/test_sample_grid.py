@@ -61,6 +61,21 @@ def test_the_same_latents_by_depth(tmp_path, monkeypatch):
     assert seen == [*(("samples", k) for k in range(4)), ("by_depth", 0)]
 
 
+def test_the_row_is_whole_after_a_resume(tmp_path, monkeypatch):
+    strips = []
+    monkeypatch.setattr(
+        pictures, "strip", lambda path, *a: strips.append(a) or path.write_bytes(PNG)
+    )
+    tuner = image_tuner()
+    fit(tuner, IMAGES, epochs=2)
+    fit(tuner, IMAGES, kgl.callbacks.SampleGrid(tmp_path / "grid", samples=9), epochs=1)
+    steps, titles = strips[0]
+    assert titles == ["0 layers", "1 layers", "2 layers", "3 layers"]
+    z = tuner.latent.sample(9, seed=0)
+    for k in range(4):
+        np.testing.assert_allclose(steps[k], tuner(z[:8], layers=k), atol=1e-5)
+
+
 def test_points_and_gans(tmp_path):
     gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)))
     gan.compile()

@@ -174,6 +174,51 @@ def test_a_run_that_is_gone_on_with(tmp_path, scored):
         run()
 
 
+def test_gone_on_with_after_the_last_epoch(tmp_path):
+    """A run that stopped while its last epoch was scored ends as it would have."""
+    path, backup = tmp_path / "scores.json", str(tmp_path / "backup")
+
+    def run(scorer):
+        keras.utils.set_random_seed(1)
+        tuner = oracles.quadratic_tuner(CENTER)
+        scores = kgl.callbacks.Scores(scorer, samples=500, restore_best_layers=True, path=path)
+        fit(tuner, keras.callbacks.BackupAndRestore(backup), scores, epochs=14)
+        return tuner, scores
+
+    looks = []
+
+    def interrupted(x):
+        looks.append(1)
+        if len(looks) == 15:
+            raise KeyboardInterrupt
+        return {"spread": spread(x)["spread"]}
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted)
+    tuner, scores = run(lambda x: {"spread": spread(x)["spread"]})
+    assert [h["layers"] for h in scores.history] == list(range(15))
+    assert scores.monitor == "spread"
+    assert tuner.stack.depth == scores.best["layers"] < 14
+
+
+def test_gone_on_with_after_a_rollback():
+    """Layers that take the place of dropped ones are scored as what they are."""
+    tuner = oracles.quadratic_tuner(CENTER)
+    scores = kgl.callbacks.Scores(spread, samples=1000, monitor="spread", restore_best_layers=True)
+    fit(tuner, scores, epochs=14)
+    depth = tuner.stack.depth
+    tuner.critic.set_weights([CENTER + 1.0])
+    fit(tuner, scores, epochs=15, initial_epoch=14)
+    z = tuner.latent.sample(1000, seed=0)
+    found = spread(tuner.stack(z, layers=depth).numpy())["spread"]
+    begun = [h for h in scores.history if h["epoch"] == 14]
+    assert [(h["layers"], h["spread"]) for h in begun] == [(depth, pytest.approx(found, rel=1e-4))]
+    last = scores.history[-1]
+    assert last["layers"] == depth + 1
+    dropped = CENTER + 0.9 * (z - CENTER)  # what the same depth was before
+    assert last["spread"] != pytest.approx(spread(dropped.numpy())["spread"], rel=1e-3)
+
+
 def test_bad_input(tmp_path):
     with pytest.raises(TypeError, match="`scorer` must be a kgl.metrics.Scorer or a function"):
         kgl.callbacks.Scores(3)

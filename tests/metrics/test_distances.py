@@ -31,8 +31,11 @@ def test_kernel_distance_against_numpy(clouds):
     # 2,100 rows are three blocks of 700
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(2100, 3)), rng.normal(size=(2100, 3)) + 0.2
-    expected = np.mean([mmd(a[i : i + 700], b[i : i + 700]) for i in (0, 700, 1400)])
+    x, y = (np.random.default_rng(0).permutation(rows) for rows in (a, b))
+    expected = np.mean([mmd(x[i : i + 700], y[i : i + 700]) for i in (0, 700, 1400)])
     assert kgl.metrics.kernel_distance(a, b) == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match=r"6 rows or more. Received: \(2100, 3\) and \(5, 3\)"):
+        kgl.metrics.kernel_distance(a, b[:5])
     with pytest.raises(ValueError, match=r"two rows each. Received: \(300, 4\) and \(200, 3\)"):
         kgl.metrics.kernel_distance(clouds[0], clouds[1][:, :3])
 
