@@ -14,10 +14,10 @@ from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
-from keras_gradlayer.models import split
 from keras_gradlayer.models.copying import copy_model, policy_of
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import Sampler
+from keras_gradlayer.trainers._cutting import cut
 from keras_gradlayer.trainers._particles import Particles, chunk_rows
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
@@ -117,7 +117,7 @@ class FineTuner(AdversarialTrainer):
             generator = copy_model("generator", generator, latent.shape)
             generator.trainable = False
         with policy_of(generator):
-            base, head = _cut(generator, insert, latent, output_activation)
+            base, head = cut(generator, insert, latent, output_activation)
         flow_shape = _checks.output_shape(base, latent.shape)[1:]
         sample_shape = _checks.output_shape(head, flow_shape)[1:]
         _checks.scores_shape("critic", critic, sample_shape)
@@ -396,26 +396,3 @@ class FineTuner(AdversarialTrainer):
     def from_config(cls, config: dict) -> Self:
         """Rebuild the tuner with its parts."""
         return cls(**deserialize_parts(config, *cls._PARTS))
-
-
-def _cut(generator, insert, latent, output_activation):
-    """Base and head for an insertion point."""
-    identity = keras.Sequential([keras.layers.Input(latent.shape), keras.layers.Identity()])
-    if output_activation != "auto" and insert != "top":
-        raise ValueError(
-            "`output_activation` goes with insert='top'. Received: "
-            f"output_activation={output_activation!r} with insert={insert!r}"
-        )
-    if generator is None:
-        activation = "tanh" if output_activation == "auto" else output_activation
-        return identity, _activation(latent.shape, activation)
-    if insert == "bottom":
-        return identity, generator
-    if output_activation == "auto":
-        return split(generator, insert)
-    shape = _checks.output_shape(generator, latent.shape)[1:]
-    return generator, _activation(shape, output_activation)
-
-
-def _activation(shape, activation):
-    return keras.Sequential([keras.layers.Input(shape), keras.layers.Activation(activation)])

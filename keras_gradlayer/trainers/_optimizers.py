@@ -1,0 +1,24 @@
+"""The optimizers that trainers are compiled with."""
+
+import keras
+
+
+def make_optimizer(
+    name: str, optimizer: str | keras.optimizers.Optimizer | None, model: keras.Model
+) -> keras.optimizers.Optimizer:
+    """A built optimizer for a model's trainable variables, with loss scaling under float16."""
+    if optimizer is None:
+        optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
+    optimizer = keras.optimizers.get(optimizer)
+    if not model.trainable_variables:
+        raise ValueError(f"'{model.name}' has no trainable variables for `{name}` to train.")
+    if optimizer.built:
+        raise ValueError(
+            f"`{name}` must be an optimizer of its own, that trains nothing else. "
+            "Received: one that is already in use."
+        )
+    half = any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
+    if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    return optimizer
