@@ -8,6 +8,7 @@ around them.
 import importlib.util
 import sys
 import types
+import warnings
 
 
 def _load(*names):
@@ -18,7 +19,9 @@ def _load(*names):
         shell.__path__ = [packages[name]]
     sys.modules.update(shells)
     try:
-        return [importlib.import_module(f"tensorflow_gan.python.{name}") for name in names]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tensorflow-hub's own, about setuptools
+            return [importlib.import_module(f"tensorflow_gan.python.{name}") for name in names]
     finally:
         for name in shells:
             del sys.modules[name]

@@ -176,7 +176,13 @@ def train(
 @click.option("--generator", help="Its .keras file; none is the identity on the latent.")
 @click.option("--critic", required=True, help="Its .keras file.")
 @out_option
-@click.option("--layers", default=10, show_default=True, type=click.IntRange(1), help="T.")
+@click.option(
+    "--layers",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1),
+    help="T, the epochs, and the room for layers.",
+)
 @click.option("--step-size", default=0.5, show_default=True, help="η.")
 @click.option("--steps-per-layer", default=1, show_default=True, help="m steps of η/m a layer.")
 @click.option("--insert", default="top", show_default=True, help="top, bottom or a layer's name.")
@@ -201,7 +207,9 @@ def train(
     "--score-count", default=10_000, show_default=True, type=click.IntRange(2), help="Samples."
 )
 @click.option(
-    "--line-search", is_flag=True, help="Follow each critic as far as the held-out score improves."
+    "--line-search",
+    is_flag=True,
+    help="Stack a layer where it helps on --data's images, before the critic trains, too.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out.")
 @batch_option

@@ -116,7 +116,9 @@ def _from_saved_model(path):
 @click.option("--classifier", required=True, help="Its .keras file, or the URL of a Hub module.")
 @click.option("--real", required=True, help="Real images, such as cifar10:test, or a folder.")
 @click.option("--count", default=10_000, show_default=True, type=click.IntRange(2))
-@click.option("--layers", multiple=True, type=click.IntRange(0), help="Of a sampler; repeatable.")
+@click.option(
+    "--layers", multiple=True, type=click.IntRange(0), help="Of samplers, all SOURCES; repeatable."
+)
 @click.option("--image-size", type=click.IntRange(1), help="For folders of images.")
 @click.option(
     "--out", type=click.Path(path_type=pathlib.Path), help="JSON file to write, that is not there."
@@ -156,5 +158,8 @@ def score(sources, classifier, real, count, layers, image_size, out, seed):
 
 def make_scorer(classifier, real, count, shape):
     """A scorer against the real images of that name."""
-    images = batches_of(real, count, 0, image_size=shape[0] if shape else None)
+    try:
+        images = batches_of(real, count, 0, image_size=shape[0] if shape else None)
+    except (click.UsageError, ValueError) as e:
+        raise click.UsageError(f"--real: {e}") from e
     return kgl.metrics.Scorer(classifier, images, count)
