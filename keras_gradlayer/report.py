@@ -44,7 +44,7 @@ def write_report(folder: pathlib.Path, layers: int) -> pathlib.Path:
         The page's path.
     """
     record = _json(folder / "scores.json", {"scores": [], "conditions": {}})
-    rows = record["scores"]
+    rows = list({row["layers"]: row for row in record["scores"]}.values())  # each depth once
     names = [n for n in _NAMES if rows and n in rows[0]]
     if rows:
         _curves(folder / "scores.png", rows, [r["layers"] for r in rows], names[:2], layers)
@@ -98,7 +98,8 @@ def _curves(path, rows, x, names, mark=None):
     figure = Figure(figsize=(3.4 * len(names), 2.6), layout="constrained")
     for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
         ax.plot(x, [row[name] for row in rows], marker=".")
-        ax.set(xlabel="layers" if mark is not None else "epoch", title=name.replace("_", " "))
+        title = name.replace("_", " ").replace("frechet", "Fréchet")
+        ax.set(xlabel="layers" if mark is not None else "epoch", title=title)
         ax.grid(alpha=0.3)
         if mark is not None:
             ax.axvline(mark, color="tab:gray", linestyle=":")

@@ -58,13 +58,12 @@ class SampleGrid(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Begin a new row of pictures."""
-        self._drawn, self._strip = False, []
+        self._drawn, self._strip = None, []
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Draw the state before the first epoch."""
         # Not in on_train_begin: a model that goes on from a backup is restored only there.
-        if not self._drawn:
-            self._drawn = True
+        if self._drawn is None:
             # What an interrupted first epoch left is that of this run.
             names = {p.name for p in self.directory.glob("*.png")}
             if not epoch and names - {"layers_0000.png", "epoch_0000.png"}:
@@ -74,8 +73,6 @@ class SampleGrid(keras.callbacks.Callback):
                 )
             self.directory.mkdir(parents=True, exist_ok=True)
             self._writer = tf.summary.create_file_writer(str(self.directory))
-            for k in range(0, depth := getattr(self._stack, "depth", 0), max(1, depth // 11)):
-                self._strip.append(self._column(k, self.model(self._followed.latents, layers=k)))
             self._draw(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -86,12 +83,14 @@ class SampleGrid(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Draw the rows."""
-        if not self._strip:
+        if self._drawn is None:
             return
-        chosen = np.unique(np.linspace(0, len(self._strip) - 1, 12).round().astype(int))
-        strip = [self._strip[i] for i in chosen]
+        if self._stack is not None:  # each layer there is, however many an epoch stacked
+            latents, depth = self._followed.latents, self._stack.depth
+            self._strip = [(f"{k} layers", self.model(latents, layers=k)) for k in _some(depth + 1)]
+        strip = [self._strip[i] for i in _some(len(self._strip))]
         path = self.directory / "by_depth.png"
-        pictures.strip(path, [x for _, x in strip], [title for title, _ in strip])
+        pictures.strip(path, [_first(x) for _, x in strip], [title for title, _ in strip])
         self._log(path, "by_depth", 0)
         self._writer.close()
 
@@ -101,20 +100,28 @@ class SampleGrid(keras.callbacks.Callback):
 
     def _draw(self, epoch):
         number, unit = (epoch, "epoch") if self._stack is None else (self._stack.depth, "layers")
-        samples = self._followed.samples()
         path = self.directory / f"{unit}_{number:04d}.png"
+        if number == self._drawn:
+            return
+        self._drawn, samples = number, self._followed.samples()
         pictures.sample_picture(path, samples)
         self._log(path, "samples", number)
-        self._strip.append(self._column(number, samples))
-
-    def _column(self, number, samples):
-        """What `by_depth.png` has of a look: a title, and some samples."""
-        title = f"epoch {number}" if self._stack is None else f"{number} layers"
-        samples = np.asarray(samples, "float32")
-        return title, samples if samples.ndim == 2 else samples[:8]
+        if self._stack is None:
+            self._strip.append((f"epoch {number}", _first(samples)))
 
     def _log(self, path, name, step):
         image = tf.io.decode_png(path.read_bytes(), channels=3)
         with self._writer.as_default():
             tf.summary.image(name, image[None], step)
         self._writer.flush()
+
+
+def _some(count):
+    """At most twelve of so many numbers, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, 12).round().astype(int)).tolist()
+
+
+def _first(samples):
+    """What a row or a panel of `by_depth.png` shows: all points, or the first images."""
+    samples = np.asarray(samples, "float32")
+    return samples if samples.ndim == 2 else samples[:8]
