@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import keras_gradlayer as kgl
 from tests import oracles
-from tests.trainers.test_fine_tuner import make, quadratic_tuner
+from tests.trainers.test_fine_tuner import make
 
 
 def test_particles_are_the_flow_of_their_latents():
@@ -59,7 +59,7 @@ def test_fresh_latents_differ_at_every_step():
 
 def test_refresh_redraws_a_fraction():
     center = np.array([0.3, -0.2])
-    tuner = quadratic_tuner(center, refresh=0.25, particles=40)
+    tuner = oracles.quadratic_tuner(center, refresh=0.25, particles=40)
     kept = []
 
     class Watch(keras.callbacks.Callback):
@@ -92,7 +92,7 @@ def test_another_inner_loop_makes_other_particles():
 def test_particles_follow_weights_that_were_restored():
     """EarlyStopping goes back to an earlier depth; the particles go back with it."""
     center = np.array([0.3, -0.2])
-    tuner = quadratic_tuner(center)
+    tuner = oracles.quadratic_tuner(center)
     stopping = keras.callbacks.EarlyStopping(
         "layers", mode="min", patience=3, restore_best_weights=True
     )
