@@ -92,6 +92,6 @@ def _squared_distances(a, b):
 
 
 def _blocks(x, columns):
-    """Rows by rows, some 64 MB of distances at a time."""
-    size = max(1, 2**23 // columns)
+    """Rows by rows, some 32 MB of distances at a time."""
+    size = max(1, 2**22 // columns)
     return [slice(i, i + size) for i in range(0, len(x), size)]
