@@ -1,0 +1,147 @@
+"""The commands for what was trained: score, export, sample."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gradlayer as kgl
+from tests.test_cli import fails, run
+
+
+def test_score(capsys, models, classifier):
+    """Whatever can be drawn from is scored; the table says what does not compare."""
+    generator = keras.saving.load_model(models / "g.keras")
+    tuner = kgl.FineTuner(generator, keras.saving.load_model(models / "c.keras"), 0.5)
+    tuner.stack.append()
+    sampler = tuner.sampler()
+    sampler.save(models / "s.keras")
+    kgl.serving.export_sampler(sampler, models / "exported", allowed_batch_sizes=(1, 64))
+    score = ["score", "--classifier", classifier, "--real", models / "images", "--count", 20]
+    score += ["--image-size", 8]
+    sources = [models / name for name in ("s.keras", "g.keras", "exported", "images")]
+    status, printed, _ = run(capsys, *score, *sources, "--out", models / "scores.json")
+    assert status == 0
+    assert "20 samples against 20 real images, classifier judge (" in printed
+    assert "not comparable" not in printed
+    record = json.loads((models / "scores.json").read_text())
+    assert [r["source"] for r in record] == [str(s) for s in sources]
+    real = kgl.data.image_folder(models / "images", (8, 8, 3), batch_size=1, shuffle=False)
+    scorer = kgl.metrics.Scorer(classifier, real)
+    samples = (
+        sampler(sampler.latent.sample(20, seed=0)).numpy(),
+        generator(sampler.latent.sample(20, seed=0)).numpy(),
+        sampler(sampler.latent.sample_rows(range(20))).numpy(),
+    )
+    for row, x in zip(record, samples):
+        assert row["scores"] == pytest.approx(scorer(x).scores, rel=1e-3, abs=1e-5)
+    assert record[3]["scores"]["frechet_distance"] == pytest.approx(0, abs=1e-5)
+
+    # by depth, which for no layers is the generator
+    by_depth = [*score, models / "s.keras", "--layers", 0, "--layers", 1]
+    assert run(capsys, *by_depth, "--out", models / "depth.json")[0] == 0
+    depth = json.loads((models / "depth.json").read_text())
+    assert depth[0]["scores"] == pytest.approx(record[1]["scores"], rel=1e-4, abs=1e-6)
+    assert depth[1]["scores"] == pytest.approx(record[0]["scores"], rel=1e-4, abs=1e-6)
+
+    # of fewer images than the others
+    fewer = [*score[:-4], "--count", 30, "--image-size", 8, models / "s.keras", models / "images"]
+    assert "differ in samples: 20 and 30" in run(capsys, *fewer)[1]
+
+
+def test_bad_input_to_score(capsys, models, classifier):
+    score = ["score", "--classifier", classifier, "--real", models / "images", "--count", 20]
+    sized = [*score, "--image-size", 8]
+    (models / "scores.json").write_text("mine")
+    keras.Sequential(
+        [
+            keras.layers.Input((4,)),
+            keras.layers.Dense(192, "sigmoid"),
+            keras.layers.Reshape((8, 8, 3)),
+        ]
+    ).save(models / "sigmoid.keras")
+    for arguments, message in (
+        ([*score, models / "g.keras"], "--image-size is needed for the folder of images"),
+        ([*sized, models / "none.keras"], "There is no file"),
+        ([*sized, "nothing"], "Expected a .keras file, the folder of an exported sampler"),
+        ([*sized, models / "images", "--layers", 1], "--layers is for .keras files of samplers"),
+        ([*sized, models / "g.keras", "--layers", 1], "has 0 layers. Received: --layers 1"),
+        ([*sized, models / "sigmoid.keras"], "gives samples in [0, 1]. Expected images in [-1, 1]"),
+        ([*sized, models / "g.keras", "--out", models / "scores.json"], "scores.json exists"),
+        (["score", "--classifier", "none.keras", *sized[3:], models / "g.keras"], "no classifier"),
+    ):
+        assert message in fails(capsys, *arguments)
+    assert (models / "scores.json").read_text() == "mine"
+
+
+def test_export_and_sample_a_saved_model(capsys, models, tmp_path):
+    tuner = kgl.FineTuner(
+        keras.saving.load_model(models / "g.keras"),
+        keras.saving.load_model(models / "c.keras"),
+        0.5,
+        max_layers=5,
+    )
+    tuner.stack.append()
+    tuner.stack.append()
+    tuner.save(models / "tuner.keras")
+    out = tmp_path / "models" / "sampler"
+    export = ["export", "--model", models / "tuner.keras", "--out", out]
+    status, printed, _ = run(capsys, *export)
+    assert status == 0
+    assert printed.startswith("2 gradient layers, 0.")
+    assert printed.strip().endswith(str(out / "1"))
+    more = ["--version", 7, "--score", "fid=15.5", "--score", "is=3", "--data-range", -2, 2]
+    more += ["--allowed-batch-size", 2, "--allowed-batch-size", 4]
+    assert run(capsys, *export, *more)[0] == 0
+    facts = kgl.serving.read_metadata(out)
+    assert facts["scores"] == {"fid": 15.5, "is": 3.0}
+    assert facts["data_range"] == [-2, 2]
+    assert facts["allowed_batch_sizes"] == [2, 4]
+
+    z = tuner.latent.sample_rows(range(9, 14))
+    for folder in (out, out / "1"):
+        for options, expected in (([], tuner(z)), (["--layers", 1], tuner(z, layers=1))):
+            drawn = tmp_path / f"{folder.name}{len(options)}"
+            arguments = ["--saved-model", folder, "--count", 5, "--seed", 9, "--batch-size", 2]
+            assert run(capsys, "sample", *arguments, "--out", drawn, *options)[0] == 0
+            np.testing.assert_allclose(np.load(drawn / "samples.npy"), expected, atol=1e-5)
+            assert (drawn / "samples.png").exists()
+
+    generator = kgl.FineTuner(None, kgl.models.mlp_critic((2,), units=4), 0.1)
+    generator.save(models / "untrained.keras")
+    arguments = ["--model", models / "untrained.keras", "--out", tmp_path / "untrained"]
+    status, printed, err = run(capsys, "export", *arguments)
+    assert status == 0
+    assert printed.startswith("0 gradient layers")
+    assert "keras-gradlayer: warning: 'fine_tuner" in err
+    assert "has no gradient layers" in err
+
+
+def test_bad_input_to_export(capsys, models, tmp_path):
+    out = tmp_path / "m"
+    export = ["export", "--model", models / "g.keras", "--out", out]
+    assert run(capsys, *export)[0] == 0
+    before = sorted(p for p in out.rglob("*"))
+    assert "Version 1 exists" in fails(capsys, *export, "--version", 1)
+    assert "There is no file" in fails(capsys, "export", "--model", "none", "--out", out)
+    assert "NAME=VALUE" in fails(capsys, *export, "--score", "fid")
+    assert "`data_range` must be" in fails(capsys, *export, "--data-range", 1, 0)
+    assert "increasing" in fails(
+        capsys, *export, "--allowed-batch-size", 4, "--allowed-batch-size", 2
+    )
+    (tmp_path / "file").write_text("mine")
+    arguments = ["export", "--model", models / "g.keras", "--out", tmp_path / "file"]
+    assert "Received the file" in fails(capsys, *arguments)
+    arguments = ["export", "--model", tmp_path / "file", "--out", out]
+    assert "file" in fails(capsys, *arguments)
+    assert sorted(p for p in out.rglob("*")) == before
+
+    new = ["--out", tmp_path / "samples"]
+    assert "Either --model or --saved-model" in fails(capsys, "sample", *new)
+    both = ["--model", models / "g.keras", "--saved-model", out]
+    assert "Either --model or --saved-model" in fails(capsys, "sample", *both, *new)
+    assert "does not exist" in fails(capsys, "sample", "--saved-model", tmp_path / "none", *new)
+    arguments = ["sample", "--saved-model", out, "--layers", 1, *new]
+    assert "has 0 layers. Received: --layers 1" in fails(capsys, *arguments)
+    assert not (tmp_path / "samples").exists()
