@@ -12,15 +12,33 @@ _ALGORITHM = "philox"
 
 def normal(shape, seed, stddev=1.0, dtype="float32"):
     """Normal numbers of mean zero; `seed` as for `keras.random`."""
-    return tf.random.stateless_normal(
-        shape, _pair(seed), stddev=tf.cast(stddev, dtype), dtype=dtype, alg=_ALGORITHM
+    seed, stddev = _pair(seed), tf.cast(stddev, dtype)
+    return _share(
+        lambda shape: tf.random.stateless_normal(
+            shape, seed, stddev=stddev, dtype=dtype, alg=_ALGORITHM
+        ),
+        shape,
     )
 
 
 def uniform(shape, seed, low=0.0, high=1.0, dtype="float32"):
     """Uniform numbers from `low` to below `high`; `seed` as for `keras.random`."""
-    low, high = tf.cast(low, dtype), tf.cast(high, dtype)
-    return tf.random.stateless_uniform(shape, _pair(seed), low, high, dtype, alg=_ALGORITHM)
+    seed, low, high = _pair(seed), tf.cast(low, dtype), tf.cast(high, dtype)
+    return _share(
+        lambda shape: tf.random.stateless_uniform(shape, seed, low, high, dtype, alg=_ALGORITHM),
+        shape,
+    )
+
+
+def _share(draw, shape):
+    """On one of several replicas, its rows of what one device would draw for the whole batch."""
+    context = tf.distribute.get_replica_context()
+    replicas = 1 if context is None else context.num_replicas_in_sync
+    if replicas == 1:
+        return draw(shape)
+    shape = tf.convert_to_tensor(shape)
+    rows, start = shape[0], context.replica_id_in_sync_group * shape[0]
+    return draw(tf.concat([[replicas * rows], shape[1:]], axis=0))[start : start + rows]
 
 
 def _pair(seed):

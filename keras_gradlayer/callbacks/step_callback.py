@@ -36,6 +36,12 @@ class StepCallback(keras.callbacks.Callback):
         """Whether it makes the samples."""
         return type(self).generate is not StepCallback.generate
 
+    @property
+    def acts_between_moves(self) -> bool:
+        """Whether it does something in Python after each move."""
+        hooks = ("after_generator_move", "moves_again")
+        return any(getattr(type(self), h) is not getattr(StepCallback, h) for h in hooks)
+
     def set_model(self, model: keras.Model) -> None:
         """Join the trainer's step; `fit` calls this before it traces."""
         super().set_model(model)

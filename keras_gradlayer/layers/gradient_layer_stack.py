@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer._replicas import assign_rows
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.layers.frozen_parts import FrozenParts, variables_of
 from keras_gradlayer.layers.gradient_layer import _require_callable, _scores
@@ -161,8 +162,8 @@ class GradientLayerStack(FrozenParts):
                 f"{expected}. Received: {received}"
             )
         for h, v in zip(self._history, values):
-            h.value.scatter_update(tf.IndexedSlices(v.value[None], [depth]))
-        self._step_sizes.value.scatter_update(tf.IndexedSlices([step_size], [depth]))
+            assign_rows(h, [depth], tf.convert_to_tensor(v)[None])
+        assign_rows(self._step_sizes, [depth], [step_size])
         self._depth.assign(depth + 1)
 
     def truncate(self, depth: int) -> None:
@@ -297,11 +298,11 @@ class GradientLayerStack(FrozenParts):
             )
         if depth:
             sizes = np.asarray(store["step_sizes"])
-            self._step_sizes.value.scatter_update(tf.IndexedSlices(sizes, tf.range(depth)))
+            assign_rows(self._step_sizes, tf.range(depth), sizes)
         for i, h in enumerate(self._history or []):
             if depth:
                 rows = tf.convert_to_tensor(np.asarray(store[f"history_{i}"]), h.dtype)
-                h.value.scatter_update(tf.IndexedSlices(rows, tf.range(depth)))
+                assign_rows(h, tf.range(depth), rows)
         self._depth.assign(depth)
 
     def get_config(self) -> dict:

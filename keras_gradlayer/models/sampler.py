@@ -5,16 +5,15 @@ from typing import Self
 import keras
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, _xla
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
-from keras_gradlayer._xla import resolve_jit
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.copying import copy_model
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class Sampler(keras.Model):
+class Sampler(_xla.MeasuresXLA, keras.Model):
     """Latent to sample: base, then a stack of gradient layers, then head.
 
     `FineTuner.sampler()` makes one; it holds all it needs and trains nothing.
@@ -40,7 +39,6 @@ class Sampler(keras.Model):
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
         base.trainable = stack.head.trainable = False
-        self.jit_compile = resolve_jit("auto", base, stack.head, stack.potential)
         self(keras.KerasTensor((None, *latent.shape)))
 
     @classmethod
@@ -61,6 +59,11 @@ class Sampler(keras.Model):
         critic = copy_model("critic", critic, _checks.output_shape(head, flow_shape)[1:])
         stack = GradientLayerStack(critic, step_size, max_layers, head, steps_per_layer)
         return cls(base, stack, latent)
+
+    def _xla_wins(self):
+        """The time of one gradient layer, both ways."""
+        z = self.base(self.latent.sample(32, seed=0), training=False)
+        return _xla.faster(f"'{self.name}'", lambda z: self.stack.move(z), (tf.cast(z, "float32"),))
 
     @property
     def trainable(self) -> bool:

@@ -64,6 +64,17 @@ def epoch_steps(data, steps_per_epoch):
     return None if cardinality == tf.data.UNKNOWN_CARDINALITY else cardinality
 
 
+def check_shares(data, replicas):
+    """Check that batches can be shared out among replicas, as many samples to each."""
+    size = data.element_spec.shape[0]
+    if replicas > 1 and (size is None or size % replicas):
+        raise ValueError(
+            f"{replicas} replicas need batches of one known size that they can share: a multiple "
+            f"of {replicas}, by `batch(size, drop_remainder=True)`. Received: "
+            f"{'batches of unknown size' if size is None else f'a batch size of {size}'}"
+        )
+
+
 def _first_batch(data):
     batch = next(iter(data), None)
     if batch is None:

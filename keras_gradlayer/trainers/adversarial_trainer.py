@@ -1,5 +1,6 @@
 """The one adversarial loop: the critic takes some steps, then the generator moves once."""
 
+import functools
 from collections.abc import Mapping, MutableMapping
 
 import keras
@@ -7,14 +8,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer import objectives
-from keras_gradlayer._xla import resolve_jit
+from keras_gradlayer import _checks, _replicas, _xla, objectives
+from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.latents.latent import Latent
-from keras_gradlayer.trainers import _data
+from keras_gradlayer.trainers import _data, _feeding
 from keras_gradlayer.trainers._optimizers import make_optimizer
 
 
-class AdversarialTrainer(keras.Model):
+class AdversarialTrainer(_xla.MeasuresXLA, keras.Model):
     """A Keras model whose `fit` alternates critic updates with generator moves.
 
     One batch of data is one critic update. After `critic_steps` of them the generator moves once,
@@ -37,6 +38,7 @@ class AdversarialTrainer(keras.Model):
         self.objective = objectives.get(objective)
         self.latent = latent
         self.seed_generator = keras.random.SeedGenerator()
+        self._strategy = tf.distribute.get_strategy()
         self._step_callbacks = []
         self._updates = 0  # critic updates since the generator last moved
         self._epoch_steps = None
@@ -48,6 +50,12 @@ class AdversarialTrainer(keras.Model):
 
     move_logs = ()
     """Names of what `generator_move` logs."""
+
+    compiled_move = True
+    """Whether `generator_move` can be part of a compiled program."""
+
+    shares_batches = True
+    """Whether replicas that have a part of each batch can do what one device does."""
 
     # ---- what subclasses define -------------------------------------------------------------
 
@@ -80,38 +88,67 @@ class AdversarialTrainer(keras.Model):
         critic_optimizer: str | keras.optimizers.Optimizer | None = None,
         jit_compile: bool | str = "auto",
         run_eagerly: bool = False,
-        steps_per_execution: int = 1,
+        steps_per_execution: int | str = "auto",
     ) -> None:
         """Choose the optimizer and how the steps are compiled.
 
         Args:
             critic_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
                 by default.
-            jit_compile: whether the steps are compiled by XLA; "auto" does so where it is faster.
+            jit_compile: whether the steps are compiled by XLA; "auto" does so where a short trial
+                on these models and this device says that it is faster.
             run_eagerly: run the steps without compiling them, to debug.
-            steps_per_execution: critic updates between two calls of the batch callbacks.
+            steps_per_execution: critic updates between two calls of the batch callbacks, in one
+                program where the batches are of one shape. "auto" takes many where the steps
+                are compiled by XLA and no callback watches batches, else one.
         """
         self._compile_steps(jit_compile, run_eagerly, steps_per_execution)
         self.critic_optimizer = self._optimizer("critic", critic_optimizer)
 
-    def _compile_steps(self, jit_compile="auto", run_eagerly=False, steps_per_execution=1):
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+    def _compile_steps(self, jit_compile="auto", run_eagerly=False, steps_per_execution="auto"):
+        _xla.check_jit(jit_compile)
+        if steps_per_execution != "auto":
+            _checks.positive_int("steps_per_execution", steps_per_execution)
+        if self._replicas > 1 and not self.shares_batches:
             raise ValueError(
-                f"{type(self).__name__} trains on one device. Received: a distribution strategy of "
-                f"{tf.distribute.get_strategy().num_replicas_in_sync} replicas."
+                f"{type(self).__name__} trains on one device: its steps are not sums over "
+                f"samples. Received: a distribution strategy of {self._replicas} replicas"
             )
-        models = [m for m in (self.critic, getattr(self, "generator", None)) if m is not None]
-        super().compile(
-            optimizer=None,
-            jit_compile=resolve_jit(jit_compile, *models) and not run_eagerly,
-            run_eagerly=run_eagerly,
-            steps_per_execution=steps_per_execution,
-        )
+        if tf.distribute.get_strategy() is not self._strategy:
+            raise ValueError(
+                f"Compile a {type(self).__name__} under the distribution strategy that it was made "
+                f"under, in `with strategy.scope()`. Expected: {self._strategy}. "
+                f"Received: {tf.distribute.get_strategy()}"
+            )
+        super().compile(optimizer=None, jit_compile=False, run_eagerly=run_eagerly)
+        self.jit_compile = False if run_eagerly else jit_compile
         self._compile_settings = {
             "jit_compile": jit_compile,
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
         }
+
+    def _xla_wins(self):
+        """The time of a critic's gradient with a gradient penalty, both ways."""
+        if self._replicas > 1:
+            return False  # XLA takes no part in what replicas tell each other
+        # A batch size of its own, so that the answer is that of the models and the device.
+        rows = int(np.clip(2**22 // np.prod(self.sample_shape), 1, 64))
+        x = tf.random.stateless_uniform((rows, *self.sample_shape), (0, 1), -1, 1)
+        z = self.latent.sample(rows, seed=0)
+        return _xla.faster(f"'{self.name}'", self._trial, (x, z))
+
+    def _trial(self, x, z):
+        """What steps spend their time on, without their effects."""
+        variables = self.critic.trainable_variables
+        with tf.GradientTape() as tape:
+            gradient = input_gradient(lambda x: self.critic(x, training=False), x)
+            loss = tf.reduce_mean(tf.square(gradient))
+        return [g for g in tape.gradient(loss, variables) if g is not None]
+
+    @property
+    def _replicas(self):
+        return self._strategy.num_replicas_in_sync
 
     def _optimizer(self, part, optimizer):
         """The part's optimizer, built: the one it has already, if that is handed in again."""
@@ -181,6 +218,8 @@ class AdversarialTrainer(keras.Model):
         # Callbacks join in `set_model`, which those of a ready CallbackList have had already.
         ready = getattr(callbacks, "callbacks", ())
         self._step_callbacks = [c for c in ready if hasattr(c, "trace_key")]
+        _data.check_shares(data, self._replicas)
+        data, steps_per_epoch = self._feed_from(data, steps_per_epoch, ready or callbacks)
         history = super().fit(
             data,
             epochs=epochs,
@@ -195,6 +234,30 @@ class AdversarialTrainer(keras.Model):
             if optimizer is not None and optimizer is not self.optimizer:
                 optimizer.finalize_variable_values(getattr(self, part).trainable_variables)
         return history
+
+    def _feed_from(self, data, steps_per_epoch, callbacks):
+        """Group the data's batches as the steps are to be taken."""
+        self.train_function = None  # it holds the feed of a fit
+        steps, groups = self._compile_settings["steps_per_execution"], 1
+        can = not self.run_eagerly and self._replicas == 1 and _feeding.can_be_grouped(data)
+        if steps == "auto":
+            watched = any(map(_feeding.watches_batches, keras.tree.flatten(callbacks or ())))
+            steps = 1
+            if can and not watched and self.jit_compile:
+                steps = _feeding.group_size(data, self._epoch_steps)
+        if can and steps > 1:
+            groups = _feeding.group_size(data, min(steps, self._epoch_steps))
+            if int(data.cardinality()) > 0:
+                data, steps_per_epoch = data.repeat(), self._epoch_steps
+            data = data.batch(groups, drop_remainder=True).prefetch(2)
+        self.steps_per_execution = steps
+        self._feed = _feeding.Feed(groups, self._replicas)
+        return data, steps_per_epoch
+
+    def reset_metrics(self) -> None:
+        """Begin an epoch."""
+        super().reset_metrics()
+        self._epoch_updates = 0
 
     def evaluate(self, *args, **kwargs) -> None:
         """Not offered: a GAN has no loss on held-out pairs. Score samples with `kgl.metrics`."""
@@ -248,44 +311,58 @@ class AdversarialTrainer(keras.Model):
         settings = [c.trace_key() for c in self._step_callbacks]
         if self.train_function is None or settings != self._traced or force:
             self._traced = None
-        prepared = begun = False
+        self._move_in_program = (
+            self.compiled_move
+            and self._replicas == 1
+            and not any(c.acts_between_moves for c in self._step_callbacks)
+        )
+        prepared = False
 
         def train_function(iterator):
-            nonlocal prepared, begun
-            logs = None
-            for _ in range(self.steps_per_execution):
+            nonlocal prepared
+            logs, left = None, self.steps_per_execution
+            if self._epoch_steps is not None:
+                left = min(left, self._epoch_steps - self._epoch_updates)
+            while left > 0 and not (self.stop_training and logs is not None):
                 try:
-                    real, *_ = keras.tree.flatten(next(iterator))
+                    batches, start, end = self._feed.batches(iterator)
                 except StopIteration:
                     if logs is None:
                         raise
                     break
-                real = tf.convert_to_tensor(real)
                 if not prepared:
-                    self.prepare(real.shape[0])
-                    prepared = True
+                    self.prepare(self._feed.rows)
                 if self._traced is None:
                     self._trace()
                     self._traced = settings
-                if not begun:
-                    begun = True
-                    logs = self.begin(real)
+                if not prepared:
+                    prepared = True
+                    logs = self.begin(self._feed.batch(start))
                     if self.stop_training:
                         break
-                logs = self._update_program(real)
-                self._updates += 1
-                if self._updates >= critic_steps:
+                n = min(left, end - start)
+                if not self._move_in_program:
+                    n = min(n, critic_steps - self._updates)
+                logs = self._steps_program(
+                    batches,
+                    *(tf.constant(i) for i in (start, start + n, self._updates, critic_steps)),
+                )
+                self._feed.used(n)
+                left -= n
+                self._epoch_updates += n
+                self._updates += n
+                if self._move_in_program:
+                    self._updates %= critic_steps
+                elif self._updates >= critic_steps:
                     self._updates = 0
-                    logs = self._move(real)
-                if self.stop_training:
-                    break
+                    logs = self._move(self._feed.batch(start + n - 1))
             return logs
 
         self.train_function = train_function
 
     def _trace(self):
         """Make the compiled programs anew."""
-        self._update_program = self._program(self.critic_update)
+        self._steps_program = self._program(self._steps)
         self._move_program = self._program(self.generator_move)
 
     def _move(self, real):
@@ -301,6 +378,8 @@ class AdversarialTrainer(keras.Model):
         """Run before the first update of a fit, with its batch; logs, if there are any."""
 
     def _program(self, step):
+        if self._replicas > 1:
+            step = functools.partial(_replicas.run, self._strategy, step)
         if self.run_eagerly:
             return step
         return tf.function(
@@ -308,6 +387,37 @@ class AdversarialTrainer(keras.Model):
         )
 
     # ---- the compiled steps -----------------------------------------------------------------
+
+    def _steps(self, batches, start, stop, since, critic_steps):
+        """Critic updates on some batches, and the moves that fall between them.
+
+        Args:
+            batches: a tensor of batches; of one batch alone where there are several replicas, which
+                talk to each other at each update and so cannot go round a compiled loop.
+            start: the first to take.
+            stop: the first that is left.
+            since: updates since the last move.
+            critic_steps: updates before each move.
+        """
+        if self._replicas > 1:
+            return self.critic_update(batches)
+
+        def step(i, since):
+            real = tf.gather(batches, i)
+            self.critic_update(real)
+            since += 1
+            if self._move_in_program:
+                due = since >= critic_steps
+                tf.cond(due, lambda: self._moved(real), lambda: 0)
+                since = tf.where(due, 0, since)
+            return i + 1, since
+
+        tf.while_loop(lambda i, _: i < stop, step, (start, since), parallel_iterations=1)
+        return self.get_metrics_result()
+
+    def _moved(self, real):
+        self.generator_move(real)
+        return 0
 
     def critic_update(self, real: tf.Tensor) -> dict:
         """One step of the critic up V − R."""
@@ -319,7 +429,7 @@ class AdversarialTrainer(keras.Model):
             value = self.objective.value(real_scores, fake_scores)
             penalty = self._terms("critic_loss", real, fake)
             loss = penalty - value
-            scaled = self.critic_optimizer.scale_loss(loss)
+            scaled = self.critic_optimizer.scale_loss(loss / self._replicas)
         variables = self.critic.trainable_variables
         self.critic_optimizer.apply(tape.gradient(scaled, variables), variables)
         for callback in self._step_callbacks:

@@ -95,6 +95,8 @@ class DualingGAN(GAN):
         "score": ("duality_gap", "trust_region"),
     }
 
+    shares_batches = False
+
     def __init__(
         self,
         generator: keras.Model,
@@ -163,7 +165,8 @@ class DualingGAN(GAN):
         Args:
             generator_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
                 by default.
-            **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution=1`. "auto"
+            **kwargs: `jit_compile="auto"`, `run_eagerly=False`,
+                `steps_per_execution="auto"`. "auto"
                 leaves XLA to `"cost"`: it is slow at factorising the dual's matrices.
         """
         if "critic_optimizer" in kwargs:

@@ -18,7 +18,7 @@ from keras_gradlayer.models.copying import copy_model, policy_of
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.trainers._cutting import cut
-from keras_gradlayer.trainers._particles import Particles, chunk_rows
+from keras_gradlayer.trainers._particles import STORED, Particles, chunk_rows
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
 _log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ class FineTuner(AdversarialTrainer):
     """
 
     move_logs = ("flow_norm",)
+    compiled_move = False  # its parts are compiled, not the whole
     _PARTS = ("generator", "critic", "latent", "output_activation")
 
     def __init__(
@@ -134,6 +135,7 @@ class FineTuner(AdversarialTrainer):
         )
         self._chunk = chunk_rows(max(flow_shape, sample_shape, key=np.prod))
         self._particles = None  # drawn when the first fit tells how many
+        self._stored = {}  # those of a file, until then
         if particles is None:
             self._means["replays"] = keras.metrics.Mean(name="replays")
         self(keras.KerasTensor((None, *latent.shape)))
@@ -178,10 +180,11 @@ class FineTuner(AdversarialTrainer):
         Args:
             critic_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
                 by default.
-            **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution=1`.
+            **kwargs: `jit_compile="auto"`, `run_eagerly=False`,
+                `steps_per_execution="auto"`.
         """
         super().compile(critic_optimizer, **kwargs)
-        self._fresh_program = self._program(lambda: self._fresh(self._chunk))
+        self._replay = None
         self.optimizer = self.critic_optimizer  # what Keras' learning rate callbacks look for
 
     def call(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
@@ -238,10 +241,10 @@ class FineTuner(AdversarialTrainer):
                 "make a FineTuner with a larger `max_layers`, and take the layers over by "
                 "`save_weights` and `load_weights`."
             )
-        before = int(self.critic_optimizer.iterations) if self.compiled else 0
+        before = self._critic_updates if self.compiled else 0
         self._filled = False
         history = super().fit(x, y, batch_size, epochs, **kwargs)
-        made = int(self.critic_optimizer.iterations) - before
+        made = self._critic_updates - before
         asked = (epochs - kwargs.get("initial_epoch", 0)) * (self._epoch_steps or made + 1)
         if self._filled and made < asked and history.epoch:
             _log.warning(
@@ -251,6 +254,10 @@ class FineTuner(AdversarialTrainer):
                 epochs,
             )
         return history
+
+    @property
+    def _critic_updates(self):
+        return int(self.critic_optimizer.iterations.numpy())
 
     def generate(self, n: int | tf.Tensor) -> tf.Tensor:
         """`n` samples for the critic: fresh ones, or the next of the particles."""
@@ -276,7 +283,7 @@ class FineTuner(AdversarialTrainer):
             return self.get_metrics_result()
         if self._particles is not None:
             self._particles.depth = -1  # until the layer is stacked, too
-        flow_norm = self._advance_program(real, tf.constant(step_size, "float32"))
+        flow_norm = self._advance_program(real, tf.constant(step_size, "float32"))["flow_norm"]
         if not np.isfinite(flow_norm):
             raise FloatingPointError(
                 f"The critic's gradient is not finite (squared flow norm {float(flow_norm)}): "
@@ -292,20 +299,20 @@ class FineTuner(AdversarialTrainer):
             count = self._particles.count
             redrawn = round(self.refresh * count)
             rows = ((depth - 1) * redrawn + np.arange(redrawn)) % count
-            self._particles.redraw(rows, self._fresh_program)
+            self._redraw(rows)
         if depth == self.max_layers:
             self._filled = self.stop_training = True
         return self.get_metrics_result()
 
     def _trace(self):
         super()._trace()
-        self._move_program = self.generator_move  # its parts are compiled, not the whole
+        self._move_program = self.generator_move
         self._advance_program = self._program(self._advance)
 
     def rollback(self, depth: int) -> None:
         """Drop the layers above `depth`, and train on from the critic of the last that is left.
 
-        Where none is left the critic stays as it is. Particles are drawn anew in the next fit.
+        Where none is left the critic stays as it is. Particles are replayed in the next fit.
 
         Raises:
             ValueError: if there are not that many layers.
@@ -325,7 +332,7 @@ class FineTuner(AdversarialTrainer):
         else:
             z = self._fresh(real.shape[0] or tf.shape(real)[0])
             squared = tf.reduce_sum(tf.square(move(z) - z)) / tf.cast(tf.shape(z)[0], "float32")
-        return squared / step_size**2
+        return {"flow_norm": squared / step_size**2}
 
     def _fresh(self, n):
         """`n` new samples, replayed through all layers, before the head."""
@@ -347,16 +354,35 @@ class FineTuner(AdversarialTrainer):
             return
         count = self.critic_steps * batch_size if self.particles == "auto" else self.particles
         if self._particles is None or self._particles.count != count:
-            self._particles = Particles(count, self._flow_shape, self._chunk)
+            self._particles = Particles(
+                count, self._flow_shape, self._chunk, batch_size, self._strategy
+            )
+            self._particles.load(self._stored)
             self._traced = None  # programs made before know of other particles
-        if self._particles.depth != self.stack.depth:
-            # New ones, or weights restored from another depth.
-            self._particles.redraw(np.arange(count), self._fresh_program)
-            self._particles.depth = self.stack.depth
+        if self._particles.depth is None:
+            self._redraw(np.arange(count))
+        elif self._particles.depth != self.stack.depth:  # weights restored, layers dropped
+            self._particles.place(np.arange(count), self._flow_of)
+        self._particles.depth = self.stack.depth
+
+    def _redraw(self, rows):
+        seed = keras.random.randint((), 0, 2**31 - 1, seed=self.seed_generator)
+        self._particles.redraw(rows, self._flow_of, seed)
+
+    def _flow_of(self, seeds):
+        """Positions that the latents of some seeds lead to."""
+        if self.run_eagerly:
+            return self._flow(self.latent.sample_rows(seeds))
+        if self._replay is None:
+            # XLA would draw other numbers, and not on every device the same.
+            sample = tf.function(self.latent.sample_rows, autograph=False)
+            flow = tf.function(self._flow, jit_compile=self.jit_compile, autograph=False)
+            self._replay = lambda seeds: flow(sample(tf.constant(seeds)))
+        return self._replay(seeds)
 
     def begin(self, real: tf.Tensor) -> dict | None:
         """Try a layer with the critic as it was handed over, if a callback asks for it."""
-        untrained = not self.stack.depth and not int(self.critic_optimizer.iterations)
+        untrained = not self.stack.depth and not self._critic_updates
         if untrained and any(c.moves_first for c in self._step_callbacks):
             return self._move(real)
         return None
@@ -366,14 +392,17 @@ class FineTuner(AdversarialTrainer):
     def save_own_variables(self, store: MutableMapping) -> None:
         """Save the particles with where the loop stands."""
         super().save_own_variables(store)
-        if self._particles is not None:
+        if self._particles is None:
+            for name, value in self._stored.items():
+                store[name] = value
+        else:
             self._particles.save(store)
 
     def load_own_variables(self, store: Mapping) -> None:
-        """Load the particles and where the loop stood."""
+        """Load where the loop stood; the particles wait for the next fit."""
         super().load_own_variables(store)
-        self._particles = Particles.load(store, self._chunk)
-        self._traced = None  # programs made before know of other particles
+        self._particles = None
+        self._stored = {name: np.asarray(store[name]) for name in STORED if name in store}
 
     def output_range(self) -> tuple[float, float]:
         """The range of the output activation, where it can be seen."""

@@ -101,7 +101,8 @@ class GAN(AdversarialTrainer):
             generator_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
                 by default.
             critic_optimizer: the same for the critic.
-            **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution=1`.
+            **kwargs: `jit_compile="auto"`, `run_eagerly=False`,
+                `steps_per_execution="auto"`.
 
         With two optimizers there is none that Keras' learning rate callbacks could act on: give
         the optimizers learning rate schedules of `keras.optimizers.schedules` instead.
@@ -149,9 +150,15 @@ class GAN(AdversarialTrainer):
             fake = self._critic_inputs(fake)
             loss = self.generator_loss(real, fake)
             loss += self._terms("generator_loss", real, fake)
-            scaled = self.generator_optimizer.scale_loss(loss)
+            scaled = self.generator_optimizer.scale_loss(loss / self._replicas)
         self._log(generator_loss=loss)
         return tape.gradient(scaled, self.generator.trainable_variables)
+
+    def _trial(self, x, z):
+        with tf.GradientTape() as tape:
+            value = tf.reduce_mean(self.critic(self.generator(z, training=False), training=False))
+        gradients = tape.gradient(value, self.generator.trainable_variables)
+        return super()._trial(x, z) + [g for g in gradients if g is not None]
 
     def make_train_function(self, force: bool = False) -> None:
         """As every trainer's; simultaneous updates come one for one."""

@@ -53,6 +53,8 @@ class UnrolledGAN(GAN):
     >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
     """
 
+    shares_batches = False
+
     def __init__(
         self,
         generator: keras.Model,
