@@ -160,10 +160,9 @@ def plan_samples(
         **sampler.facts,
     }
     with _errors(out):
-        if resume:
-            _check_same(out, _read(out), manifest)
-        else:
+        if not resume:
             _begin(out, manifest)
+        _check_same(out, _read(out), manifest)  # if two began at once, the faster one's stands
     return shards
 
 
@@ -219,10 +218,10 @@ def _begin(out, manifest):
     names = tf.io.gfile.listdir(out) if tf.io.gfile.isdir(out) else []
     if MANIFEST in names:
         raise ValueError(f"{out} holds a sampling: go on with it by --resume (`resume=True`).")
-    if not all(n.endswith(shard_files.PART) for n in names):
+    if not all(n.endswith(f".{MANIFEST}{shard_files.PART}") for n in names):
         raise ValueError(f"{out} exists and is not an empty folder; nothing was written.")
     tf.io.gfile.makedirs(out)
-    shard_files.clear(out)
+    shard_files.clear(out, MANIFEST)
     shard_files.put(posixpath.join(out, MANIFEST), (json.dumps(manifest, indent=2) + "\n").encode())
 
 
@@ -255,4 +254,4 @@ def _errors(out):
     try:
         yield
     except tf.errors.OpError as e:
-        raise OSError(f"{out} could not be written to: {e.message}") from e
+        raise OSError(f"Writing to {out} failed: {e.message}") from e

@@ -58,7 +58,7 @@ def put(path: str, content: bytes) -> None:
 def clear(folder: str, name: str = "") -> None:
     """Take away what killed writers left of that file, or of every file in the folder."""
     for draft in tf.io.gfile.listdir(folder):
-        if draft.endswith(name + PART):
+        if draft.endswith(f"{name}{PART}"):
             with contextlib.suppress(tf.errors.NotFoundError):
                 tf.io.gfile.remove(posixpath.join(folder, draft))
 

@@ -131,6 +131,17 @@ def test_progress(toy, tmp_path):
         assert sum(seen) == 50
 
 
+def test_an_interrupt_leaves_nothing_half_written(toy, tmp_path):
+    def interrupt(n):
+        raise KeyboardInterrupt
+
+    sampler = kgl.serving.SeededSampler(toy[1])
+    kgl.serving.plan_samples(sampler, tmp_path, 100)
+    with pytest.raises(KeyboardInterrupt):
+        kgl.serving.write_shard(sampler, tmp_path, 0, interrupt)
+    assert list(tree(tmp_path)) == ["manifest.json"]
+
+
 def test_what_a_killed_writer_leaves_is_not_taken_for_whole(images, tmp_path):
     sampler = kgl.serving.SeededSampler(images[1])
     whole, rest = tmp_path / "whole", tmp_path / "rest"
@@ -210,7 +221,10 @@ def test_killed_three_times(models, format):
         pattern = "*.tfrecord" if format == "tfrecord" else "*/_SUCCESS"
         return len(list(killed.glob(pattern)))
 
-    done, moments = 0, random.Random()
+    def shards_begun():
+        return len(list(killed.glob("*samples-*")))  # drafts and folders, too
+
+    done, torn, moments = 0, 0, random.Random()
     for resume, shards in (([], 8), (["--resume"], 24), (["--resume"], 40)):
         victim = context.Process(target=command, args=([*sample, "--out", killed, *resume],))
         victim.start()
@@ -222,6 +236,8 @@ def test_killed_three_times(models, format):
         assert victim.exitcode == -9
         assert done < shards_done() < 80
         done = shards_done()
+        torn += shards_begun() > done
+    assert torn  # else the kills all fell between two shards
     last = context.Process(target=command, args=([*sample, "--out", killed, "--resume"],))
     last.start()
     for p in (process, last):
@@ -232,7 +248,7 @@ def test_killed_three_times(models, format):
     assert sum(n.endswith(".part") for n in tree(killed)) == 0
 
 
-def test_memory_stands_in_for_an_object_store(images, toy):
+def test_memory_stands_in_for_an_object_store(images, toy, tmp_path):
     """Addresses go to TensorFlow's file systems as they are."""
     for folder, format in ((toy[1], "tfrecord"), (images[1], "png")):
         sampler = kgl.serving.SeededSampler(folder)
@@ -241,6 +257,12 @@ def test_memory_stands_in_for_an_object_store(images, toy):
         with pytest.raises(ValueError, match="holds a sampling"):
             kgl.serving.write_samples(sampler, out, 9, shards=2, format=format)
         kgl.serving.write_samples(sampler, out, 9, shards=2, format=format, resume=True)
+    toy[0].sampler().save(tmp_path / "s.keras")
+    tf.io.gfile.copy(str(tmp_path / "s.keras"), "ram://bucket/s.keras")
+    assert (
+        kgl.serving.SeededSampler("ram://bucket/s.keras").facts
+        == kgl.serving.SeededSampler(tmp_path / "s.keras").facts
+    )
     names = tf.io.gfile.listdir("ram://bucket/tfrecord")
     assert sorted(names)[1:] == [f"samples-0000{k}-of-00002.tfrecord" for k in (0, 1)]
     names = sorted(tf.io.gfile.listdir("ram://bucket/png/samples-00001-of-00002"))
@@ -274,9 +296,15 @@ def test_bad_arguments(toy, images, tmp_path):
         kgl.serving.write_samples(3, out, 5)
     with pytest.raises(ValueError, match="There is no file none.keras"):
         kgl.serving.write_samples("none.keras", out, 5)
-    with pytest.raises(OSError, match="could not be written to: .*'nowhere' not implemented"):
+    with pytest.raises(
+        OSError, match="Writing to nowhere://out failed: .*'nowhere' not implemented"
+    ):
         kgl.serving.write_samples(sampler, "nowhere://out", 5)
-    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "mine.part").write_text("mine")
+    with pytest.raises(ValueError, match="is not an empty folder; nothing was written"):
+        kgl.serving.write_samples(sampler, tmp_path, 5)
+    assert tree(tmp_path) == {"mine.part": b"mine"}
+    (tmp_path / "mine.part").rename(tmp_path / "mine")
     with pytest.raises(ValueError, match="mine exists and is not a folder"):
         kgl.serving.write_samples(sampler, tmp_path / "mine", 5)
     with pytest.raises(ValueError, match="is not an empty folder; nothing was written"):
@@ -325,6 +353,7 @@ def test_on_a_gpu_kernels_are_not_chosen_by_timing(toy, monkeypatch):
     assert called == [1]
 
 
+@pytest.mark.beam
 def test_beam(capsys, monkeypatch, images, tmp_path):
     """Apache Beam's direct runner writes the files that the command line writes."""
     pytest.importorskip("apache_beam", reason='needs the extra "beam"')
