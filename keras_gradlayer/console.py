@@ -59,7 +59,9 @@ def run(command, args=None):
         sys.exit(e.exit_code)
     except click.Abort:
         click.echo(
-            "\nkeras-gradlayer: interrupted (train and finetune go on with --resume)", err=True
+            "\nkeras-gradlayer: interrupted "
+            "(train, finetune, and sample where it writes shards, go on with --resume)",
+            err=True,
         )
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as e:

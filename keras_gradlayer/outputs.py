@@ -12,9 +12,12 @@ import keras_gradlayer as kgl
 from keras_gradlayer import pictures
 from keras_gradlayer.console import new_folder
 from keras_gradlayer.metrics.scorer import format_conditions, format_scores
-from keras_gradlayer.options import batch_option, load_model, out_option, parse_score, seed_option
+from keras_gradlayer.options import batch_option, load_model, parse_score, seed_option
 from keras_gradlayer.serving.metadata import latent_of
+from keras_gradlayer.serving.versions import local_path
 from keras_gradlayer.sources import batches_of
+
+_MOST_IN_ONE = 10_000  # samples in one array, by default
 
 
 @click.command()
@@ -57,18 +60,50 @@ def export(model, out, version, data_range, batch_sizes, scores):
 @click.command()
 @click.option("--model", help="The .keras file of a sampler, tuner or GAN.")
 @click.option("--saved-model", help="The folder of an exported sampler, instead.")
-@out_option
+@click.option(
+    "--out", required=True, help="Folder to write to, new or empty; for shards gs://… as well."
+)
 @click.option("--count", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--layers", type=click.IntRange(0), help="Apply the first layers only.")
+@click.option(
+    "--format",
+    type=click.Choice(["npy", *kgl.serving.bulk.FORMATS]),
+    help="npy is one array and a picture, the others are shards; by default npy up to 10,000 "
+    "samples, and tfrecord for more.",
+)
+@click.option(
+    "--shards", type=click.IntRange(1), help="How many; one for each 10,000 samples by default."
+)
+@click.option("--resume", is_flag=True, help="Go on with the shards that --out lacks.")
 @batch_option
 @seed_option
-def sample(model, saved_model, out, count, layers, batch_size, seed):
-    """Draw samples from a saved sampler: samples.npy and a picture.
+def sample(model, saved_model, out, count, layers, format, shards, resume, batch_size, seed):
+    """Draw samples from a saved sampler: samples.npy and a picture, or shards of many.
 
-    Those of an exported sampler are what a server gives for the seeds SEED, SEED + 1, ...
+    Those of an exported sampler, and those in shards, are what a server gives for the seeds SEED,
+    SEED + 1, ...
     """
     if (model is None) == (saved_model is None):
         raise click.UsageError("Either --model or --saved-model names what to draw from.")
+    if (format or ("npy" if count <= _MOST_IN_ONE else "tfrecord")) != "npy":
+        kgl.serving.write_samples(
+            load_model(model) if model else saved_model,
+            out,
+            count,
+            seed=seed,
+            shards=shards,
+            format=format or "tfrecord",
+            layers=layers,
+            batch_size=batch_size,
+            resume=resume,
+            progress=True,
+        )
+        click.echo(f"{count:,} samples: {out}")
+        return
+    for option, given in (("--shards", shards), ("--resume", resume)):
+        if given:
+            raise click.UsageError(f"{option} is for --format tfrecord and png.")
+    out = local_path(out)
     draw, depth = _from_saved_model(saved_model) if saved_model else _from_keras(model, layers)
     if layers is not None and layers > depth:
         raise click.UsageError(f"The model has {depth} layers. Received: --layers {layers}")

@@ -42,6 +42,7 @@ def test_readme_python_runs(tmp_path, monkeypatch):
     assert names["samples"].shape == (3, 32, 32, 3)
     assert np.ptp(names["scores"]) > 0
     assert all(png.startswith(b"\x89PNG") for png in names["pngs"])
+    assert np.shape(list(names["many"])) == (500, 32, 32, 3)
     loaded = keras.saving.load_model("gan.keras")
     np.testing.assert_array_equal(loaded.predict(z, verbose=0), saved)
     assert len(names["model"].trainable_variables) == 2

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_gradlayer as kgl
 from tests.test_cli import fails, run
@@ -145,3 +146,71 @@ def test_bad_input_to_export(capsys, models, tmp_path):
     arguments = ["sample", "--saved-model", out, "--layers", 1, *new]
     assert "has 0 layers. Received: --layers 1" in fails(capsys, *arguments)
     assert not (tmp_path / "samples").exists()
+
+
+def test_sample_many(capsys, models, monkeypatch):
+    """Shards from a .keras file and from its export, by default above 10,000 samples."""
+    generator, critic = (keras.saving.load_model(models / f"{n}.keras") for n in "gc")
+    kgl.GAN(generator, critic).save(models / "gan.keras")
+    kgl.serving.export_sampler(kgl.GAN(generator, critic), models / "exported")
+    few = ["--count", 30, "--shards", 4, "--seed", 5, "--batch-size", 8]
+    sources = (["--model", models / "gan.keras"], ["--saved-model", models / "exported"])
+    for source, name in zip(sources, ("a", "b")):
+        out = models / name
+        arguments = ["sample", *source, *few, "--format", "tfrecord", "--out", out]
+        status, printed, err = run(capsys, *arguments)
+        assert status == 0
+        assert printed.strip() == f"30 samples: {out}"
+        assert "30/30" in err
+        assert "go on with it by --resume" in fails(capsys, *arguments)
+        assert "began with seed 5. Received: 6" in fails(
+            capsys, *arguments, "--resume", "--seed", 6
+        )
+        (out / "samples-00002-of-00004.tfrecord").unlink()
+        assert run(capsys, *arguments, "--resume")[0] == 0
+    files = sorted(p.name for p in (models / "a").iterdir())
+    assert files == ["manifest.json", *(f"samples-0000{k}-of-00004.tfrecord" for k in range(4))]
+    for name in files:
+        assert (models / "a" / name).read_bytes() == (models / "b" / name).read_bytes()
+
+    # addresses stay as they are, and PNG files are those in the records
+    arguments = ["sample", *sources[0], *few, "--format", "png", "--out", "ram://many/pngs"]
+    assert run(capsys, *arguments)[0] == 0
+    record = next(iter(tf.data.TFRecordDataset(str(models / "a" / files[1])))).numpy()
+    feature = tf.train.Example.FromString(record).features.feature["image/encoded"]
+    with tf.io.gfile.GFile("ram://many/pngs/samples-00000-of-00004/0000000005.png", "rb") as f:
+        assert f.read() == feature.bytes_list.value[0]
+
+    asked = []
+    monkeypatch.setattr(kgl.serving, "write_samples", lambda *a, **k: asked.append(k["format"]))
+    for options in (["--count", 10_001], ["--count", 2, "--format", "png"]):
+        assert run(capsys, "sample", *sources[1], *options, "--out", models / "more")[0] == 0
+    assert asked == ["tfrecord", "png"]
+    arguments = ["sample", *sources[0], "--count", 10_001, "--format", "npy", "--batch-size", 500]
+    assert run(capsys, *arguments, "--out", models / "array")[0] == 0
+    assert len(np.load(models / "array" / "samples.npy")) == 10_001
+
+
+def test_bad_input_to_sample_many(capsys, models):
+    keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)]).save(models / "p.keras")
+    out = models / "out"
+    for source, options, message in (
+        ("g", ["--shards", 3], "--shards is for --format tfrecord and png"),
+        ("g", ["--resume"], "--resume is for --format tfrecord and png"),
+        ("g", ["--shards", 65, "--format", "png"], "must be at most `count`, 64"),
+        ("g", ["--format", "jpeg"], "'jpeg' is not one of"),
+        ("g", ["--format", "tfrecord", "--layers", 1], "has 0 layers. Received: layers=1"),
+        ("g", ["--format", "tfrecord", "--resume"], "There is no sampling in"),
+        ("p", ["--format", "png"], "PNG files are for samples of shape (height, width"),
+        ("none", ["--format", "png"], "There is no file"),
+    ):
+        arguments = ["sample", "--model", models / f"{source}.keras", *options, "--out", out]
+        assert message in fails(capsys, *arguments)
+        assert not out.exists()
+    arguments = ["sample", "--model", models / "g.keras", "--out", "gs://bucket/samples"]
+    assert "Expected a folder on this machine" in fails(capsys, *arguments)
+    (models / "full").mkdir()
+    (models / "full" / "mine").write_text("mine")
+    arguments = ["sample", "--model", models / "g.keras", "--format", "png"]
+    assert "nothing was written" in fails(capsys, *arguments, "--out", models / "full")
+    assert [p.name for p in (models / "full").iterdir()] == ["mine"]

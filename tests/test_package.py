@@ -154,7 +154,7 @@ def test_metadata():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     assert config["metadata"]["version"] == kgl.__version__
-    assert {"test", "colab", "kserve"} <= set(config["options.extras_require"])
+    assert {"test", "colab", "kserve", "beam"} <= set(config["options.extras_require"])
     for line in config["options"]["install_requires"].strip().splitlines():
         name = line.split()[0]
         assert (

@@ -88,7 +88,7 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
 
     No XLA: a stock server does not have it switched on.
     """
-    latent, image_range = source.latent, _image_range(source)
+    latent, images = source.latent, image_range(source.sample_shape, source.data_range)
     rows = tf.TensorSpec((None, *latent.shape), "float32", "latent")
     seeds = tf.TensorSpec((None,), "int64", "seed")
     signatures = {}
@@ -124,16 +124,30 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
             scores = tf.reshape(tf.cast(source.score(more), "float32"), [-1])
             return {"score": scores[:-1]}
 
-    if image_range is not None:
-        low, high = image_range
+    if images is not None:
 
         @signature("image", seeds)
         def image(seed):
-            unit = (sample(seed)["samples"] - low) / (high - low)
-            pixels = tf.cast(tf.round(255 * tf.clip_by_value(unit, 0, 1)), "uint8")
-            return {"image_bytes": tf.io.encode_png(pixels)}
+            return {"image_bytes": encode_images(sample(seed)["samples"], images)}
 
     return {name: f.get_concrete_function() for name, f in signatures.items()}
+
+
+def image_range(
+    sample_shape: tuple[int | None, ...], data_range: tuple[float, float]
+) -> tuple[float, float] | None:
+    """The range to draw samples with that are images, `None` for others."""
+    if len(sample_shape) != 3 or sample_shape[2] not in (1, 3, 4) or None in sample_shape:
+        return None
+    return data_range if np.all(np.isfinite(data_range)) else (-1.0, 1.0)
+
+
+def encode_images(samples: tf.Tensor, data_range: tuple[float, float]) -> tf.Tensor:
+    """Samples in that range as PNG files, a string each."""
+    low, high = data_range
+    unit = (samples - low) / (high - low)
+    pixels = tf.cast(tf.round(255 * tf.clip_by_value(unit, 0, 1)), "uint8")
+    return tf.io.encode_png(pixels)
 
 
 def _own(model, name, kind):
@@ -152,14 +166,6 @@ def _rows(x):
     check = tf.debugging.assert_positive(tf.shape(x)[0], "Expected one or more rows. Received: 0")
     with tf.control_dependencies([check]):
         return tf.identity(x)
-
-
-def _image_range(source):
-    """The range to draw samples with that are images, `None` for others."""
-    shape = source.sample_shape
-    if len(shape) != 3 or shape[2] not in (1, 3, 4) or None in shape:
-        return None
-    return source.data_range if np.all(np.isfinite(source.data_range)) else (-1.0, 1.0)
 
 
 def _sample_shape(model, latent):

@@ -182,14 +182,23 @@ def test_verify_script(capsys, monkeypatch, toy, tmp_path):
     assert "does not exist" in err
 
 
-def test_readme_commands():
-    text = (EXPORT / "README.md").read_text()
-    for name in ("client", "load_test", "verify", "kserve_server"):
-        if name == "kserve_server":
-            pytest.importorskip("kserve")
-        [line] = re.findall(rf"python export/{name}\.py (.*)", text)
-        command = runpy.run_path(str(EXPORT / f"{name}.py"))["main"]
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("client", "grpc"),
+        ("load_test", "grpc"),
+        ("verify", "tensorflow"),
+        ("kserve_server", "kserve"),
+        ("beam_sample", "apache_beam"),
+    ],
+)
+def test_readme_commands(name, needs):
+    pytest.importorskip(needs)
+    lines = re.findall(rf"python export/{name}\.py (.*)", (EXPORT / "README.md").read_text())
+    command = runpy.run_path(str(EXPORT / f"{name}.py"))["main"]
+    for line in lines:
         command.make_parser(click.Context(command)).parse_args(line.split())
+    assert lines
 
 
 def test_readme_python(toy, tmp_path, monkeypatch):

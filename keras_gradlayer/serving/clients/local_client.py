@@ -22,7 +22,7 @@ class LocalClient(Client):
             raise ValueError(f"Labels are a server's. Received: label={self.label!r} for {path}")
         self._folder = find_version(path, self.version)
         try:
-            self._loaded = tf.saved_model.load(str(self._folder), tags=["serve"])
+            self.loaded = tf.saved_model.load(str(self._folder), tags=["serve"])
         except Exception as e:  # damaged files raise anything
             raise ValueError(f"{self._folder} cannot be loaded: {e}") from e
 
@@ -31,7 +31,7 @@ class LocalClient(Client):
 
     def _send(self, signature, inputs):
         inputs = {key: tf.constant(value) for key, value in inputs.items()}
-        return {key: v.numpy() for key, v in self._loaded.signatures[signature](**inputs).items()}
+        return {key: v.numpy() for key, v in self.loaded.signatures[signature](**inputs).items()}
 
     def _fetch_signatures(self):
         return read_graph(self._folder).signature_def

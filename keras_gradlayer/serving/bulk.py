@@ -1,0 +1,257 @@
+"""As many samples as one likes, in shards that any number of workers write."""
+
+import contextlib
+import json
+import os
+import posixpath
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_gradlayer import _checks
+from keras_gradlayer.serving import shard_files
+from keras_gradlayer.serving.seeded_sampler import SeededSampler
+
+MANIFEST = "manifest.json"
+FORMATS = ("tfrecord", "png")
+_PER_SHARD = 10_000
+_SEEDS = 2**62
+
+
+def write_samples(
+    model: keras.Model | str | os.PathLike | SeededSampler,
+    out: str | os.PathLike,
+    count: int,
+    *,
+    seed: int = 0,
+    shards: int | None = None,
+    format: str = "tfrecord",
+    layers: int | None = None,
+    batch_size: int = 64,
+    resume: bool = False,
+    progress: bool = False,
+) -> None:
+    """Write many samples in shards; one that was stopped goes on where it was.
+
+    Sample i is what an exported sampler's signature `sample` gives for the seed `seed + i`. Its
+    bytes do not depend on how the samples are sharded, nor on who writes which shard: a sampling
+    that was killed and resumed is the same, file by file, as one that was not (see `SeededSampler`
+    for what else they depend on).
+
+    `out` is a folder here or an address that `tf.io.gfile` knows, such as gs://bucket/samples. It
+    holds `manifest.json`, what the samples depend on, and of each shard either:
+
+    - `samples-00000-of-00100.tfrecord`, a `tf.train.Example` a sample: `image/encoded` (a PNG
+      file), `image/format`, `image/height`, `image/width` and `seed`; or, where samples are not
+      images, `sample` (the values, flat), `sample/shape` and `seed`
+    - `samples-00000-of-00100/`, a PNG file a sample, named after its seed, and `_SUCCESS` when they
+      are all there; on an object store each file costs three requests, so prefer TFRecords there
+
+    A file gets its name when it is whole, and is never written over.
+
+    Args:
+        model: as for `SeededSampler`, or one.
+        out: folder to write to, new or empty.
+        count: how many samples.
+        seed: the seed of the first sample; each next one has the next integer.
+        shards: how many; by default one for each 10,000 samples.
+        format: "tfrecord", or for images "png".
+        layers: how many gradient layers to apply; all by default.
+        batch_size: samples that are computed together.
+        resume: whether to go on with a sampling that was stopped, of the same settings.
+        progress: whether to show a progress bar.
+
+    Raises:
+        TypeError: if `model` is no model.
+        ValueError: if an argument is out of range, `out` is not empty, or, to resume, it has no
+            such sampling or one of other settings. Nothing is written then.
+        OSError: if the files cannot be written.
+
+    Example:
+
+    >>> write_samples(folder, tmp_path / "samples", count=100, shards=3)
+    >>> sorted(p.name for p in (tmp_path / "samples").iterdir())[:2]
+    ['manifest.json', 'samples-00000-of-00003.tfrecord']
+    """
+    sampler = SeededSampler.of(model)
+    shards = plan_samples(
+        sampler,
+        out,
+        count,
+        seed=seed,
+        shards=shards,
+        format=format,
+        layers=layers,
+        batch_size=batch_size,
+        resume=resume,
+    )
+    with tqdm(total=count, unit="sample", disable=not progress) as bar:
+        for shard in range(shards):
+            write_shard(sampler, out, shard, bar.update)
+
+
+def plan_samples(
+    model: keras.Model | str | os.PathLike | SeededSampler,
+    out: str | os.PathLike,
+    count: int,
+    *,
+    seed: int = 0,
+    shards: int | None = None,
+    format: str = "tfrecord",
+    layers: int | None = None,
+    batch_size: int = 64,
+    resume: bool = False,
+) -> int:
+    """Write the manifest of a sampling, whose shards `write_shard` then writes, anywhere.
+
+    Use it to spread `write_samples` with a batch engine: call it once, then `write_shard` for each
+    shard, in any order and on any machine that reaches `out`.
+
+    Args:
+        model: as for `write_samples`.
+        out: as for `write_samples`.
+        count: how many samples.
+        seed: the seed of the first sample.
+        shards: how many; by default one for each 10,000 samples.
+        format: "tfrecord", or for images "png".
+        layers: how many gradient layers to apply; all by default.
+        batch_size: samples that are computed together.
+        resume: whether to go on with a sampling of the same settings.
+
+    Returns:
+        The number of shards.
+
+    Raises:
+        TypeError, ValueError, OSError: as `write_samples`.
+
+    Example:
+
+    >>> sampler = SeededSampler(folder)
+    >>> shards = plan_samples(sampler, tmp_path / "spread", count=100, shards=3)
+    >>> [write_shard(sampler, tmp_path / "spread", k) for k in reversed(range(shards))]
+    [34, 33, 33]
+    """
+    out, sampler = _place(out), SeededSampler.of(model)
+    count = _checks.positive_int("count", count)
+    if not isinstance(seed, (int, np.integer)) or abs(seed) + count > _SEEDS:
+        raise ValueError(f"`seed` must be an integer of up to 62 bits. Received: seed={seed!r}")
+    shards = -(-count // _PER_SHARD) if shards is None else _checks.positive_int("shards", shards)
+    if shards > count:
+        raise ValueError(f"`shards` must be at most `count`, {count}. Received: shards={shards}")
+    if format not in FORMATS:
+        raise ValueError(f"`format` must be 'tfrecord' or 'png'. Received: format={format!r}")
+    if format == "png" and not sampler.draws_images:
+        raise ValueError(
+            "PNG files are for samples of shape (height, width, 1, 3 or 4). Received: "
+            f"format='png' for samples of shape {tuple(sampler.facts['sample_shape'])}"
+        )
+    if layers is not None and _checks.positive_int("layers", layers, zero_ok=True) > sampler.depth:
+        raise ValueError(f"The model has {sampler.depth} layers. Received: layers={layers}")
+    manifest = {
+        "count": count,
+        "seed": int(seed),
+        "shards": shards,
+        "format": format,
+        "layers": None if layers is None else int(layers),
+        "batch_size": _checks.positive_int("batch_size", batch_size),
+        **sampler.facts,
+    }
+    with _errors(out):
+        if not resume:
+            _begin(out, manifest)
+        _check_same(out, _read(out), manifest)  # if two began at once, the faster one's stands
+    return shards
+
+
+def write_shard(
+    model: keras.Model | str | os.PathLike | SeededSampler,
+    out: str | os.PathLike,
+    shard: int,
+    advance: Callable[[int], object] | None = None,
+) -> int:
+    """Write one shard of the sampling in `out`, if it is not there yet.
+
+    Args:
+        model: the model of the sampling, best as a `SeededSampler` that is opened once a worker.
+        out: the folder that `plan_samples` has written the manifest of.
+        shard: its number, from 0.
+        advance: called with how many more samples there are, as they come.
+
+    Returns:
+        How many samples the shard has.
+
+    Raises:
+        TypeError: if `model` is no model.
+        ValueError: if there is no such sampling or shard, or it is of another model.
+        OSError: if the files cannot be written.
+
+    Example: see `plan_samples`.
+    """
+    out, sampler = _place(out), SeededSampler.of(model)
+    advance = advance or (lambda n: None)
+    with _errors(out):
+        plan = _read(out)
+        _check_same(out, plan, {**plan, **sampler.facts})
+        shards = plan["shards"]
+        if not 0 <= shard < shards:
+            raise ValueError(f"`shard` must be 0 to {shards - 1}. Received: shard={shard}")
+        start, stop = (k * plan["count"] // shards for k in (shard, shard + 1))
+        seeds = plan["seed"] + start, plan["seed"] + stop
+        path = posixpath.join(out, f"samples-{shard:05d}-of-{shards:05d}")
+        draw = {"layers": plan["layers"], "batch_size": plan["batch_size"]}
+        blocks = sampler.blocks(*seeds, encoded=sampler.draws_images, **draw)
+        if shard_files.is_whole(path, plan["format"]):
+            advance(stop - start)
+        elif plan["format"] == "png":
+            shard_files.write_pngs(path, blocks, advance)
+        else:
+            shard_files.write_records(path, blocks, plan["sample_shape"], advance)
+    return stop - start
+
+
+def _begin(out, manifest):
+    if tf.io.gfile.exists(out) and not tf.io.gfile.isdir(out):
+        raise ValueError(f"{out} exists and is not a folder; nothing was written.")
+    names = tf.io.gfile.listdir(out) if tf.io.gfile.isdir(out) else []
+    if MANIFEST in names:
+        raise ValueError(f"{out} holds a sampling: go on with it by --resume (`resume=True`).")
+    if not all(n.endswith(f".{MANIFEST}{shard_files.PART}") for n in names):
+        raise ValueError(f"{out} exists and is not an empty folder; nothing was written.")
+    tf.io.gfile.makedirs(out)
+    shard_files.clear(out, MANIFEST)
+    shard_files.put(posixpath.join(out, MANIFEST), (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def _read(out):
+    path = posixpath.join(out, MANIFEST)
+    if not tf.io.gfile.exists(path):
+        raise ValueError(f"There is no sampling in {out}: it has no {MANIFEST}.")
+    with tf.io.gfile.GFile(path, "rb") as f:
+        return json.loads(f.read())
+
+
+def _check_same(out, before, now):
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            raise ValueError(
+                f"The sampling in {out} began with {name} {json.dumps(before.get(name))}. "
+                f"Received: {json.dumps(now.get(name))}"
+            )
+
+
+def _place(out):
+    """The folder as text: `pathlib` would make gs:/bucket of gs://bucket."""
+    out = os.fspath(out)
+    return out.rstrip("/") if "://" in out else os.path.abspath(os.path.expanduser(out))
+
+
+@contextlib.contextmanager
+def _errors(out):
+    """TensorFlow's errors of files as Python's."""
+    try:
+        yield
+    except tf.errors.OpError as e:
+        raise OSError(f"Writing to {out} failed: {e.message}") from e
