@@ -32,7 +32,7 @@ class MeasuresXLA:
 
     @jit_compile.setter
     def jit_compile(self, value):
-        self._jit = None if value == "auto" else value
+        self._jit = value
 
     def _xla_wins(self):
         raise NotImplementedError

@@ -120,8 +120,10 @@ class AdversarialTrainer(_xla.MeasuresXLA, keras.Model):
                 f"under, in `with strategy.scope()`. Expected: {self._strategy}. "
                 f"Received: {tf.distribute.get_strategy()}"
             )
+        self._jit = False  # settled while Keras compiles, which looks at it
         super().compile(optimizer=None, jit_compile=False, run_eagerly=run_eagerly)
-        self.jit_compile = False if run_eagerly else jit_compile
+        if not run_eagerly:
+            self._jit = None if jit_compile == "auto" else jit_compile
         self._compile_settings = {
             "jit_compile": jit_compile,
             "run_eagerly": run_eagerly,
