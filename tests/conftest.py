@@ -5,6 +5,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +21,9 @@ def _settled(monkeypatch, tmp_path):
     """What a trial of XLA finds on an idle CPU, so that no test depends on a clock."""
     from keras_gradlayer import _xla
 
-    def trial(graph, compiled, arguments):
-        operations = graph.get_concrete_function(*arguments).graph.get_operations()
+    def trial(step, state):
+        program = tf.function(step, autograph=False).get_concrete_function(*state)
+        operations = program.graph.get_operations()
         return 0.1 if any(op.type.startswith("Conv2D") for op in operations) else 8.0
 
     monkeypatch.setattr(_xla, "trial", trial)

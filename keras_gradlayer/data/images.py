@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from keras_gradlayer.data._batching import batches_of
+
 
 def cifar10(
     split: str = "train",
@@ -72,7 +74,7 @@ def stacked_mnist(
     else:
         channels = [tf.data.Dataset.from_tensor_slices(np.roll(images, -i, 0)) for i in range(3)]
     stacked = tf.data.Dataset.zip(*channels).map(lambda *x: tf.concat(x, axis=-1))
-    return _batches(stacked, batch_size)
+    return _scaled(stacked.batch(batch_size, drop_remainder=True))
 
 
 def stl10(
@@ -148,10 +150,7 @@ def _pipeline(name, data, batch_size, seed, shuffle):
     """Batches of scaled images, from a dataset of single ones as bytes, kept in memory."""
     images = _in_memory(data)
     _check_batch(name, images, batch_size)
-    data = tf.data.Dataset.from_tensor_slices(images)
-    if shuffle:
-        data = data.shuffle(len(images), seed=seed)
-    return _batches(data, batch_size)
+    return _scaled(batches_of(images, batch_size, shuffle, seed))
 
 
 def _in_memory(data):
@@ -166,8 +165,7 @@ def _check_batch(name, images, batch_size):
         )
 
 
-def _batches(data, batch_size):
-    data = data.batch(batch_size, drop_remainder=True)
+def _scaled(data):
     return data.map(_scale, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 

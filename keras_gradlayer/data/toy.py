@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer.data._batching import batches_of
 
 
 class GaussianMixture(NamedTuple):
@@ -93,6 +94,5 @@ def _dataset(points, batch_size, seed):
             "`batch_size` must be at least 1 and at most the number of points. "
             f"Received: batch_size={batch_size} for {len(points)} points"
         )
-    data = tf.data.Dataset.from_tensor_slices(points.astype("float32"))
-    data = data.shuffle(len(points), seed=seed)
-    return data.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    data = batches_of(points.astype("float32"), batch_size, seed=seed)
+    return data.prefetch(tf.data.AUTOTUNE)

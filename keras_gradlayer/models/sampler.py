@@ -63,7 +63,8 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
     def _xla_wins(self):
         """The time of one gradient layer, both ways."""
         z = self.base(self.latent.sample(32, seed=0), training=False)
-        return _xla.faster(f"'{self.name}'", lambda z: self.stack.move(z), (tf.cast(z, "float32"),))
+        z = tf.cast(z, self.stack.variable_dtype)
+        return _xla.faster(f"'{self.name}'", lambda z: (self.stack.move(z),), [z])
 
     @property
     def trainable(self) -> bool:

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer.data._batching import batches_of
 
 
 def as_dataset(x, y=None, batch_size=None, shuffle=True):
@@ -48,10 +49,7 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
             f"Received: batch_size={batch_size} for {len(x)} samples"
         )
     check_samples(x)
-    data = tf.data.Dataset.from_tensor_slices(x)
-    if shuffle:
-        data = data.shuffle(len(x))
-    return data.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE), x
+    return batches_of(x, batch_size, shuffle).prefetch(tf.data.AUTOTUNE), x
 
 
 def epoch_steps(data, steps_per_epoch):

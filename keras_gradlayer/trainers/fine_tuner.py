@@ -241,12 +241,14 @@ class FineTuner(AdversarialTrainer):
                 "make a FineTuner with a larger `max_layers`, and take the layers over by "
                 "`save_weights` and `load_weights`."
             )
-        before = self._critic_updates if self.compiled else 0
         self._filled = False
         history = super().fit(x, y, batch_size, epochs, **kwargs)
-        made = self._critic_updates - before
-        asked = (epochs - kwargs.get("initial_epoch", 0)) * (self._epoch_steps or made + 1)
-        if self._filled and made < asked and history.epoch:
+        steps = self._epoch_steps
+        if (
+            self._filled
+            and history.epoch
+            and (history.epoch[-1] + 1 < epochs or not steps or self._epoch_updates < steps)
+        ):
             _log.warning(
                 "All max_layers=%d layers are stacked: training stopped in epoch %d of %d.",
                 self.max_layers,
@@ -254,10 +256,6 @@ class FineTuner(AdversarialTrainer):
                 epochs,
             )
         return history
-
-    @property
-    def _critic_updates(self):
-        return int(self.critic_optimizer.iterations.numpy())
 
     def generate(self, n: int | tf.Tensor) -> tf.Tensor:
         """`n` samples for the critic: fresh ones, or the next of the particles."""
@@ -382,7 +380,7 @@ class FineTuner(AdversarialTrainer):
 
     def begin(self, real: tf.Tensor) -> dict | None:
         """Try a layer with the critic as it was handed over, if a callback asks for it."""
-        untrained = not self.stack.depth and not self._critic_updates
+        untrained = not self.stack.depth and not self.critic_optimizer.iterations.numpy()
         if untrained and any(c.moves_first for c in self._step_callbacks):
             return self._move(real)
         return None

@@ -154,11 +154,9 @@ class GAN(AdversarialTrainer):
         self._log(generator_loss=loss)
         return tape.gradient(scaled, self.generator.trainable_variables)
 
-    def _trial(self, x, z):
-        with tf.GradientTape() as tape:
-            value = tf.reduce_mean(self.critic(self.generator(z, training=False), training=False))
-        gradients = tape.gradient(value, self.generator.trainable_variables)
-        return super()._trial(x, z) + [g for g in gradients if g is not None]
+    def _trial_loss(self, x, z):
+        scores = self.critic(self.generator(z, training=False), training=False)
+        return super()._trial_loss(x, z) + tf.reduce_mean(tf.cast(scores, "float32"))
 
     def make_train_function(self, force: bool = False) -> None:
         """As every trainer's; simultaneous updates come one for one."""
