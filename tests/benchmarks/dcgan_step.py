@@ -136,10 +136,8 @@ class PyTorch:
 
     def train_generator(self):
         loss = -self.scores(self.generate(self.latents())).mean()
-        parameters = list(self.generator.parameters())
-        # Not `backward`, which would take the critic's gradients, too.
-        for p, gradient in zip(parameters, self.torch.autograd.grad(loss, parameters)):
-            p.grad = gradient
+        self.optimizer.zero_grad()
+        loss.backward(inputs=list(self.generator.parameters()))  # not also the critic's
         self.optimizer.step()
         return loss.detach()
 

@@ -136,7 +136,11 @@ def critic_step(critic, one_sided=False, compiled=False):
             with torch.no_grad():
                 gradients, loss = gradients_and_loss(parameters, real, fake, epsilon)
             for name, parameter in parameters.items():
-                parameter.grad = gradients[name]
+                # The fused optimizer takes a gradient in its parameter's layout in memory only.
+                gradient = gradients[name]
+                if gradient.stride() != parameter.stride():
+                    gradient = torch.empty_like(parameter).copy_(gradient)
+                parameter.grad = gradient
         else:
             optimizer.zero_grad()
             loss = wgan_gp_loss(critic, real, fake, epsilon, one_sided)
