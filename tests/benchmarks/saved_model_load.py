@@ -58,7 +58,7 @@ def main(layers, repeats):
     for n, r, load, answer in zip(layers, reading, loading - reading, answering):
         click.echo(
             f"{n} layers: load {load / (loading - reading)[0]:.2f} x that of {layers[0]} (reading "
-            f"its bytes takes {r / load:.2f} x the rest), first request {answer / answering[0]:.2f} x"
+            f"its bytes: {r / load:.2f} x the rest), first request {answer / answering[0]:.2f} x"
         )
 
 
