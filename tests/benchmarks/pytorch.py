@@ -14,8 +14,8 @@ from timing import cores
 
 def load():
     """PyTorch, using all cores."""
-    # Threads that spin while they wait for others starve those on a busy machine: several times
-    # slower there, and no faster on an idle one.
+    # Threads that spin while they wait for others make it several times slower on a busy machine;
+    # OMP_WAIT_POLICY=active in the environment is PyTorch's own way, for an idle one.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import torch
