@@ -7,12 +7,11 @@ its SavedModel, over `tf.function(sampler)`, both without XLA as a server has it
 also over the model compiled by XLA.
 """
 
-import statistics
 import tempfile
-import time
 
 import click
 import tensorflow as tf
+from timing import medians
 
 import keras_gradlayer as kgl
 
@@ -31,17 +30,6 @@ def images(layers):
     for _ in range(layers):
         tuner.stack.append()
     return tuner
-
-
-def medians(calls, repeats):
-    seconds = [[] for _ in calls]
-    for i in range(repeats + 3):
-        for call, spent in zip(calls, seconds):
-            start = time.perf_counter()
-            call()
-            if i >= 3:
-                spent.append(time.perf_counter() - start)
-    return [statistics.median(s) for s in seconds]
 
 
 @click.command()
