@@ -1,13 +1,17 @@
-"""Batches of an array, shuffled by their numbers: the array is held once and never copied."""
+"""Batches of an array, shuffled by their numbers."""
 
 import numpy as np
 import tensorflow as tf
+
+_SMALL = 2**24
 
 
 def batches_of(
     x: np.ndarray, batch_size: int, shuffle: bool = True, seed: int | None = None
 ) -> tf.data.Dataset:
     """A dataset of full batches; those of another order at each pass, if shuffled.
+
+    A large array is read where it lies: TensorFlow would copy it more than once.
 
     Args:
         x: samples, shape (n, ...).
@@ -18,5 +22,13 @@ def batches_of(
     rows = tf.data.Dataset.range(len(x))
     if shuffle:
         rows = rows.shuffle(len(x), seed=seed)
-    x = tf.constant(x)
-    return rows.batch(batch_size, drop_remainder=True).map(lambda rows: tf.gather(x, rows))
+    rows = rows.batch(batch_size, drop_remainder=True)
+    if x.nbytes <= _SMALL:
+        x = tf.constant(x)
+        return rows.map(lambda rows: tf.gather(x, rows))
+    shape = (batch_size, *x.shape[1:])
+    return rows.map(
+        lambda rows: tf.ensure_shape(
+            tf.numpy_function(lambda rows: x[rows], [rows], x.dtype, stateful=False), shape
+        )
+    )

@@ -3,9 +3,12 @@
 from typing import Self
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, _xla
+from keras_gradlayer._chunking import chunk_rows
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
@@ -39,7 +42,9 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
         base.trainable = stack.head.trainable = False
-        self(keras.KerasTensor((None, *latent.shape)))
+        self._draw = None
+        samples = self(keras.KerasTensor((None, *latent.shape)))
+        self._chunk = chunk_rows(samples.shape[1:])
 
     @classmethod
     def copy_of(
@@ -85,6 +90,49 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
     def call(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
         """Replay `layers` gradient layers, all by default."""
         return self.head(self.stack(self.base(z, training=False), layers=layers), training=False)
+
+    def predict(
+        self,
+        x: ArrayLike | tf.data.Dataset,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        **kwargs,
+    ) -> np.ndarray:
+        """Samples of latents, as `predict` of every Keras model gives them.
+
+        An array goes straight to the compiled model, many times as fast for few rows, in chunks
+        that bound the memory.
+
+        Args:
+            x: latents (n, *latent.shape), or what else Keras takes.
+            batch_size: for arrays, rows at a time; by default 512 of CIFAR-10's size.
+            verbose: as Keras has it.
+            **kwargs: `steps` and `callbacks`, as Keras has them.
+        """
+        strategy = tf.distribute.get_strategy()
+        if kwargs or not hasattr(x, "shape") or strategy.num_replicas_in_sync > 1:
+            return super().predict(x, batch_size, verbose, **kwargs)
+        x = tf.convert_to_tensor(x)
+        if tuple(x.shape[1:]) != self.latent.shape or not len(x):
+            raise ValueError(
+                f"Latents must have the shape (n, {str(self.latent.shape)[1:]}, with n of at "
+                f"least 1. Received: {tuple(x.shape)}"
+            )
+        rows = self._chunk if batch_size is None else batch_size
+        rows = min(_checks.positive_int("batch_size", rows), len(x))
+        if self._draw is None:
+            self._draw = tf.function(
+                lambda z: self(z), jit_compile=self.jit_compile and not self.run_eagerly
+            )
+        bar = keras.utils.Progbar(-(-len(x) // rows), verbose=1 if verbose == "auto" else verbose)
+        found = []
+        for start in range(0, len(x), rows):
+            part = x[start : start + rows]
+            # The last chunk is filled up: another shape would be another program.
+            filled = tf.concat([part, x[: rows - len(part)]], axis=0)
+            found.append(self._draw(filled)[: len(part)].numpy())
+            bar.add(1)
+        return np.concatenate(found)
 
     def get_config(self) -> dict:
         """Config with the parts serialized."""

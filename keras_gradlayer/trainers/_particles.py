@@ -8,9 +8,12 @@ from keras_gradlayer import _replicas
 STORED = ("particles", "particle_seeds", "next_particle", "particle_depth")
 
 
-def chunk_rows(shape):
-    """Rows to move at a time: 512 images of CIFAR-10, or as many values of other samples."""
-    return int(np.clip(512 * 3072 // np.prod(shape), 1, 512))
+def replay(latent, flow, jit_compile):
+    """A program that takes seeds to the positions that their latents lead to."""
+    # XLA would draw other numbers, and not on every device the same.
+    sample = tf.function(latent.sample_rows, autograph=False)
+    flow = tf.function(flow, jit_compile=jit_compile, autograph=False)
+    return lambda seeds: flow(sample(tf.constant(seeds)))
 
 
 class Particles:

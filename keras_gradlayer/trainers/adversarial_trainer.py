@@ -1,6 +1,5 @@
 """The one adversarial loop: the critic takes some steps, then the generator moves once."""
 
-import functools
 from collections.abc import Mapping, MutableMapping
 
 import keras
@@ -8,14 +7,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer import _checks, _replicas, _xla, objectives
-from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer import _checks, _xla, objectives
 from keras_gradlayer.latents.latent import Latent
-from keras_gradlayer.trainers import _data, _feeding
+from keras_gradlayer.trainers import _data
+from keras_gradlayer.trainers._loop import Loop
 from keras_gradlayer.trainers._optimizers import make_optimizer
 
 
-class AdversarialTrainer(_xla.MeasuresXLA, keras.Model):
+class AdversarialTrainer(Loop):
     """A Keras model whose `fit` alternates critic updates with generator moves.
 
     One batch of data is one critic update. After `critic_steps` of them the generator moves once,
@@ -50,12 +49,6 @@ class AdversarialTrainer(_xla.MeasuresXLA, keras.Model):
 
     move_logs = ()
     """Names of what `generator_move` logs."""
-
-    compiled_move = True
-    """Whether `generator_move` can be part of a compiled program."""
-
-    shares_batches = True
-    """Whether replicas that have a part of each batch can do what one device does."""
 
     # ---- what subclasses define -------------------------------------------------------------
 
@@ -129,26 +122,6 @@ class AdversarialTrainer(_xla.MeasuresXLA, keras.Model):
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
         }
-
-    def _xla_wins(self):
-        """The time of some updates with a gradient penalty, both ways."""
-        if self._replicas > 1:
-            return False  # XLA takes no part in what replicas tell each other
-        # A batch size of its own, so that the answer is that of the models and the device.
-        rows = int(np.clip(2**22 // np.prod(self.sample_shape), 1, 64))
-        x = tf.random.stateless_uniform((rows, *self.sample_shape), (0, 1), -1, 1)
-        z = self.latent.sample(rows, seed=0)
-        update = _xla.updates(lambda c: self._trial_loss(c * x, c * z), self.trainable_variables)
-        return _xla.faster(f"'{self.name}'", *update)
-
-    def _trial_loss(self, x, z):
-        """What updates spend their time on, in inference mode, which changes nothing."""
-        gradient = input_gradient(lambda x: self.critic(x, training=False), x)
-        return tf.reduce_mean(tf.square(tf.cast(gradient, "float32")))
-
-    @property
-    def _replicas(self):
-        return self._strategy.num_replicas_in_sync
 
     def _optimizer(self, part, optimizer):
         """The part's optimizer, built: the one it has already, if that is handed in again."""
@@ -235,30 +208,6 @@ class AdversarialTrainer(_xla.MeasuresXLA, keras.Model):
                 optimizer.finalize_variable_values(getattr(self, part).trainable_variables)
         return history
 
-    def _feed_from(self, data, steps_per_epoch, callbacks):
-        """Group the data's batches as the steps are to be taken."""
-        self.train_function = None  # it holds the feed of a fit
-        steps, groups = self._compile_settings["steps_per_execution"], 1
-        can = not self.run_eagerly and self._replicas == 1 and _feeding.can_be_grouped(data)
-        if steps == "auto":
-            watched = any(map(_feeding.watches_batches, keras.tree.flatten(callbacks or ())))
-            steps = 1
-            if can and not watched:
-                steps = _feeding.group_size(data, self._epoch_steps)
-        if can and steps > 1:
-            groups = _feeding.group_size(data, min(steps, self._epoch_steps))
-            if int(data.cardinality()) > 0:
-                data, steps_per_epoch = data.repeat(), self._epoch_steps
-            data = data.batch(groups, drop_remainder=True).prefetch(2)
-        self.steps_per_execution = steps
-        self._feed = _feeding.Feed(groups, self._replicas)
-        return data, steps_per_epoch
-
-    def reset_metrics(self) -> None:
-        """Begin an epoch."""
-        super().reset_metrics()
-        self._epoch_updates = 0
-
     def evaluate(self, *args, **kwargs) -> None:
         """Not offered: a GAN has no loss on held-out pairs. Score samples with `kgl.metrics`."""
         raise NotImplementedError(
@@ -304,120 +253,7 @@ class AdversarialTrainer(_xla.MeasuresXLA, keras.Model):
                 f"Expected one callback that makes the samples. Received: {', '.join(makers)}"
             )
 
-    def make_train_function(self, force: bool = False) -> None:
-        """The host side of the loop; the update and the move are compiled programs."""
-        critic_steps = self.critic_steps
-        self._check_callbacks()
-        settings = [c.trace_key() for c in self._step_callbacks]
-        if self.train_function is None or settings != self._traced or force:
-            self._traced = None
-        self._move_in_program = (
-            self.compiled_move
-            and self._replicas == 1
-            and not any(c.acts_between_moves for c in self._step_callbacks)
-        )
-        prepared = False
-
-        def train_function(iterator):
-            nonlocal prepared
-            logs, left = None, self.steps_per_execution
-            if self._epoch_steps is not None:
-                left = min(left, self._epoch_steps - self._epoch_updates)
-            while left > 0 and not (self.stop_training and logs is not None):
-                try:
-                    batches, start, end = self._feed.batches(iterator)
-                except StopIteration:
-                    if logs is None:
-                        raise
-                    break
-                if not prepared:
-                    self.prepare(self._feed.rows)
-                if self._traced is None:
-                    self._trace()
-                    self._traced = settings
-                if not prepared:
-                    prepared = True
-                    logs = self.begin(self._feed.batch(start))
-                    if self.stop_training:
-                        break
-                n = min(left, end - start)
-                if not self._move_in_program:
-                    n = min(n, critic_steps - self._updates)
-                logs = self._steps_program(
-                    batches,
-                    *(tf.constant(i) for i in (start, start + n, self._updates, critic_steps)),
-                )
-                self._feed.used(n)
-                left -= n
-                self._epoch_updates += n
-                self._updates += n
-                if self._move_in_program:
-                    self._updates %= critic_steps
-                elif self._updates >= critic_steps:
-                    self._updates = 0
-                    logs = self._move(self._feed.batch(start + n - 1))
-            return logs
-
-        self.train_function = train_function
-
-    def _trace(self):
-        """Make the compiled programs anew."""
-        self._steps_program = self._program(self._steps)
-        self._move_program = self._program(self.generator_move)
-
-    def _move(self, real):
-        again = True
-        while again:
-            logs = self._move_program(real)
-            for callback in self._step_callbacks:
-                callback.after_generator_move()
-            again = any(c.moves_again() for c in self._step_callbacks) and not self.stop_training
-        return logs
-
-    def begin(self, real: tf.Tensor) -> dict | None:
-        """Run before the first update of a fit, with its batch; logs, if there are any."""
-
-    def _program(self, step):
-        if self._replicas > 1:
-            step = functools.partial(_replicas.run, self._strategy, step)
-        if self.run_eagerly:
-            return step
-        return tf.function(
-            step, jit_compile=self.jit_compile, reduce_retracing=True, autograph=False
-        )
-
     # ---- the compiled steps -----------------------------------------------------------------
-
-    def _steps(self, batches, start, stop, since, critic_steps):
-        """Critic updates on some batches, and the moves that fall between them.
-
-        Args:
-            batches: a tensor of batches; of one batch alone where there are several replicas, which
-                talk to each other at each update and so cannot go round a compiled loop.
-            start: the first to take.
-            stop: the first that is left.
-            since: updates since the last move.
-            critic_steps: updates before each move.
-        """
-        if self._replicas > 1:
-            return self.critic_update(batches)
-
-        def step(i, since):
-            real = tf.gather(batches, i)
-            self.critic_update(real)
-            since += 1
-            if self._move_in_program:
-                due = since >= critic_steps
-                tf.cond(due, lambda: self._moved(real), lambda: 0)
-                since = tf.where(due, 0, since)
-            return i + 1, since
-
-        tf.while_loop(lambda i, _: i < stop, step, (start, since), parallel_iterations=1)
-        return self.get_metrics_result()
-
-    def _moved(self, real):
-        self.generator_move(real)
-        return 0
 
     def critic_update(self, real: tf.Tensor) -> dict:
         """One step of the critic up V − R."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
+from keras_gradlayer._chunking import chunk_rows
 from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
@@ -18,7 +19,7 @@ from keras_gradlayer.models.copying import copy_model, policy_of
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.trainers._cutting import cut
-from keras_gradlayer.trainers._particles import STORED, Particles, chunk_rows
+from keras_gradlayer.trainers._particles import STORED, Particles, replay
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
 _log = logging.getLogger(__name__)
@@ -372,10 +373,7 @@ class FineTuner(AdversarialTrainer):
         if self.run_eagerly:
             return self._flow(self.latent.sample_rows(seeds))
         if self._replay is None:
-            # XLA would draw other numbers, and not on every device the same.
-            sample = tf.function(self.latent.sample_rows, autograph=False)
-            flow = tf.function(self._flow, jit_compile=self.jit_compile, autograph=False)
-            self._replay = lambda seeds: flow(sample(tf.constant(seeds)))
+            self._replay = replay(self.latent, self._flow, self.jit_compile)
         return self._replay(seeds)
 
     def begin(self, real: tf.Tensor) -> dict | None:

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/memory.py
 
-Each row is a process of its own. The first trains as the others do, with next to nothing stored: its
-peak is what TensorFlow, the programs and one step's activations take. The formula adds to it
+Each row is a process of its own. The first trains as the others do, with next to nothing stored:
+its peak is what TensorFlow, the programs and one step's activations take. The formula adds to it
 
     data + 4 bytes × (particles × size of a position + max_layers × size of the critic).
 
@@ -45,7 +45,7 @@ def one(images, particles, layers, batch=64, steps=8):
         verbose=0,
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(peak, 2 * x.nbytes, tuner.critic.count_params())
+    print(peak, x.nbytes, tuner.critic.count_params())
 
 
 def measure(*numbers):

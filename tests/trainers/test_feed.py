@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_gradlayer as kgl
-from keras_gradlayer.trainers import _feeding
+from keras_gradlayer.trainers import _feed
 from tests import oracles
 
 
@@ -114,7 +114,7 @@ def test_every_batch_is_used_once_an_epoch():
 def test_group_sizes():
     def size(shape, steps):
         spec = tf.data.Dataset.from_tensors(np.zeros((1, *shape), "float32")).map(lambda x: x[0])
-        return _feeding.group_size(spec, steps)
+        return _feed.group_size(spec, steps)
 
     assert size((50, 2), 50) == 50
     assert size((50, 2), 10_000) == 250  # 40 groups, of at most 256
@@ -124,7 +124,7 @@ def test_group_sizes():
 
 def test_callbacks_that_watch_batches():
     def watches(callback):
-        return _feeding.watches_batches(callback)
+        return _feed.watches_batches(callback)
 
     class Own(keras.callbacks.Callback):
         def on_batch_end(self, batch, logs=None):
