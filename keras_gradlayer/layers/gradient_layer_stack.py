@@ -93,6 +93,7 @@ class GradientLayerStack(FrozenParts):
             name="step_sizes",
         )
         self._history = None
+        self._store = tf.function(self._put, autograph=False)
         if getattr(potential, "built", True):
             self._allocate_history()
 
@@ -161,9 +162,17 @@ class GradientLayerStack(FrozenParts):
                 "The potential's variables do not fit the stack. Expected the shapes "
                 f"{expected}. Received: {received}"
             )
+        self._store(
+            [tf.convert_to_tensor(v) for v in values],
+            tf.constant(step_size, "float64"),
+            tf.constant(depth),
+        )
+
+    def _put(self, values, step_size, depth):
+        """Write one layer, in place: as a program, for the many small steps of it."""
         for h, v in zip(self._history, values):
-            assign_rows(h, [depth], tf.convert_to_tensor(v)[None])
-        assign_rows(self._step_sizes, [depth], [step_size])
+            assign_rows(h, [depth], v[None])
+        assign_rows(self._step_sizes, [depth], step_size[None])
         self._depth.assign(depth + 1)
 
     def truncate(self, depth: int) -> None:

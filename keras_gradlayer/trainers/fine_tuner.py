@@ -282,14 +282,13 @@ class FineTuner(AdversarialTrainer):
             return self.get_metrics_result()
         if self._particles is not None:
             self._particles.depth = -1  # until the layer is stacked, too
-        flow_norm = self._advance_program(real, tf.constant(step_size, "float32"))["flow_norm"]
+        logs, flow_norm = self._advance_program(real, tf.constant(step_size, "float32"))
         if not np.isfinite(flow_norm):
             raise FloatingPointError(
                 f"The critic's gradient is not finite (squared flow norm {float(flow_norm)}): "
                 f"the layer was not stacked, {self.stack.depth} layers remain. Look for NaN in the "
                 "data, or take a smaller learning rate."
             )
-        self._log(flow_norm=flow_norm)
         self.stack.append(step_size=step_size)
         depth = self.stack.depth
         if self._particles is not None:
@@ -301,7 +300,7 @@ class FineTuner(AdversarialTrainer):
             self._redraw(rows)
         if depth == self.max_layers:
             self._filled = self.stop_training = True
-        return self.get_metrics_result()
+        return {**logs, "layers": tf.constant(depth)}
 
     def _trace(self):
         super()._trace()
@@ -321,7 +320,7 @@ class FineTuner(AdversarialTrainer):
             self.stack.restore(depth - 1)
 
     def _advance(self, real, step_size):
-        """Move the particles, if any, along the present critic; the squared flow norm."""
+        """Move the particles, if any, along the present critic; logs and the squared flow norm."""
 
         def move(z):
             return self.stack.move(z, step_size=step_size)
@@ -331,7 +330,9 @@ class FineTuner(AdversarialTrainer):
         else:
             z = self._fresh(real.shape[0] or tf.shape(real)[0])
             squared = tf.reduce_sum(tf.square(move(z) - z)) / tf.cast(tf.shape(z)[0], "float32")
-        return {"flow_norm": squared / step_size**2}
+        flow_norm = squared / step_size**2
+        self._log(flow_norm=flow_norm)
+        return self.get_metrics_result(), flow_norm
 
     def _fresh(self, n):
         """`n` new samples, replayed through all layers, before the head."""
