@@ -76,7 +76,7 @@ class Feed:
 
     def batch(self, i):
         """A batch of the present group."""
-        return self._batches[i] if self._replicas == 1 else self._batches
+        return tf.gather(self._batches, i) if self._replicas == 1 else self._batches
 
     @property
     def rows(self):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, _xla, objectives
+from keras_gradlayer._piecewise import without_second_derivatives
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.trainers import _data
 from keras_gradlayer.trainers._loop import Loop
@@ -279,7 +280,8 @@ class AdversarialTrainer(Loop):
 
     def scores(self, x: tf.Tensor) -> tf.Tensor:
         """The critic's scores in training mode, at least in float32."""
-        return tf.cast(self.critic(x, training=True), "float32")
+        with without_second_derivatives(self.critic):
+            return tf.cast(self.critic(x, training=True), "float32")
 
     def _critic_inputs(self, x):
         for callback in self._step_callbacks:

@@ -40,11 +40,10 @@ class Halfway(kgl.callbacks.GradientPenalty):
 
 
 class Clock(keras.callbacks.Callback):
-    """Time of the batches of one epoch: without what `fit` does before and after."""
+    """Time of one epoch: without what `fit` does before and after."""
 
-    def on_train_batch_begin(self, batch, logs=None):
-        if batch == 0:
-            self.start = now()
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = now()
 
     def on_epoch_end(self, epoch, logs=None):
         self.time = now() - self.start
