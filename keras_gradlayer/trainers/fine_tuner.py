@@ -1,7 +1,7 @@
 """Fine-tuning: the generator moves by one gradient layer at a time."""
 
 import logging
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable
 from typing import Self
 
 import keras
@@ -18,15 +18,15 @@ from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.copying import copy_model, policy_of
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import Sampler
+from keras_gradlayer.trainers._carrying import _Carrying
 from keras_gradlayer.trainers._cutting import cut
-from keras_gradlayer.trainers._particles import STORED, Particles, replay
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
 _log = logging.getLogger(__name__)
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class FineTuner(AdversarialTrainer):
+class FineTuner(_Carrying, AdversarialTrainer):
     """A frozen generator that grows by one gradient layer for each critic `fit` trains.
 
     Use it on a GAN that has stopped improving, with the same critic callbacks that trained it
@@ -135,8 +135,6 @@ class FineTuner(AdversarialTrainer):
             critic, step_size, max_layers, head, steps_per_layer, dtype="float32"
         )
         self._chunk = chunk_rows(max(flow_shape, sample_shape, key=np.prod))
-        self._particles = None  # drawn when the first fit tells how many
-        self._stored = {}  # those of a file, until then
         if particles is None:
             self._means["replays"] = keras.metrics.Mean(name="replays")
         self(keras.KerasTensor((None, *latent.shape)))
@@ -345,61 +343,12 @@ class FineTuner(AdversarialTrainer):
         """The means, and the depth reached."""
         return {**super().get_metrics_result(), "layers": tf.convert_to_tensor(self.stack._depth)}
 
-    # ---- particles --------------------------------------------------------------------------
-
-    def prepare(self, batch_size: int) -> None:
-        """Draw the particles, unless there are as many already."""
-        super().prepare(batch_size)
-        if self.particles is None:
-            return
-        count = self.critic_steps * batch_size if self.particles == "auto" else self.particles
-        if self._particles is None or self._particles.count != count:
-            self._particles = Particles(
-                count, self._flow_shape, self._chunk, batch_size, self._strategy
-            )
-            self._particles.load(self._stored)
-            self._traced = None  # programs made before know of other particles
-        if self._particles.depth is None:
-            self._redraw(np.arange(count))
-        elif self._particles.depth != self.stack.depth:  # weights restored, layers dropped
-            self._particles.place(np.arange(count), self._flow_of)
-        self._particles.depth = self.stack.depth
-
-    def _redraw(self, rows):
-        seed = keras.random.randint((), 0, 2**31 - 1, seed=self.seed_generator)
-        self._particles.redraw(rows, self._flow_of, seed)
-
-    def _flow_of(self, seeds):
-        """Positions that the latents of some seeds lead to."""
-        if self.run_eagerly:
-            return self._flow(self.latent.sample_rows(seeds))
-        if self._replay is None:
-            self._replay = replay(self.latent, self._flow, self.jit_compile)
-        return self._replay(seeds)
-
     def begin(self, real: tf.Tensor) -> dict | None:
         """Try a layer with the critic as it was handed over, if a callback asks for it."""
         untrained = not self.stack.depth and not self.critic_optimizer.iterations.numpy()
         if untrained and any(c.moves_first for c in self._step_callbacks):
             return self._move(real)
         return None
-
-    # ---- state ------------------------------------------------------------------------------
-
-    def save_own_variables(self, store: MutableMapping) -> None:
-        """Save the particles with where the loop stands."""
-        super().save_own_variables(store)
-        if self._particles is None:
-            for name, value in self._stored.items():
-                store[name] = value
-        else:
-            self._particles.save(store)
-
-    def load_own_variables(self, store: Mapping) -> None:
-        """Load where the loop stood; the particles wait for the next fit."""
-        super().load_own_variables(store)
-        self._particles = None
-        self._stored = {name: np.asarray(store[name]) for name in STORED if name in store}
 
     def output_range(self) -> tuple[float, float]:
         """The range of the output activation, where it can be seen."""
