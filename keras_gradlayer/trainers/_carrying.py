@@ -25,7 +25,12 @@ class _Carrying:
         count = self.critic_steps * batch_size if self.particles == "auto" else self.particles
         if self._particles is None or self._particles.count != count:
             self._particles = Particles(
-                count, self._flow_shape, self._chunk, batch_size, self._strategy
+                count,
+                self._flow_shape,
+                self._chunk,
+                batch_size,
+                self._strategy,
+                self.particle_dtype,
             )
             self._particles.load(self._stored)
             self._traced = None  # programs made before know of other particles

@@ -29,10 +29,11 @@ class Particles:
         chunk: rows to move at a time.
         batch_size: samples in a batch, over all replicas.
         strategy: the distribution strategy; by default one device.
+        dtype: what they are kept in; all is computed in float32.
     """
 
-    def __init__(self, count, shape, chunk, batch_size=1, strategy=None):
-        self.count, self.chunk = count, chunk
+    def __init__(self, count, shape, chunk, batch_size=1, strategy=None, dtype="float32"):
+        self.count, self.chunk, self._dtype = count, chunk, dtype
         self.depth = None  # layers they have gone through; -1 where they have to be replayed
         self.seeds = np.zeros(count, "int64")
         strategy = strategy or tf.distribute.get_strategy()
@@ -48,7 +49,8 @@ class Particles:
         for replica, device in _replicas.here(strategy):
             share = turns[:, replica].ravel()
             with tf.device(device):
-                self._positions.append(tf.Variable(tf.zeros((len(share), *shape)), trainable=False))
+                zeros = tf.zeros((len(share), *shape), dtype)
+                self._positions.append(tf.Variable(zeros, trainable=False))
                 self._next.append(tf.Variable(0, trainable=False))
             self.shares.append(share)
 
@@ -69,7 +71,7 @@ class Particles:
         count = positions.shape[0]
         rows = (turn + tf.range(n)) % count
         turn.assign((turn + n) % count)
-        return tf.gather(positions, rows)
+        return tf.cast(tf.gather(positions, rows), "float32")
 
     def move(self, step):
         """Replace every z by `step(z)`; the mean of ‖step(z) − z‖²."""
@@ -78,9 +80,9 @@ class Particles:
 
         def move_rows(start, size, total):
             rows = start + tf.range(size)
-            z = tf.gather(positions, rows)
+            z = tf.cast(tf.gather(positions, rows), "float32")
             moved = step(z)
-            positions.scatter_update(tf.IndexedSlices(moved, rows))
+            positions.scatter_update(tf.IndexedSlices(tf.cast(moved, self._dtype), rows))
             return total + tf.reduce_sum(tf.square(moved - z))
 
         chunk = min(self.chunk, count)
@@ -114,12 +116,13 @@ class Particles:
             for start in range(0, len(local), self.chunk):
                 part = local[start : start + self.chunk]
                 seeds = np.resize(self.seeds[share[part]], self.chunk)
-                positions.scatter_update(tf.IndexedSlices(draw(seeds)[: len(part)], part))
+                drawn = tf.cast(draw(seeds)[: len(part)], self._dtype)
+                positions.scatter_update(tf.IndexedSlices(drawn, part))
 
     def save(self, store):
         """Write positions and turn to a dict of arrays; of several replicas, the seeds alone."""
         if len(self.shares[0]) == self.count:
-            store["particles"] = self._positions[0].numpy()
+            store["particles"] = tf.cast(self._positions[0], "float32").numpy()
         store["particle_seeds"] = self.seeds
         store["next_particle"] = self._next[0].numpy() * (self.count // len(self.shares[0]))
         store["particle_depth"] = -1 if self.depth is None else self.depth
@@ -133,5 +136,5 @@ class Particles:
             turn.assign(np.asarray(store["next_particle"]) * len(self.shares[0]) // self.count)
         whole = "particles" in store and len(self.shares[0]) == self.count
         if whole:
-            self._positions[0].assign(np.asarray(store["particles"]))
+            self._positions[0].assign(tf.cast(store["particles"], self._dtype))
         self.depth = int(np.asarray(store["particle_depth"])) if whole else -1

@@ -62,6 +62,8 @@ class FineTuner(_Carrying, AdversarialTrainer):
             batch size, so that no particle is used twice in an outer iteration.
         refresh: the fraction of the particles that is drawn afresh at each layer, 0 to 1.
         steps_per_layer: m, steps of η/m taken with each stacked critic.
+        particle_dtype: what particles are kept in between updates: "float32", or for half of
+            their memory "bfloat16" or "float16", to whose precision each move is rounded.
         **kwargs: the arguments of every Keras model (`name`).
 
     Call arguments:
@@ -103,12 +105,18 @@ class FineTuner(_Carrying, AdversarialTrainer):
         particles: int | str | None = "auto",
         refresh: float = 0.0,
         steps_per_layer: int = 1,
+        particle_dtype: str = "float32",
         **kwargs,
     ):
         if particles not in (None, "auto"):
             particles = _checks.positive_int("particles", particles)
         if _checks.positive_number("refresh", refresh, zero_ok=True) > 1:
             raise ValueError(f"`refresh` is a fraction, 0 to 1. Received: refresh={refresh}")
+        if particle_dtype not in ("float32", "bfloat16", "float16"):
+            raise ValueError(
+                "`particle_dtype` must be 'float32', 'bfloat16' or 'float16'. "
+                f"Received: particle_dtype={particle_dtype!r}"
+            )
         _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
         if generator is not None:
             _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model or None")
@@ -130,6 +138,7 @@ class FineTuner(_Carrying, AdversarialTrainer):
         self.generator, self.base, self.head = generator, base, head
         self.insert, self.output_activation = insert, output_activation
         self.particles, self.refresh = particles, float(refresh)
+        self.particle_dtype = particle_dtype
         self.sample_shape, self._flow_shape = tuple(sample_shape), tuple(flow_shape)
         self.stack = GradientLayerStack(
             critic, step_size, max_layers, head, steps_per_layer, dtype="float32"
@@ -365,6 +374,7 @@ class FineTuner(_Carrying, AdversarialTrainer):
             "particles": self.particles,
             "refresh": self.refresh,
             "steps_per_layer": self.steps_per_layer,
+            "particle_dtype": self.particle_dtype,
         }
 
     @classmethod

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import keras_gradlayer as kgl
@@ -102,3 +103,31 @@ def test_particles_follow_weights_that_were_restored():
     assert history["layers"] == [2]
     # E‖z − c‖² after one layer is 0.81 × 2.13, from 32 particles; after five it would be 0.7
     assert history["flow_norm"][0] > 1.0
+
+
+@pytest.mark.parametrize(("dtype", "epsilon"), [("bfloat16", 2**-9), ("float16", 2**-12)])
+def test_half_precision_rounds_each_move(dtype, epsilon, tmp_path):
+    """Positions of size 1 at most, rounded when drawn and at each of four layers."""
+    center = np.array([0.3, -0.2])
+    whole, half = (
+        oracles.quadratic_tuner(center, particles=64, particle_dtype=d) for d in ("float32", dtype)
+    )
+    for tuner in (whole, half):
+        keras.utils.set_random_seed(1)
+        tuner.seed_generator.state.assign([1, 0])
+        tuner.fit(oracles.points(64), batch_size=16, epochs=4, verbose=0)
+    kept = half._particles.positions
+    assert kept.dtype == dtype
+    apart = np.abs(kept.numpy().astype("float32") - whole._particles.positions.numpy())
+    size = np.abs(whole._particles.positions.numpy()).max() / 0.9**4 + 1
+    assert 0 < apart.max() < 5 * epsilon * size
+    half.save(tmp_path / "half.keras")
+    loaded = keras.saving.load_model(tmp_path / "half.keras")
+    assert loaded.particle_dtype == dtype
+    loaded.prepare(16)
+    np.testing.assert_array_equal(loaded._particles.positions.numpy(), kept.numpy())
+
+
+def test_only_floats():
+    with pytest.raises(ValueError, match="Received: particle_dtype='int8'"):
+        oracles.quadratic_tuner([0.0, 0.0], particle_dtype="int8")
