@@ -26,14 +26,17 @@ def _leaky_relu(x, slope=0.2):
     return leaky_relu(x)
 
 
-_FUNCTIONS = {keras.activations.relu: _relu, keras.activations.leaky_relu: _leaky_relu}
-
-
 def _substitute(layer):
     """Name and value of the attribute that makes a layer compute so, or `None`."""
-    activation = getattr(layer, "activation", None)
-    if callable(activation) and activation in _FUNCTIONS:
-        return "activation", _FUNCTIONS[activation]
+    if not type(layer).__module__.startswith("keras."):
+        return None  # its own affair
+    activation = vars(layer).get("activation")
+    if activation is keras.activations.relu:
+        return "activation", _relu
+    if activation is keras.activations.leaky_relu:
+        return "activation", _leaky_relu
+    if "call" in vars(layer):
+        return None
     if type(layer) is keras.layers.LeakyReLU:
         return "call", lambda x: _leaky_relu(x, float(layer.negative_slope))
     if type(layer) is keras.layers.ReLU and (
@@ -45,18 +48,19 @@ def _substitute(layer):
 
 @contextlib.contextmanager
 def without_second_derivatives(model: keras.layers.Layer) -> Iterator[None]:
-    """Inside, ReLU and leaky ReLU in a model's layers have first derivatives alone."""
+    """Inside, ReLU and leaky ReLU in Keras' own layers have first derivatives alone."""
     changed = []
     try:
         for layer in model._flatten_layers():
             found = _substitute(layer)
             if found:
                 name, value = found
-                changed.append((layer, name, vars(layer).get(name)))
+                before = vars(layer).get(name)
                 object.__setattr__(layer, name, value)
+                changed.append((layer, name, before))
         yield
     finally:
-        for layer, name, before in changed:
+        for layer, name, before in reversed(changed):
             if before is None:
                 object.__delattr__(layer, name)
             else:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pathlib
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 
@@ -34,6 +35,7 @@ class MeasuresXLA:
     @jit_compile.setter
     def jit_compile(self, value):
         self._jit = value
+        self._draw = None
 
     def _xla_wins(self):
         raise NotImplementedError
@@ -63,7 +65,12 @@ def faster(what: str, step: Callable, state: Sequence[tf.Tensor]) -> bool:
     if key not in _answers:
         _answers.update(_read())
     if key not in _answers:
-        ratio = trial(step, state)
+        try:
+            ratio = trial(step, state)
+        except (tf.errors.OpError, ValueError) as e:
+            # An operation that XLA does not have, or too little memory for both at once.
+            _log.info("jit_compile='auto': XLA off for %s, which it failed to compile: %s", what, e)
+            return False
         _answers[key] = ratio > 1
         _log.info(
             "jit_compile='auto': XLA %s for %s (%.2f of the speed of graph mode, measured)",
@@ -145,21 +152,22 @@ def _key(program):
 
 
 def _path():
-    home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
     return pathlib.Path(home) / "keras_gradlayer" / "jit_compile.json"
 
 
 def _read():
     try:
-        return json.loads(_path().read_text())
+        found = json.loads(_path().read_text())
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write(answers):
     path = _path()
     with contextlib.suppress(OSError):  # a home that cannot be written to: measured again next time
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(answers, indent=1))
-        draft.replace(path)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as draft:
+            json.dump(answers, draft, indent=1)
+        os.replace(draft.name, path)

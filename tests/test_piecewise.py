@@ -80,3 +80,32 @@ def test_an_error_leaves_nothing_behind():
     with pytest.raises(RuntimeError), without_second_derivatives(critic):
         raise RuntimeError
     assert critic.layers[0].activation is keras.activations.relu
+
+
+def test_layers_of_ones_own_are_left_alone():
+    class Own(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.activation = keras.activations.relu
+
+        def call(self, x):
+            return self.activation(x, negative_slope=0.1)
+
+    model = keras.Sequential(
+        [layers.Input((3, 2)), layers.SimpleRNN(4, activation="relu"), Own(), layers.Dense(1)]
+    )
+    x = tf.ones((2, 3, 2))
+    with without_second_derivatives(model):
+        np.testing.assert_allclose(tf.function(model)(x), model(x), rtol=1e-6)
+
+
+def test_one_inside_another():
+    """As of two replicas that are traced at once: the first to leave is not the last to enter."""
+    critic = keras.Sequential([layers.Input((2,)), layers.LeakyReLU(), layers.Dense(1, "relu")])
+    first, second = (without_second_derivatives(critic) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert "call" not in vars(critic.layers[0])
+    assert critic.layers[1].activation is keras.activations.relu

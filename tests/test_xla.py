@@ -174,3 +174,14 @@ def test_samplers_ask_too(trials):
 def test_only_yes_no_and_auto():
     with pytest.raises(ValueError, match="True, False or 'auto'. Received: jit_compile=1.5"):
         make("tuner", jit_compile=1.5)
+
+
+def test_what_xla_cannot_compile(monkeypatch, caplog):
+    monkeypatch.setattr(_xla, "trial", TRIAL)
+
+    def step(x):
+        return (tf.ensure_shape(tf.numpy_function(np.square, [x], "float32"), x.shape),)
+
+    with caplog.at_level(logging.INFO, "keras_gradlayer"):
+        assert not _xla.faster("a Python function", step, [tf.ones(3)])
+    assert "XLA off for a Python function, which it failed to compile" in caplog.text

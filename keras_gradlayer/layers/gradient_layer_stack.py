@@ -93,7 +93,8 @@ class GradientLayerStack(FrozenParts):
             name="step_sizes",
         )
         self._history = None
-        self._store = tf.function(self._put, autograph=False)
+        put = tf.function(self._put, autograph=False)
+        self._store = lambda *layer: put(*layer)  # a tf.function would be saved with the model
         if getattr(potential, "built", True):
             self._allocate_history()
 

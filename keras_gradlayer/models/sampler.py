@@ -110,7 +110,8 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
             **kwargs: `steps` and `callbacks`, as Keras has them.
         """
         strategy = tf.distribute.get_strategy()
-        if kwargs or not hasattr(x, "shape") or strategy.num_replicas_in_sync > 1:
+        one = strategy.num_replicas_in_sync == 1
+        if kwargs or not hasattr(x, "shape") or self.run_eagerly or not one:
             return super().predict(x, batch_size, verbose, **kwargs)
         x = tf.convert_to_tensor(x)
         if tuple(x.shape[1:]) != self.latent.shape or not len(x):
@@ -119,17 +120,18 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
                 f"least 1. Received: {tuple(x.shape)}"
             )
         rows = self._chunk if batch_size is None else batch_size
-        rows = min(_checks.positive_int("batch_size", rows), len(x))
+        # A power of two for few rows: each number of rows is a program of its own.
+        few = 2 ** (len(x) - 1).bit_length()
+        rows = min(_checks.positive_int("batch_size", rows), few)
         if self._draw is None:
-            self._draw = tf.function(
-                lambda z: self(z), jit_compile=self.jit_compile and not self.run_eagerly
-            )
+            draw = tf.function(lambda z: self(z), jit_compile=self.jit_compile, autograph=False)
+            self._draw = lambda z: draw(z)  # a tf.function would be saved with the model
         bar = keras.utils.Progbar(-(-len(x) // rows), verbose=1 if verbose == "auto" else verbose)
         found = []
         for start in range(0, len(x), rows):
             part = x[start : start + rows]
             # The last chunk is filled up: another shape would be another program.
-            filled = tf.concat([part, x[: rows - len(part)]], axis=0)
+            filled = tf.concat([part, tf.repeat(part[:1], rows - len(part), axis=0)], axis=0)
             found.append(self._draw(filled)[: len(part)].numpy())
             bar.add(1)
         return np.concatenate(found)

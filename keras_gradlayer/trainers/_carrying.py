@@ -33,6 +33,7 @@ class _Carrying:
                 self.particle_dtype,
             )
             self._particles.load(self._stored)
+            self._stored = {}
             self._traced = None  # programs made before know of other particles
         if self._particles.depth is None:
             self._redraw(np.arange(count))

@@ -15,7 +15,6 @@ _BY_EPOCH = {
     "BackupAndRestore": "save_freq",
     "TensorBoard": "update_freq",
 }
-_ANY_STEP = ("ProgbarLogger", "TerminateOnNaN")
 _HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 
 
@@ -23,8 +22,10 @@ def watches_batches(callback: keras.callbacks.Callback) -> bool:
     """Whether a callback wants to be called at every batch."""
     name = type(callback).__name__
     if type(callback).__module__.startswith("keras."):
-        if name in _ANY_STEP:
+        if name == "ProgbarLogger":
             return False
+        if name == "TensorBoard" and callback._stop_batch > 0:  # it profiles batches
+            return True
         if name in _BY_EPOCH and getattr(callback, _BY_EPOCH[name]) == "epoch":
             return False
     default = keras.callbacks.Callback

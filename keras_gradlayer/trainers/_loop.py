@@ -24,6 +24,8 @@ class Loop(_xla.MeasuresXLA, keras.Model):
     shares_batches = True
     """Whether replicas that have a part of each batch can do what one device does."""
 
+    _new_fit = False
+
     def _feed_from(self, data, steps_per_epoch, callbacks):
         """Group the data's batches as the steps are to be taken."""
         steps, groups = self._compile_settings["steps_per_execution"], 1
@@ -80,6 +82,9 @@ class Loop(_xla.MeasuresXLA, keras.Model):
                         raise
                     break
                 if not prepared:
+                    if self._new_fit and not self._inner_loops():
+                        self._updates = 0  # moves fall on the ends of this fit's epochs
+                    self._new_fit = False
                     self.prepare(self._feed.rows)
                 if self._traced is None:
                     self._trace()
@@ -91,7 +96,7 @@ class Loop(_xla.MeasuresXLA, keras.Model):
                         break
                 n = min(left, end - start)
                 if not self._move_in_program:
-                    n = min(n, critic_steps - self._updates)
+                    n = min(n, max(1, critic_steps - self._updates))
                 logs = self._steps_program(
                     batches,
                     *(tf.constant(i) for i in (start, start + n, self._updates, critic_steps)),

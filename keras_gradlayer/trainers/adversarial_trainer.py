@@ -72,8 +72,6 @@ class AdversarialTrainer(Loop):
 
     def prepare(self, batch_size: int) -> None:
         """Make what the updates of a fit need beyond the models; called before the first."""
-        if not self._inner_loops():
-            self._updates = 0  # moves fall on the ends of this fit's epochs
 
     # ---- compile ----------------------------------------------------------------------------
 
@@ -193,16 +191,20 @@ class AdversarialTrainer(Loop):
         ready = getattr(callbacks, "callbacks", ())
         self._step_callbacks = [c for c in ready if hasattr(c, "trace_key")]
         _data.check_shares(data, self._replicas)
+        self._new_fit = True
         data, steps_per_epoch = self._feed_from(data, steps_per_epoch, ready or callbacks)
-        history = super().fit(
-            data,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            shuffle=False,  # the data is shuffled already
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-        )
+        try:
+            history = super().fit(
+                data,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                shuffle=False,  # the data is shuffled already
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+            )
+        finally:
+            self.steps_per_execution = 1  # which predict would take for its own
         for part in ("generator", "critic"):
             optimizer = getattr(self, f"{part}_optimizer", None)
             if optimizer is not None and optimizer is not self.optimizer:

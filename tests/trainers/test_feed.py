@@ -87,7 +87,7 @@ def test_how_many_steps_a_program_takes(make):
     assert calls(steps_per_execution=5) == 3
     watching = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
     assert calls([watching]) == 12
-    assert calls([keras.callbacks.TerminateOnNaN()]) == 1
+    assert calls([keras.callbacks.TerminateOnNaN()]) == 12
     ragged = tf.data.Dataset.from_tensor_slices(oracles.points(190)).batch(16)
     assert calls(batches=ragged) == 12
 
@@ -137,6 +137,33 @@ def test_callbacks_that_watch_batches():
     assert not watches(stock.BackupAndRestore("folder"))
     assert watches(stock.BackupAndRestore("folder", save_freq=5))
     assert watches(stock.TensorBoard("folder", update_freq="batch"))
+    assert watches(stock.TensorBoard("folder", profile_batch=(2, 4)))
     assert not watches(stock.TensorBoard("folder"))
+    assert watches(stock.TerminateOnNaN())
     assert not watches(stock.EarlyStopping("loss"))
     assert not watches(kgl.callbacks.GradientPenalty())
+
+
+def test_a_shorter_inner_loop_after_a_longer():
+    """Updates that an earlier fit left count: the move is due at once."""
+    model = tuner()
+    x = oracles.points(28)
+    fit = {"batch_size": 4, "verbose": 0}
+    model.fit(x, callbacks=[kgl.callbacks.CriticInnerLoop(5)], **fit)
+    assert (model._updates, model.stack.depth) == (2, 1)
+    model.fit(x, callbacks=[kgl.callbacks.CriticInnerLoop(1)], **fit)
+    assert (model._updates, model.stack.depth) == (0, 8)
+
+
+def test_predict_after_fit_is_as_before():
+    model = gan()
+    model.fit(data(), verbose=0)
+    assert model.steps_per_execution == 1
+
+
+def test_batches_by_hand_stack_layers():
+    model = tuner()
+    model.fit(oracles.points(64), batch_size=16, verbose=0)
+    for _ in range(8):
+        model.train_on_batch(oracles.points(16))
+    assert model.stack.depth == 3
