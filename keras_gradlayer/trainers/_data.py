@@ -41,7 +41,8 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
         )
     if y is not None:
         _warn_labels("`y`")
-    x = keras.ops.convert_to_numpy(x)
+    if not isinstance(x, np.ndarray):  # for which Keras would make a copy
+        x = keras.ops.convert_to_numpy(x)
     batch_size = 32 if batch_size is None else batch_size
     if not 1 <= batch_size <= len(x):
         raise ValueError(
@@ -91,7 +92,8 @@ def check_samples(x):
             f"{x.dtype.name} values from {x.min()} to {x.max()}. For images of 0 to 255 and a "
             "tanh generator use `x / 127.5 - 1`."
         )
-    bad = int(np.size(x) - np.sum(np.isfinite(x)))
+    parts = range(0, len(x), 4096)  # no array of answers as long as the data
+    bad = int(np.size(x) - sum(np.sum(np.isfinite(x[i : i + 4096])) for i in parts))
     if bad:
         raise ValueError(f"Samples must be finite. Received: {bad} values that are NaN or infinite")
 
