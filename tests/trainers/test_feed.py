@@ -51,8 +51,7 @@ def data(batches=12):
 
 
 @pytest.mark.parametrize("make", [gan, tuner])
-@pytest.mark.parametrize("inner", [None, 5, 8])
-@pytest.mark.parametrize("steps_per_epoch", [None, 7])
+@pytest.mark.parametrize(("inner", "steps_per_epoch"), [(None, 7), (5, None), (8, 7)])
 def test_in_one_program_as_one_by_one(make, inner, steps_per_epoch):
     """Moves fall where they would, within groups, at their ends and across epochs."""
     found = []
