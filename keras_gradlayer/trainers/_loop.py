@@ -175,7 +175,7 @@ class Loop(_xla.MeasuresXLA, keras.Model):
 
     def _xla_wins(self):
         """The time of some updates with a gradient penalty, both ways."""
-        if self._replicas > 1:
+        if self._replicas > 1 or not self.trainable_variables:
             return False  # XLA takes no part in what replicas tell each other
         # A batch size of its own, so that the answer is that of the models and the device.
         rows = int(np.clip(2**22 // np.prod(self.sample_shape), 1, 64))
