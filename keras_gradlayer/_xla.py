@@ -35,10 +35,6 @@ class MeasuresXLA:
     @jit_compile.setter
     def jit_compile(self, value):
         self._jit = value
-        self._draw = None
-
-    def _xla_wins(self):
-        raise NotImplementedError
 
 
 def check_jit(jit_compile: bool | str) -> None:

@@ -42,7 +42,7 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
         base.trainable = stack.head.trainable = False
-        self._draw = None
+        self._draw = None  # the program of predict
         samples = self(keras.KerasTensor((None, *latent.shape)))
         self._chunk = chunk_rows(samples.shape[1:])
 
@@ -64,6 +64,11 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
         critic = copy_model("critic", critic, _checks.output_shape(head, flow_shape)[1:])
         stack = GradientLayerStack(critic, step_size, max_layers, head, steps_per_layer)
         return cls(base, stack, latent)
+
+    @_xla.MeasuresXLA.jit_compile.setter
+    def jit_compile(self, value: bool) -> None:
+        """Say whether XLA compiles it; `predict` then makes its program anew."""
+        self._jit, self._draw = value, None
 
     def _xla_wins(self):
         """The time of one gradient layer, both ways."""
