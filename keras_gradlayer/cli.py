@@ -260,7 +260,10 @@ def finetune(
         samples = samples.repeat()
     scorer = None
     if classifier:
+        if line_search and real is None and data not in IMAGES:
+            click.echo("The search and the scores take the same images; --real names others.")
         real = real or (f"{data}:test" if data in IMAGES else data)
+        click.get_current_context().params["real"] = real  # for run.json
         scorer = make_scorer(classifier, real, score_count, tuner.sample_shape)
     elif real or line_search:
         name = "--real" if real else "--line-search"
@@ -275,7 +278,8 @@ def finetune(
         callbacks.append(kgl.callbacks.Scores(scorer, restore_best_layers=True, path=path))
     if len(tuner.sample_shape) == 3 or tuner.sample_shape == (2,):
         callbacks.append(kgl.callbacks.SampleGrid(out / "grid"))
-    callbacks.append(kgl.callbacks.FlowMonitor(samples=250))
+    held_out = IMAGES[data](split="test[:250]", batch_size=50) if data in IMAGES else None
+    callbacks.append(kgl.callbacks.FlowMonitor(held_out, samples=250))
     latents = tuner.latent.sample(64, seed=seed)
     if not (out / "before.png").exists():
         pictures.sample_picture(out / "before.png", tuner(latents, layers=0))

@@ -6,6 +6,7 @@ import sys
 import warnings
 
 import click
+import tensorflow as tf
 
 
 def new_folder(path):
@@ -70,6 +71,9 @@ def run(command, args=None):
     except (RuntimeError, FloatingPointError) as e:
         # TerminateOnNaN, or a layer that is not finite: the backup has the last good epoch.
         click.echo(f"\nkeras-gradlayer: failed: {' '.join(str(e).split())}", err=True)
+        sys.exit(1)
+    except tf.errors.OpError as e:  # a file that is no image, say
+        click.echo(f"\nkeras-gradlayer: failed: {' '.join(e.message.split())}", err=True)
         sys.exit(1)
     except click.ClickException as e:
         message = e.format_message()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 
 import click
@@ -162,7 +163,7 @@ def _from_saved_model(path):
 def score(sources, classifier, real, count, layers, image_size, out, seed):
     """Score samples beside real images, by a classifier.
 
-    SOURCES are .keras files of samplers, tuners, GANs and generators, folders of exported samplers,
+    SOURCES are .keras files of samplers, tuners, GANs and generators, folders of SavedModels,
     folders of images, and data sets such as cifar10:test.
 
     A classifier takes images in [-1, 1] and gives a dict of "logits" and "features".
@@ -171,15 +172,16 @@ def score(sources, classifier, real, count, layers, image_size, out, seed):
         raise click.UsageError(f"{out} exists; nothing was written.")
     if out is not None and not out.parent.is_dir():
         raise click.UsageError(f"There is no folder {out.parent} to write to.")
-    shape = image_size and (image_size, image_size, 3)
-    jobs = [
-        (s, k, batches_of(s, count, seed, k, image_size)) for s in sources for k in layers or [None]
-    ]
+    classifier = kgl.metrics.Classifier(classifier)
+    shape = image_size and (image_size, image_size, classifier.channels or 3)
+    jobs = [(s, k, batches_of(s, count, seed, k, shape)) for s in sources for k in layers or [None]]
     scorer = make_scorer(classifier, real, count, shape)
     reports = []
     for source, depth, batches in jobs:
         label = source if depth is None else f"{source}, {depth} layers"
         found = scorer(tqdm(batches, desc=label, unit="batch", leave=False))
+        if not math.isfinite(found.scores["frechet_distance"]):
+            raise click.UsageError(f"{label} gives samples with NaN or infinite values.")
         reports.append((label, found))
         click.echo(f"{label}: {format_scores(found.scores)}")
     click.echo(format_conditions(reports[0][1].conditions))
@@ -194,7 +196,7 @@ def score(sources, classifier, real, count, layers, image_size, out, seed):
 def make_scorer(classifier, real, count, shape):
     """A scorer against the real images of that name."""
     try:
-        images = batches_of(real, count, 0, image_size=shape[0] if shape else None)
+        images = batches_of(real, count, 0, image_shape=shape)
     except (click.UsageError, ValueError) as e:
         raise click.UsageError(f"--real: {e}") from e
     return kgl.metrics.Scorer(classifier, images, count)

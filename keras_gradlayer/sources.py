@@ -5,22 +5,27 @@ import pathlib
 
 import click
 import numpy as np
+import tensorflow as tf
 
 import keras_gradlayer as kgl
+from keras_gradlayer.data.images import stream_folder
+from keras_gradlayer.latents.gaussian import Gaussian
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.options import IMAGES, load_model
+from keras_gradlayer.serving.metadata import FILE
+from keras_gradlayer.serving.versions import find_version
 
 
-def batches_of(source, count, seed, layers=None, image_size=None):
+def batches_of(source, count, seed, layers=None, image_shape=None):
     """Images in [-1, 1] from whatever `source` names, batch by batch.
 
     Args:
-        source: a `.keras` file, an exported sampler's folder, a folder of images, or the name of an
+        source: a `.keras` file, the folder of a SavedModel, a folder of images, or the name of an
             image data set, with or without a split, such as "cifar10:test".
         count: how many to take, at most.
         seed: integer that latents follow from.
         layers: how many gradient layers to apply, where `source` is a sampler.
-        image_size: side of the images of a folder, which are resized to it.
+        image_shape: that of a folder's images, which are resized to it.
     """
     path = pathlib.Path(source)
     name, _, split = source.partition(":")
@@ -30,19 +35,20 @@ def batches_of(source, count, seed, layers=None, image_size=None):
         raise click.UsageError(f"--layers is for .keras files of samplers. Received: {source}")
     if name in IMAGES:
         options = {"split": split} if split else {}
-        return IMAGES[name](batch_size=_divisor(count), shuffle=False, **options)
+        # Single ones first: batches leave the last images out where they do not fill one.
+        return IMAGES[name](batch_size=1, shuffle=False, **options).rebatch(250)
     if not path.is_dir():
         names = ", ".join(IMAGES)
         raise click.UsageError(
-            "Expected a .keras file, the folder of an exported sampler, a folder of images, or one "
+            "Expected a .keras file, the folder of a SavedModel, a folder of images, or one "
             f"of {names}, such as cifar10:test. Received: {source}"
         )
     if path.joinpath("saved_model.pb").exists() or list(path.glob("[0-9]*/saved_model.pb")):
-        return _from_export(source, count, seed)
-    if image_size is None:
+        ours = (find_version(source) / FILE).is_file()
+        return (_from_export if ours else _from_saved_model)(source, count, seed)
+    if image_shape is None:
         raise click.UsageError(f"--image-size is needed for the folder of images {source}.")
-    # Shuffled, always alike: the first files of a folder are often those of one class.
-    return kgl.data.image_folder(source, (image_size, image_size, 3), batch_size=1, seed=0)
+    return stream_folder(source, image_shape, count)
 
 
 _load = functools.lru_cache(maxsize=1)(load_model)  # one model at several depths
@@ -77,6 +83,22 @@ def _served(path, seeds, size=64):
             yield client.sample(np.array(seeds[start : start + size]))
 
 
-def _divisor(count):
-    """A batch size that leaves none of `count` images out."""
-    return max(d for d in range(1, 251) if count % d == 0)
+def _from_saved_model(path, count, seed):
+    """Samples of a generator that was exported by Keras or TensorFlow itself."""
+    model = tf.saved_model.load(str(find_version(path)))
+    signature = model.signatures.get("serving_default")
+    inputs = {} if signature is None else signature.structured_input_signature[1]
+    shapes = [tuple(spec.shape) for spec in inputs.values()]
+    outputs = [] if signature is None else list(signature.structured_outputs)
+    if len(outputs) != 1 or [len(s) for s in shapes] != [2] or shapes[0][1] is None:
+        raise click.UsageError(
+            f"{path} must have the signature 'serving_default' from latents (batch, d) to images. "
+            f"Received: {len(outputs)} outputs for inputs of shapes {shapes}"
+        )
+    return _drawn(model, next(iter(inputs)), outputs[0], Gaussian(shapes[0][1:]), count, seed)
+
+
+def _drawn(model, name, output, latent, count, seed):
+    latents = latent.sample(count, seed=seed)
+    for z in tf.split(latents, [*[250] * (count // 250), count % 250]):
+        yield model.signatures["serving_default"](**{name: z})[output]

@@ -162,6 +162,7 @@ def test_finetune_on_a_named_data_set_without_generator(capsys, tmp_path):
             *["--out", tmp_path / "mnist", "--layers", 1, "--particles", 64],
         )
     assert status == 0
+    assert "heldout_wasserstein" in (tmp_path / "mnist" / "log.csv").read_text()
 
 
 def test_finetune_that_scores(capsys, models, classifier, monkeypatch):
@@ -175,6 +176,7 @@ def test_finetune_that_scores(capsys, models, classifier, monkeypatch):
     record = json.loads((out / "scores.json").read_text())
     best = min(record["scores"], key=lambda row: row["frechet_distance"])
     assert f"{best['layers']} gradient layers" in printed
+    assert json.loads((out / "run.json").read_text())["real"] == str(models / "images")
     assert keras.saving.load_model(out / "sampler.keras").stack.depth == max(best["layers"], 1)
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 6
@@ -192,7 +194,9 @@ def test_finetune_that_scores(capsys, models, classifier, monkeypatch):
         kgl.callbacks, "LineSearch", lambda scorer: searches.append(search(scorer)) or searches[0]
     )
     scored[-1] = models / "search"
-    assert run(capsys, *scored, "--line-search")[0] == 0
+    status, printed, _ = run(capsys, *scored, "--line-search")
+    assert status == 0
+    assert "The search and the scores take the same images" in printed
     assert searches[0].scorer.count == 20
     # a page without scores as well
     assert run(capsys, *finetune, "--out", models / "bare")[0] == 0

@@ -46,6 +46,13 @@ def test_score(capsys, models, classifier):
     assert depth[0]["scores"] == pytest.approx(record[1]["scores"], rel=1e-4, abs=1e-6)
     assert depth[1]["scores"] == pytest.approx(record[0]["scores"], rel=1e-4, abs=1e-6)
 
+    # a generator that Keras itself exported draws what its file draws
+    generator.export(models / "plain", verbose=False)
+    plain = [*score, models / "plain", "--out", models / "plain.json"]
+    assert run(capsys, *plain)[0] == 0
+    found = json.loads((models / "plain.json").read_text())[0]["scores"]
+    assert found == pytest.approx(record[1]["scores"], rel=1e-4, abs=1e-6)
+
     # of fewer images than the others
     fewer = [*score[:-4], "--count", 30, "--image-size", 8, models / "s.keras", models / "images"]
     assert "differ in samples: 20 and 30" in run(capsys, *fewer)[1]
@@ -55,6 +62,13 @@ def test_bad_input_to_score(capsys, models, classifier):
     score = ["score", "--classifier", classifier, "--real", models / "images", "--count", 20]
     sized = [*score, "--image-size", 8]
     (models / "scores.json").write_text("mine")
+    keras.saving.load_model(classifier).export(models / "no_generator", verbose=False)
+    broken = keras.saving.load_model(models / "g.keras")
+    broken.set_weights([w * np.nan for w in broken.get_weights()])
+    broken.save(models / "broken.keras")
+    (models / "damaged").mkdir()
+    for name in ("a", "b"):
+        (models / "damaged" / f"{name}.png").write_bytes(b"no picture")
     keras.Sequential(
         [
             keras.layers.Input((4,)),
@@ -65,7 +79,9 @@ def test_bad_input_to_score(capsys, models, classifier):
     for arguments, message in (
         ([*score, models / "g.keras"], "--image-size is needed for the folder of images"),
         ([*sized, models / "none.keras"], "There is no file"),
-        ([*sized, "nothing"], "Expected a .keras file, the folder of an exported sampler"),
+        ([*sized, "nothing"], "Expected a .keras file, the folder of a SavedModel"),
+        ([*sized, models / "no_generator"], "'serving_default' from latents (batch, d) to images"),
+        ([*sized, models / "broken.keras"], "samples with NaN or infinite values"),
         ([*sized, models / "images", "--layers", 1], "--layers is for .keras files of samplers"),
         ([*sized, models / "g.keras", "--layers", 1], "has 0 layers. Received: --layers 1"),
         ([*sized, models / "sigmoid.keras"], "gives samples in [0, 1]. Expected images in [-1, 1]"),
@@ -74,6 +90,24 @@ def test_bad_input_to_score(capsys, models, classifier):
     ):
         assert message in fails(capsys, *arguments)
     assert (models / "scores.json").read_text() == "mine"
+    status, _, error = run(capsys, *sized, models / "damaged")
+    assert status == 1
+    assert "keras-gradlayer: failed: " in error
+
+
+def test_grey_folders(capsys, models):
+    """A folder is read in the channels that the classifier takes, the first of its images only."""
+    x = keras.Input((8, 8, 1))
+    features = keras.layers.Flatten()(x)
+    judge = keras.Model(x, {"features": features, "logits": keras.layers.Dense(3)(features)})
+    judge.save(models / "grey.keras")
+    score = ["score", "--classifier", models / "grey.keras", "--image-size", 8]
+    score += ["--real", models / "images", models / "images", "--count", 13]
+    assert run(capsys, *score, "--out", models / "grey.json")[0] == 0
+    (found,) = json.loads((models / "grey.json").read_text())
+    assert found["conditions"]["samples"] == found["conditions"]["real"] == 13
+    assert found["conditions"]["resizing"] == "none"
+    assert found["scores"]["frechet_distance"] == pytest.approx(0, abs=1e-5)
 
 
 def test_export_and_sample_a_saved_model(capsys, models, tmp_path):

@@ -29,7 +29,8 @@ class FlowMonitor(keras.callbacks.Callback):
       `wasserstein` is the same by the data and samples that the critic learned from: the
       difference is what the critic has learned by heart.
 
-    They are NaN in an epoch without a new layer. Put the callback before those that read the logs.
+    They are NaN in an epoch without a new layer, and those of the last layer where an epoch stacked
+    several. Put the callback before those that read the logs.
 
     Source: Nitanda & Suzuki, AISTATS 2018, section 3.1 and Theorem 1, whose quantity
     ‖∇_φ L‖² is the log `flow_norm` of the tuner itself.
@@ -69,10 +70,11 @@ class FlowMonitor(keras.callbacks.Callback):
         self._real = None
         if self.validation_data is not None:
             self._real = _first_rows(self.validation_data, self.samples)
-            if self._real.shape[1:] != tuple(model.sample_shape):
+            if not len(self._real) or self._real.shape[1:] != tuple(model.sample_shape):
                 raise ValueError(
                     "`validation_data` must be samples of the shape that the critic takes, "
-                    f"{tuple(model.sample_shape)}. Received: {self._real.shape[1:]}"
+                    f"(n, {', '.join(map(str, model.sample_shape))}). "
+                    f"Received: {self._real.shape}"
                 )
         stack, head = model.stack, model.head
         jit = {"jit_compile": model.jit_compile, "reduce_retracing": True, "autograph": False}
@@ -168,5 +170,5 @@ def _first_rows(data, count):
             total += len(batch)
             if total >= count:
                 break
-        data = np.concatenate(rows)
+        data = np.concatenate(rows) if rows else np.empty((0,), "float32")
     return np.asarray(data[:count], "float32")

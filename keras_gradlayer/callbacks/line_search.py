@@ -98,7 +98,7 @@ class LineSearch(StepCallback):
         return self._helped
 
     def _loss(self, batches):
-        scores, _ = measure(self.scorer, batches)
+        scores = measure(self.scorer, batches)
         return loss_of(scores, main_score(self.scorer, scores))
 
     def trace_key(self) -> tuple:

@@ -66,7 +66,9 @@ class SampleGrid(keras.callbacks.Callback):
         if self._drawn is None:
             # What an interrupted first epoch left is that of this run.
             names = {p.name for p in self.directory.glob("*.png")}
-            if not epoch and names - {"layers_0000.png", "epoch_0000.png"}:
+            if any(self.directory.glob("events.out.tfevents.*")):
+                names -= {"layers_0000.png", "epoch_0000.png"}
+            if not epoch and names:
                 raise ValueError(
                     f"`directory` must be new or empty when a run begins. Received: "
                     f"{self.directory}, with pictures of another run."

@@ -1,5 +1,6 @@
 """Scores of samples during a run."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -10,8 +11,15 @@ import numpy as np
 
 from keras_gradlayer import _checks
 from keras_gradlayer.callbacks._followed import Followed
-from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
-from keras_gradlayer.metrics.scorer import Scorer
+from keras_gradlayer.metrics._measure import (
+    check_monitor,
+    check_scorer,
+    conditions_of,
+    loss_of,
+    main_score,
+    measure,
+)
+from keras_gradlayer.metrics.scorer import Scorer, ScoreReport
 
 
 class Scores(keras.callbacks.Callback):
@@ -36,13 +44,15 @@ class Scores(keras.callbacks.Callback):
         seed: integer that the latents follow from.
         restore_best_layers: for a `FineTuner`: drop the layers above the depth of the best score
             when the run ends, and go back to that depth's critic. Depth 0, no layer at all, counts;
-            the critic then stays as it is.
+            the critic then stays as it is. A run that is interrupted ends as it is:
+            `tuner.rollback(scores.best["layers"])` does the same afterwards. Where one epoch stacks
+            several layers (`LineSearch`), only the depth at its end is scored.
         monitor: name of the score that says what is best: for a `Scorer` the Fréchet distance, for
             a function the first that it gives.
         mode: "min" or "max"; by default "max" for the scores of a `Scorer` that are better when
             higher, and "min" for all others.
-        path: JSON file to write all scores to, with their conditions. A run that is gone on with
-            finds its earlier scores there.
+        path: JSON file to write all scores to, with their conditions; folders are made for it. A
+            run that is gone on with finds its earlier scores there.
 
     Attributes:
         history: a list of dicts, one for each look: `epoch`, `layers` (for a `FineTuner`) and the
@@ -51,8 +61,9 @@ class Scores(keras.callbacks.Callback):
 
     Raises:
         TypeError: for a trainer without layers, if the best are to be restored.
-        ValueError: for arguments out of range, scores that are no numbers, or a `path` with the
-            scores of another run.
+        ValueError: for arguments out of range, a function that gives no scores, a `path` with
+            something else or the scores of another run, or one whose scores do not compare with
+            those of this scorer.
 
     Example: `tuner.fit(data, epochs=20, callbacks=[Scores(scorer, restore_best_layers=True)])`
     """
@@ -77,6 +88,7 @@ class Scores(keras.callbacks.Callback):
         samples = getattr(scorer, "count", 10_000) if samples is None else samples
         self.samples = _checks.positive_int("samples", samples)
         self.restore_best_layers = restore_best_layers
+        check_monitor(scorer, monitor)
         self.monitor, self.mode = monitor, mode
         self.path = None if path is None else pathlib.Path(path)
         self.history, self.conditions = [], {}
@@ -95,6 +107,7 @@ class Scores(keras.callbacks.Callback):
                 f"Received: a {type(model).__name__}"
             )
         self._followed = Followed(model, self.samples, self.seed)
+        self.conditions = conditions_of(self.scorer, self.samples, tuple(model.sample_shape))
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Score the state before the first epoch."""
@@ -148,28 +161,38 @@ class Scores(keras.callbacks.Callback):
         if depth and depth == self._depth:  # no layer since
             scores = self._scores_of(self.history[-1])
         else:
-            scores, self.conditions = measure(self.scorer, self._followed.batches())
+            scores = measure(self.scorer, self._followed.batches())
             self.monitor = main_score(self.scorer, scores, self.monitor)
         self._depth = depth
         self.history = [h for h in self.history if h["epoch"] != epoch]
         self.history.append({"epoch": epoch, **depth, **scores})
         if self.path is not None:
             record = {"conditions": self.conditions, "scores": self.history}
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(json.dumps(record, indent=1) + "\n")
 
     def _read(self, epoch):
         """The scores that an interrupted run has written before this epoch."""
-        self.history = [h for h in self.history if 0 < h["epoch"] <= epoch]
+        self.history = [h for h in self.history if epoch and h["epoch"] <= epoch]
         if self.history or self.path is None or not self.path.exists():
             return
-        record = json.loads(self.path.read_text())
+        record = None
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+            record = json.loads(self.path.read_text())
+        if not (isinstance(record, dict) and record.keys() == {"conditions", "scores"}):
+            raise ValueError(f"`path` must not exist, or hold scores. Received: {self.path}")
         if not epoch and any(h["epoch"] for h in record["scores"]):
             raise ValueError(
                 f"`path` must not exist when a run begins. Received: {self.path}, with the scores "
                 "of another run."
             )
+        before = ScoreReport({}, record["conditions"])
+        if differences := ScoreReport({}, self.conditions).differs_from(before):
+            raise ValueError(
+                f"The scores in {self.path} do not compare with those of this scorer. "
+                f"Expected equal conditions. Received: {'; '.join(differences)}"
+            )
         self.history = [h for h in record["scores"] if h["epoch"] <= epoch]
-        self.conditions = record["conditions"]
 
     @staticmethod
     def _scores_of(entry):

@@ -121,6 +121,26 @@ def image_folder(
 
     Example: `data = image_folder("photos", (64, 64, 3))`
     """
+    images = read_images(directory, image_shape)
+    return _pipeline(f"'{directory}'", images, batch_size, seed, shuffle)
+
+
+def stream_folder(
+    directory: str | os.PathLike, image_shape: tuple[int, int, int], count: int
+) -> tf.data.Dataset:
+    """Batches of up to `count` images of a folder, read as they are used, in [-1, 1].
+
+    Always the same ones in the same order, which is shuffled: the first files of a folder are often
+    those of one class.
+    """
+    images = read_images(directory, image_shape, shuffle=True, seed=0)
+    return _scaled(images.take(count).batch(250))
+
+
+def read_images(
+    directory: str | os.PathLike, image_shape: tuple[int, int, int], **order
+) -> tf.data.Dataset:
+    """Single images as bytes, read as they are used."""
     height, width, channels = image_shape
     data = keras.utils.image_dataset_from_directory(
         directory,
@@ -128,12 +148,11 @@ def image_folder(
         color_mode="grayscale" if channels == 1 else "rgb",
         batch_size=None,
         image_size=(height, width),
-        shuffle=False,
         crop_to_aspect_ratio=True,
         verbose=False,
+        **(order or {"shuffle": False}),
     )
-    images = data.map(lambda x: tf.cast(tf.round(x), "uint8"))
-    return _pipeline(f"'{directory}'", images, batch_size, seed, shuffle)
+    return data.map(lambda x: tf.cast(tf.round(x), "uint8"))
 
 
 def _images(name, split, batch_size, seed, shuffle, data_dir, prepare=tf.identity):

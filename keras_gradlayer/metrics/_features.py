@@ -4,12 +4,35 @@ import numpy as np
 
 
 def two_sets(a, b, least=1, names=("a", "b")):
-    """Both as float64 matrices of as many columns."""
-    a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
+    """Both as float matrices of as many columns, finite; the precision is that which they have."""
+    a, b = _floats(a), _floats(b)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
         rows = {1: "", 2: " with at least two rows each"}.get(least, f" with {least} rows or more")
         raise ValueError(
             f"`{names[0]}` and `{names[1]}` must be of shapes (n, d) and (m, d){rows}. "
             f"Received: {a.shape} and {b.shape}"
         )
+    for name, x in zip(names, (a, b), strict=True):
+        check_finite(name, x)
     return a, b
+
+
+def check_finite(name, x):
+    """Check that no value of a matrix is NaN or infinite."""
+    if not np.isfinite(x.sum(dtype="float64")):  # a sum takes no memory
+        rows = np.flatnonzero(~np.isfinite(x.sum(axis=1, dtype="float64")))
+        raise ValueError(
+            f"`{name}` must be finite. Received: NaN or infinite values in {len(rows)} of "
+            f"{len(x)} rows, the first in row {rows[0]}"
+        )
+
+
+def blocks(rows, columns, values=2**20):
+    """Slices of so many rows, of some 8 MB as float64 each."""
+    size = max(1, values // max(1, columns))
+    return [slice(i, i + size) for i in range(0, rows, size)]
+
+
+def _floats(x):
+    x = np.asarray(x)
+    return x if x.dtype in ("float32", "float64") else x.astype("float64")

@@ -15,12 +15,27 @@ def check_scorer(scorer):
 
 
 def measure(scorer, batches):
-    """Scores by name, and the conditions they depend on."""
+    """Scores by name."""
     if isinstance(scorer, Scorer):
-        report = scorer(batches)
-        return report.scores, report.conditions
+        return scorer(batches).scores
     scores = scorer(np.concatenate(list(batches)))
-    return {name: float(value) for name, value in scores.items()}, {}
+    if not isinstance(scores, dict) or not scores or scores.keys() & {"epoch", "layers"}:
+        raise ValueError(
+            "`scorer` must give a dict of scores by name, none of them 'epoch' or 'layers'. "
+            f"Received: {scores!r}"
+        )
+    return {name: float(value) for name, value in scores.items()}
+
+
+def conditions_of(scorer, samples, sample_shape):
+    """What the scores of so many samples of this shape depend on, as far as it is known."""
+    return scorer._conditions(samples, sample_shape) if isinstance(scorer, Scorer) else {}
+
+
+def check_monitor(scorer, monitor):
+    """Check that a `Scorer` gives that score; what a function gives is seen when it is called."""
+    if monitor is not None and isinstance(scorer, Scorer):
+        main_score(scorer, DIRECTIONS, monitor)
 
 
 def main_score(scorer, scores, monitor=None):

@@ -15,7 +15,7 @@ class Classifier:
 
     Use it to score images by any network; `Scorer` makes one of what it is given. Images of another
     size than the network takes are resized (bilinear, with antialiasing where they shrink), grey
-    ones are repeated for networks that take colour, and `describe` says so.
+    ones are repeated for networks that take colour, and `resizing` says so.
 
     Args:
         source: a Keras model, or the path of its `.keras` file, that gives a dict of `"logits"`,
@@ -30,7 +30,8 @@ class Classifier:
 
     Raises:
         TypeError: if `source` is none of these.
-        ValueError: if it does not give logits and features, or is a URL that cannot be had.
+        ValueError: if it does not take images or give logits and features, or is a URL that cannot
+            be had; if images have more channels than it takes.
         OSError: if there is no such file.
 
     Example: `Classifier("classifier.keras")`
@@ -38,7 +39,7 @@ class Classifier:
 
     def __init__(self, source: keras.Model | str | os.PathLike):
         if isinstance(source, keras.Model):
-            self._open(source, source.name, source.input_shape[1:], source.weights)
+            self._open(source, source.name, _input_shape(source), source.weights)
         elif not isinstance(source, (str, os.PathLike)):
             raise TypeError(
                 "`classifier` must be a Keras model, the path of one, or the URL of a TensorFlow "
@@ -51,7 +52,7 @@ class Classifier:
             raise FileNotFoundError(f"There is no classifier at {source}.")
         else:
             model = keras.saving.load_model(source, compile=False)
-            self._open(model, pathlib.Path(source).stem, model.input_shape[1:], model.weights)
+            self._open(model, pathlib.Path(source).stem, _input_shape(model), model.weights)
 
     def _open(self, model, name, input_shape, variables):
         self._input_shape = tuple(input_shape)
@@ -67,7 +68,7 @@ class Classifier:
         kwargs = {"training": False} if isinstance(model, keras.Model) else {}
 
         def classify(images):
-            outputs = model(self._fit(tf.cast(images, "float32")), **kwargs)
+            outputs = model(images, **kwargs)
             missing = [k for k in (("logits",), ("features", "pool_3")) if not _first(outputs, k)]
             if missing:
                 given = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
@@ -76,6 +77,11 @@ class Classifier:
                     f"Received from '{name}': {given}"
                 )
             logits, features = outputs["logits"], outputs[_first(outputs, ("features", "pool_3"))]
+            if logits.shape.rank != 2:
+                raise ValueError(
+                    "The logits of a classifier must be of shape (batch, classes). "
+                    f"Received from '{name}': {tuple(logits.shape)}"
+                )
             return tf.cast(logits, "float32"), tf.reshape(
                 tf.cast(features, "float32"), (tf.shape(logits)[0], -1)
             )
@@ -85,15 +91,26 @@ class Classifier:
     def _fit(self, images):
         """Images in the size and the channels of the network."""
         size, channels = self._input_shape[:2], self._input_shape[2]
+        if images.shape[3] not in (channels, 1) and channels is not None:
+            raise ValueError(
+                f"The classifier {self.name} takes images of {channels} channels. "
+                f"Received: {images.shape[3]}"
+            )
         if None not in size and tuple(images.shape[1:3]) != size:
             images = tf.image.resize(images, size, antialias=True)
         if channels == 3 and images.shape[3] == 1:
             images = tf.image.grayscale_to_rgb(images)
         return images
 
+    @property
+    def channels(self) -> int:
+        """How many channels the network takes."""
+        return self._input_shape[2]
+
     def __call__(self, images: np.ndarray | tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Logits and features of a batch."""
-        logits, features = self._classify(tf.convert_to_tensor(images))
+        # Outside the program: its trace may be for any number of channels.
+        logits, features = self._classify(self._fit(tf.cast(images, "float32")))
         return logits.numpy(), features.numpy()
 
     def resizing(self, image_shape: tuple[int, ...]) -> str:
@@ -109,6 +126,16 @@ class Classifier:
         if channels == 3 and image_shape[2] == 1:
             parts.append("grey to colour")
         return "; ".join(parts) or "none"
+
+
+def _input_shape(model):
+    shape = getattr(model, "input_shape", None)
+    if shape is None:
+        raise ValueError(
+            "A classifier must be a Functional or Sequential model, whose input shape is known. "
+            f"Received: '{model.name}', a {type(model).__name__}"
+        )
+    return shape[1:]
 
 
 def _first(outputs, names):

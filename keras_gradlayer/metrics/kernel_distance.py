@@ -24,7 +24,8 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
         The distance, a float.
 
     Raises:
-        ValueError: if the arrays are not of such shapes, or one is too small for two rows a block.
+        ValueError: if the arrays are not of such shapes, one is too small for two rows a block, or
+            there are NaN or infinite values.
 
     Example:
 
@@ -37,11 +38,18 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
     a, b = two_sets(a, b, least=2)
     blocks = -(-max(len(a), len(b)) // 1024)
     a, b = two_sets(a, b, least=2 * blocks)
-    a, b = (tf.constant(np.random.default_rng(0).permutation(x)) for x in (a, b))
+    pairs = zip(_parts(a, blocks), _parts(b, blocks), strict=True)
+    distance = classifier_metrics.kernel_classifier_distance_from_activations
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("ERROR")  # TF-GAN's way to loop is deprecated, which is not the user's affair
     try:
-        return float(classifier_metrics.kernel_classifier_distance_from_activations(a, b))
+        return float(np.mean([distance(x, y) for x, y in pairs]))
     finally:
         logger.setLevel(level)
+
+
+def _parts(x, count):
+    """Shuffled rows in so many parts, in float64 one at a time."""
+    order = np.random.default_rng(0).permutation(len(x))
+    return (tf.constant(x[rows], "float64") for rows in np.array_split(order, count))

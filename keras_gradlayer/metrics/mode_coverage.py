@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_gradlayer.metrics._features import two_sets
+
 
 class ModeCoverage(NamedTuple):
     """What `mode_coverage` found.
@@ -35,19 +37,15 @@ def mode_coverage(
         A `ModeCoverage`.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit, there are no samples or modes, or samples are not
+            finite.
 
     Example:
 
     >>> mode_coverage([[0.1, 0.0]], centers=[[0.0, 0.0], [1.0, 0.0]], stddev=0.05).modes
     1
     """
-    samples, centers = np.asarray(samples, "float64"), np.asarray(centers, "float64")
-    if samples.ndim != 2 or centers.ndim != 2 or samples.shape[1] != centers.shape[1]:
-        raise ValueError(
-            "`samples` and `centers` must be of shapes (n, dim) and (modes, dim). "
-            f"Received: {samples.shape} and {centers.shape}"
-        )
+    samples, centers = two_sets(samples, centers, names=("samples", "centers"))
     distance = np.linalg.norm(samples[:, None] - centers[None], axis=-1)
     nearest, close = distance.argmin(axis=1), distance.min(axis=1) <= radius * stddev
     return ModeCoverage(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
-from keras_gradlayer.metrics._features import two_sets
+from keras_gradlayer.metrics._features import blocks, two_sets
 
 
 class PrecisionRecall(NamedTuple):
@@ -46,7 +46,8 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
         A `PrecisionRecall`.
 
     Raises:
-        ValueError: if the arrays are not of such shapes or have no more than k rows.
+        ValueError: if the arrays are not of such shapes, have no more than k rows, or hold NaN or
+            infinite values.
 
     Example:
 
@@ -56,13 +57,12 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
     """
     k = _checks.positive_int("neighbors", neighbors)
     real, fake = two_sets(real, fake, least=k + 1, names=("real", "fake"))
-    center = real.mean(axis=0)  # distances by |x|² − 2xy + |y|² lose digits far from 0
-    real, fake = real - center, fake - center  # copies: what came in stays as it was
-    reach, fake_reach = _reach(real, k), _reach(fake, k)
+    center = real.mean(axis=0, dtype="float64")
+    reach, fake_reach = _reach(real, k, center), _reach(fake, k, center)
     precise, covered = 0, np.zeros(len(real), bool)
     inside, recalled = 0, np.zeros(len(real), bool)
-    for rows in _blocks(fake, len(real)):
-        squared = _squared_distances(fake[rows], real)
+    for rows in _row_blocks(fake, real):
+        squared = _squared_distances(fake[rows], real, center)
         within = squared <= reach
         precise += within.any(axis=1).sum()
         inside += within.sum()
@@ -76,22 +76,26 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
     )
 
 
-def _reach(x, k):
+def _reach(x, k, center):
     """Squared distance from each row to its k-th nearest other."""
     squared = np.empty(len(x))
-    for rows in _blocks(x, len(x)):
-        d = _squared_distances(x[rows], x)
+    for rows in _row_blocks(x, x):
+        d = _squared_distances(x[rows], x, center)
         d[np.arange(len(d)), np.arange(rows.start, rows.start + len(d))] = -1  # itself, first
         squared[rows] = np.partition(d, k, axis=1)[:, k]
     return squared
 
 
-def _squared_distances(a, b):
-    squared = (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
+def _squared_distances(a, b, center):
+    """|x|² − 2xy + |y|², which loses digits far from 0, of a few rows to all of `b`."""
+    a = a - center
+    squared = np.empty((len(a), len(b)))
+    for rows in blocks(*b.shape):
+        part = b[rows] - center
+        squared[:, rows] = (a**2).sum(axis=1)[:, None] - 2 * a @ part.T + (part**2).sum(axis=1)
     return np.maximum(squared, 0, out=squared)
 
 
-def _blocks(x, columns):
-    """Rows by rows, some 32 MB of distances at a time."""
-    size = max(1, 2**22 // columns)
-    return [slice(i, i + size) for i in range(0, len(x), size)]
+def _row_blocks(a, b):
+    """Rows of `a`, some 32 MB of distances to `b` at a time."""
+    return blocks(len(a), len(b), 2**22)

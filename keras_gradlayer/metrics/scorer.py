@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -39,7 +40,8 @@ class ScoreReport:
             `classifier_score_stddev` over ten parts of the samples.
         conditions: what has to be equal for scores to compare: `samples` and `real`, how many
             there are, the `classifier` with a fingerprint of its weights, the `resizing` of
-            samples and of real images, and a fingerprint of the real images' features.
+            samples and of real images, and a fingerprint of the real images' features. The name
+            of a classifier is not compared where the fingerprint is.
     """
 
     scores: dict[str, float]
@@ -55,12 +57,17 @@ class ScoreReport:
         return [
             f"{name}: {mine.get(name)} and {theirs.get(name)}"
             for name in sorted({*mine, *theirs})
-            if mine.get(name) != theirs.get(name)
+            if _compared(name, mine.get(name)) != _compared(name, theirs.get(name))
         ]
 
     def __str__(self):
         """A line of scores and a line of conditions."""
         return f"{format_scores(self.scores)}\n{format_conditions(self.conditions)}"
+
+
+def _compared(name, value):
+    """What has to be equal: of a classifier "name (fingerprint)" the fingerprint."""
+    return value.rpartition(" (")[2] if name == "classifier" and value else value
 
 
 def format_scores(scores: dict[str, float]) -> str:
@@ -71,7 +78,7 @@ def format_scores(scores: dict[str, float]) -> str:
             continue
         if name == "classifier_score_stddev":
             value = f"{scores['classifier_score_splits']:.3f} ± {value:.3f}"
-            parts[-1] += f" (ten parts: {value})"
+            parts[-1] += f" (of parts: {value})"
             continue
         label = name.replace("_", " ").replace("frechet", "Fréchet")
         parts.append(f"{label} {value:.4g}")
@@ -81,10 +88,13 @@ def format_scores(scores: dict[str, float]) -> str:
 def format_conditions(conditions: dict[str, str | int]) -> str:
     """Conditions in a line."""
     c = conditions
-    return (
+    line = (
         f"{c['samples']:,} samples against {c['real']:,} real images, classifier "
         f"{c['classifier']}, resizing: {c['resizing']}"
     )
+    if c["real_resizing"] != c["resizing"]:
+        line += f", of the real images: {c['real_resizing']}"
+    return line
 
 
 class Scorer:
@@ -92,15 +102,15 @@ class Scorer:
 
     Use it to compare samplers, or one sampler at several depths; `kgl.callbacks.Scores` calls it
     during a fit. Samples and real images go through the classifier batch by batch, and only its
-    outputs are kept: memory does not grow with the size of the images, but by about 40 bytes for
-    each feature of each of them while the distances are computed.
+    outputs are kept, as float32: memory does not grow with the size of the images, but by 4 bytes
+    for each feature of each of them.
 
     Source: the metrics', see `classifier_score`, `frechet_distance`, `kernel_distance` and
     `precision_recall`.
 
     Args:
-        classifier: a Keras model that gives logits and features, the path of its file, or the URL
-            of a TensorFlow Hub module; see `Classifier`.
+        classifier: a `Classifier`, or what makes one: a Keras model that gives logits and features,
+            the path of its file, or the URL of a TensorFlow Hub module.
         real: real images in [-1, 1]: an array (n, height, width, channels) or an iterable of
             batches, such as a `tf.data.Dataset`. Held-out ones, unless the sampler's training is
             to be measured by the very images that it learned from.
@@ -108,11 +118,14 @@ class Scorer:
 
     Call arguments:
         samples: generated images in the range of the real ones: an array or an iterable of batches.
+            A warning is given where none of their values is below 0.
 
-    Returns (of a call): a `ScoreReport`.
+    Returns (of a call): a `ScoreReport`. All scores are NaN if a sample has NaN or infinite values.
 
     Raises:
-        ValueError: if there are no images, or they are not of one shape.
+        TypeError: for what is no array of images or stream of them, or for images as integers.
+        ValueError: if there are no images, they are not of one shape, or the real ones are not in
+            [-1, 1].
 
     Example:
 
@@ -128,22 +141,37 @@ class Scorer:
 
     def __init__(
         self,
-        classifier: keras.Model | str | os.PathLike,
+        classifier: Classifier | keras.Model | str | os.PathLike,
         real: ArrayLike | tf.data.Dataset | Iterable,
         count: int = 10_000,
     ):
         self.count = _checks.positive_int("count", count)
-        self.classifier = Classifier(classifier)
-        _, self._real, shape = self._outputs("real", real)
+        known = isinstance(classifier, Classifier)
+        self.classifier = classifier if known else Classifier(classifier)
+        _, self._real, shape, low, high = self._outputs("real", real)
+        if not (-1.01 <= low < 0 and high <= 1.01):  # some slack for resizing and compression
+            raise ValueError(
+                f"`real` must be images in [-1, 1]. Received: values from {low:.4g} to {high:.4g}"
+            )
         self._real_conditions = {
             "real": len(self._real),
             "real_resizing": self.classifier.resizing(shape),
-            "real_features": f"mean {self._real.mean():.6g}",
+            "real_features": f"mean {self._real.mean(dtype='float64'):.5g}",
         }
 
     def __call__(self, samples: ArrayLike | tf.data.Dataset | Iterable) -> ScoreReport:
         """Score the first `count` samples."""
-        logits, features, shape = self._outputs("samples", samples)
+        logits, features, shape, low, high = self._outputs("samples", samples)
+        conditions = self._conditions(len(features), shape)
+        if not np.isfinite(high - low + features.sum(dtype="float64")):
+            names = (*DIRECTIONS, "classifier_score_splits", "classifier_score_stddev")
+            return ScoreReport(dict.fromkeys(names, np.nan), conditions)
+        if low >= 0:
+            warnings.warn(
+                "No sample has a value below 0. Expected images in [-1, 1]. "
+                f"Received: values from {low:.4g} to {high:.4g}",
+                stacklevel=2,
+            )
         splits = split_classifier_score(logits, min(10, len(logits)))
         neighbors = min(5, len(features) - 1, len(self._real) - 1)
         spread = precision_recall(self._real, features, neighbors)
@@ -155,24 +183,36 @@ class Scorer:
             "kernel_distance": kernel_distance(self._real, features),
             **spread._asdict(),
         }
-        conditions = {
-            "samples": len(features),
-            **self._real_conditions,
-            "classifier": self.classifier.name,
-            "resizing": self.classifier.resizing(shape),
-        }
         return ScoreReport(scores, conditions)
 
+    def _conditions(self, samples, image_shape):
+        return {
+            "samples": min(samples, self.count),
+            **self._real_conditions,
+            "classifier": self.classifier.name,
+            "resizing": self.classifier.resizing(image_shape),
+        }
+
     def _outputs(self, name, images):
-        logits, features, shape = [], [], None
+        """Logits and features, the images' shape, their lowest and their highest value."""
+        kept, found, shape, low, high = None, 0, None, np.inf, -np.inf
         for batch in _batches(name, images, self.count):
-            found = self.classifier(batch)
-            logits.append(found[0])
-            features.append(found[1])
+            if batch.shape[1:] != (shape or batch.shape[1:]):
+                raise ValueError(
+                    f"`{name}` must be images of one shape. Received: {shape} and {batch.shape[1:]}"
+                )
             shape = batch.shape[1:]
-        if sum(map(len, features)) < 2:
-            raise ValueError(f"`{name}` must hold two images or more. Received: {len(features)}")
-        return np.concatenate(logits), np.concatenate(features), shape
+            # NaN stays: it is the least and the greatest of all it is compared with.
+            low, high = np.minimum(low, batch.min()), np.maximum(high, batch.max())
+            outputs = self.classifier(batch)
+            if kept is None:  # as much as there may be; memory is taken as it is filled
+                kept = [np.empty((self.count, x.shape[1]), "float32") for x in outputs]
+            for all_of_them, x in zip(kept, outputs, strict=True):
+                all_of_them[found : found + len(x)] = x
+            found += len(batch)
+        if found < 2:
+            raise ValueError(f"`{name}` must hold two images or more. Received: {found}")
+        return kept[0][:found], kept[1][:found], shape, float(low), float(high)
 
 
 def sample_batches(
@@ -208,9 +248,22 @@ def _batches(name, images, count):
     """The first `count` images, in small batches."""
     if hasattr(images, "shape"):
         images = [images]
+    if isinstance(images, (str, dict)) or not isinstance(images, Iterable):
+        raise TypeError(
+            f"`{name}` must be an array of images or an iterable of batches. Received: {images!r}"
+        )
     left = count
     for batch in images:
         batch = batch[0] if isinstance(batch, tuple) else batch
+        if not hasattr(batch, "shape"):
+            raise TypeError(
+                f"`{name}` must be arrays of images. Received: a batch that is a "
+                f"{type(batch).__name__}"
+            )
+        if np.issubdtype(getattr(batch.dtype, "as_numpy_dtype", batch.dtype), np.integer):
+            raise TypeError(
+                f"`{name}` must be float images in [-1, 1]. Received: {batch.dtype.name}"
+            )
         if len(batch.shape) != 4:
             raise ValueError(
                 f"`{name}` must be images, (batch, height, width, channels). "

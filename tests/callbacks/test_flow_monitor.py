@@ -115,7 +115,7 @@ def test_mixed_precision(policy):
 
 def test_bad_input():
     tuner = oracles.quadratic_tuner(CENTER)
-    with pytest.raises(ValueError, match=r"`validation_data` must be.*\(2,\). Received: \(3,\)"):
+    with pytest.raises(ValueError, match=r"must be.*\(n, 2\). Received: \(5, 3\)"):
         fit(tuner, kgl.callbacks.FlowMonitor(np.zeros((5, 3), "float32")))
     data = tf.data.Dataset.from_tensor_slices(oracles.points(40)).batch(8)
     fit(tuner, kgl.callbacks.FlowMonitor(data, samples=20), epochs=1)

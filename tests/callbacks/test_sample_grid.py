@@ -89,6 +89,12 @@ def test_pictures_of_another_run_stay(tmp_path):
     with pytest.raises(ValueError, match="`directory` must be new or empty when a run begins"):
         fit(image_tuner(), IMAGES, kgl.callbacks.SampleGrid(tmp_path), epochs=1)
     assert (tmp_path / "layers_0001.png").read_bytes() == before
+    own = tmp_path / "mine" / "layers_0000.png"  # by a name of ours, but not from a run
+    own.parent.mkdir()
+    own.write_bytes(before)
+    with pytest.raises(ValueError, match="`directory` must be new or empty when a run begins"):
+        fit(image_tuner(), IMAGES, kgl.callbacks.SampleGrid(own.parent), epochs=1)
+    assert own.read_bytes() == before
 
 
 def test_bad_input(tmp_path):

@@ -142,6 +142,28 @@ def test_scorer_of_images(tmp_path):
     assert [r["epoch"] for r in record["scores"]] == [0, 1, 2]
     assert scores.monitor == "frechet_distance"
 
+    # Another classifier's scores are not put beside these.
+    judge.layers[-1].kernel.assign_add(np.ones((4, 3)))
+    other = kgl.callbacks.Scores(
+        kgl.metrics.Scorer(judge, real, count=50), path=tmp_path / "scores.json"
+    )
+    with pytest.raises(ValueError, match="do not compare.*Received: classifier: "):
+        gan.fit(real, batch_size=20, epochs=3, initial_epoch=2, verbose=0, callbacks=[other])
+    assert json.loads((tmp_path / "scores.json").read_text()) == record
+    with pytest.raises(ValueError, match="`monitor` must be one of classifier_score, .*'fid'"):
+        kgl.callbacks.Scores(scorer, monitor="fid")
+
+
+def test_more_epochs_by_the_same_callback():
+    """The state before the first of them counts on."""
+    tuner = oracles.quadratic_tuner(CENTER)
+    scores = kgl.callbacks.Scores(distance, samples=100, mode="max")
+    fit(tuner, scores, epochs=2)
+    scores.restore_best_layers = True
+    fit(tuner, scores, epochs=4, initial_epoch=2)
+    assert [h["epoch"] for h in scores.history] == [0, 1, 2, 3, 4]
+    assert tuner.stack.depth == 0
+
 
 @pytest.mark.parametrize("scored", [True, False])
 def test_a_run_that_is_gone_on_with(tmp_path, scored):
@@ -230,6 +252,14 @@ def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match="`monitor` must be one of distance. Received: 'fid'"):
         fit(tuner, kgl.callbacks.Scores(distance, samples=10, monitor="fid"))
     assert tuner.stack.depth == 0
+    for scorer in (np.mean, lambda x: {}, lambda x: {"layers": 3.0}):
+        with pytest.raises(ValueError, match="must give a dict of scores by name, none of them"):
+            fit(tuner, kgl.callbacks.Scores(scorer, samples=10))
+    for text in ('{"mine": 1}', '{"scores": [], "mine": 1}', "notes"):
+        (tmp_path / "notes.json").write_text(text)
+        with pytest.raises(ValueError, match="`path` must not exist, or hold scores"):
+            fit(tuner, kgl.callbacks.Scores(distance, samples=10, path=tmp_path / "notes.json"))
+        assert (tmp_path / "notes.json").read_text() == text
     gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)))
     gan.compile()
     with pytest.raises(TypeError, match="`restore_best_layers` is for a kgl.FineTuner"):

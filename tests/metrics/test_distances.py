@@ -89,15 +89,28 @@ def test_precision_recall_against_numpy(clouds):
         kgl.metrics.precision_recall(real[:5], fake)
 
 
-def test_precision_recall_by_blocks(clouds, monkeypatch):
+@pytest.mark.parametrize("metric", ["precision_recall", "frechet_distance"])
+def test_by_blocks(clouds, monkeypatch, metric):
     """However few rows at a time, the same."""
-    module = sys.modules["keras_gradlayer.metrics.precision_recall"]
-    expected = kgl.metrics.precision_recall(*clouds)
-    blocks = [slice(i, i + 7) for i in range(0, 300, 7)]
+    distance = getattr(kgl.metrics, metric)
+    expected = distance(*clouds)
     monkeypatch.setattr(
-        module, "_blocks", lambda x, columns: [b for b in blocks if b.start < len(x)]
+        sys.modules[f"keras_gradlayer.metrics.{metric}"],
+        "blocks",
+        lambda rows, *size: [slice(i, i + 7) for i in range(0, rows, 7)],
     )
-    assert kgl.metrics.precision_recall(*clouds) == expected
+    assert distance(*clouds) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["precision_recall", "frechet_distance", "kernel_distance"])
+def test_numbers_that_are_none(clouds, name):
+    """They would pass for good ones: a row of NaN is near to nothing, and to all."""
+    a, b = clouds[0].astype("float32"), clouds[1]
+    for value in (np.nan, np.inf):
+        broken = b.copy()
+        broken[[3, 7], 1] = value
+        with pytest.raises(ValueError, match="finite.*in 2 of 200 rows, the first in row 3"):
+            getattr(kgl.metrics, name)(a, broken)
 
 
 def test_precision_recall_tells_quality_from_variety():

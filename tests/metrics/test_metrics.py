@@ -12,8 +12,12 @@ def test_mode_coverage():
     assert found.modes == 2  # 0.01 and 0.03 are within 4 stddev; 0.05 and 0.2 are not
     assert found.within == 0.5
     assert kgl.metrics.mode_coverage(samples, centers, 0.01, radius=2).modes == 1
-    with pytest.raises(ValueError, match=r"shapes \(n, dim\).*Received: \(4,\) and \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"shapes \(n, d\).*Received: \(4,\) and \(3, 2\)"):
         kgl.metrics.mode_coverage(np.zeros(4), centers, 0.1)
+    with pytest.raises(ValueError, match=r"Received: \(0, 2\) and \(3, 2\)"):
+        kgl.metrics.mode_coverage(np.zeros((0, 2)), centers, 0.1)
+    with pytest.raises(ValueError, match="`samples` must be finite"):
+        kgl.metrics.mode_coverage([[np.nan, 0.0]], centers, 0.1)
 
 
 def test_classifier_score_against_numpy():

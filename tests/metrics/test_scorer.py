@@ -62,6 +62,13 @@ def test_conditions_tell_what_compares():
     assert "resizing: none" in line
     other = kgl.metrics.Scorer(classifier(seed=1), real)(images(200)).differs_from(found)
     assert [d.split(":")[0] for d in other] == ["classifier", "real_features", "samples"]
+    # the same, by another name and in another order
+    renamed = keras.models.clone_model(classifier())
+    renamed.set_weights(classifier().get_weights())
+    renamed = keras.Model(renamed.input, renamed.output, name="of_another_name")
+    same = kgl.metrics.Scorer(renamed, real[::-1])(images(300))
+    assert "of_another_name" in same.conditions["classifier"]
+    assert same.differs_from(found) == []
 
 
 def test_resizing_and_colour():
@@ -74,6 +81,24 @@ def test_resizing_and_colour():
     small = tf.image.grayscale_to_rgb(tf.image.resize(large, (8, 8), antialias=True)).numpy()
     scores = kgl.metrics.Scorer(model, images(50, 16, 1))(small).scores
     assert found.scores == pytest.approx(scores, rel=1e-4, abs=1e-6)
+    # grey samples beside real images in colour
+    coloured = np.repeat(images(50, 16, 1), 3, axis=3)
+    mixed = kgl.metrics.Scorer(model, coloured)(large)
+    assert mixed.scores == pytest.approx(found.scores, rel=1e-4, abs=1e-6)
+    assert "bilinear; grey to colour, of the real images: 16x16 to 8x8, bilinear" in str(mixed)
+
+
+def test_samples_that_are_no_images():
+    """NaN in one sample is NaN in every score; values from 0 are seen."""
+    scorer = kgl.metrics.Scorer(classifier(), images(50))
+    for value in (np.nan, np.inf):
+        broken = images(50, seed=1)
+        broken[7, 2, 3, 0] = value
+        scores = scorer(broken).scores
+        assert scores.keys() == scorer(images(50, seed=1)).scores.keys()
+        assert np.isnan(list(scores.values())).all()
+    with pytest.warns(UserWarning, match="No sample has a value below 0. Expected images in"):
+        scorer(np.abs(images(50, seed=1)))
 
 
 def test_bad_input(tmp_path):
@@ -94,6 +119,29 @@ def test_bad_input(tmp_path):
         scorer(real.reshape(20, 64))
     with pytest.raises(ValueError, match="two images or more"):
         scorer(real[:1])
+    with pytest.raises(ValueError, match=r"one shape. Received: \(8, 8, 1\) and \(16, 16, 1\)"):
+        scorer([real, images(20, 16)])
+    with pytest.raises(TypeError, match="an array of images or an iterable of batches"):
+        scorer("images")
+    with pytest.raises(TypeError, match="arrays of images. Received: a batch that is a dict"):
+        scorer([{"image": real}])
+    with pytest.raises(TypeError, match=r"float images in \[-1, 1\]. Received: uint8"):
+        scorer((127 * (real + 1)).astype("uint8"))
+    with pytest.raises(ValueError, match="takes images of 1 channels. Received: 3"):
+        scorer(images(20, 8, 3))
+    for outside in (127.5 * (real + 1), (real + 1) / 2, np.where(real > 0.9, np.nan, real)):
+        with pytest.raises(ValueError, match=r"`real` must be images in \[-1, 1\]. Received: val"):
+            kgl.metrics.Scorer(classifier(), outside)
+    maps = keras.Model(x, {"features": x, "logits": keras.layers.Conv2D(3, 1)(x)})
+    with pytest.raises(ValueError, match=r"of shape \(batch, classes\). Received from"):
+        kgl.metrics.Scorer(maps, real)
+
+    class Own(keras.Model):
+        def call(self, x):
+            return {"logits": x[:, 0, 0], "features": x[:, 1, 1]}
+
+    with pytest.raises(ValueError, match="whose input shape is known. Received: 'mine', a Own"):
+        kgl.metrics.Scorer(Own(name="mine"), real)
 
 
 def test_hub_module(tmp_path):
