@@ -166,6 +166,16 @@ def main(
         return kgl.metrics.Scorer(classifier, images, count)
 
     reporting, judge = scorer(real, count), scorer(held_out, count)
+    shape = tuple(keras.saving.load_model(generator).output_shape[1:])
+    conditions = {
+        "samples": count,
+        "real": f"{data} {real}",
+        "held_out": f"{data} {held_out}",
+        "classifier": reporting.classifier.name,
+        "resizing": reporting.classifier.resizing(shape),
+    }
+    if out.exists() and (before := json.loads(out.read_text())["conditions"]) != conditions:
+        raise click.UsageError(f"{out} is for {before}. Received: {conditions}")
     for row in rows or ROWS:
         for seed in range(1, seeds + 1):
             name = row if seed == 1 else f"{row}, seed {seed}"
@@ -185,12 +195,7 @@ def main(
                 found = fine_tune(*models, samples, reporting, judge, **settings)
                 found["settings"] = settings
             record = json.loads(out.read_text()) if out.exists() else {"rows": {}}
-            record["conditions"] = {
-                "samples": count,
-                "real": f"{data} {real}",
-                "held_out": f"{data} {held_out}",
-                "classifier": reporting.classifier.name,
-            }
+            record["conditions"] = conditions
             record["rows"][name] = found
             out.write_text(json.dumps(record, indent=1) + "\n")
             best = found["best"]
