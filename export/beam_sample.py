@@ -4,10 +4,14 @@ pip install 'keras-gradlayer[beam]'
 python export/beam_sample.py --model models/sampler --count 100000 --shards 20 --out runs/many
 """
 
-import apache_beam as beam
 import click
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.utils import shared
+
+try:
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.utils import shared
+except ImportError as e:
+    raise SystemExit("This needs Apache Beam: pip install 'keras-gradlayer[beam]'") from e
 
 import keras_gradlayer as kgl
 from keras_gradlayer import console

@@ -108,7 +108,7 @@ def demo(name, experiment, out, layers, particles, seed):
     "--width", default=64, show_default=True, type=click.IntRange(1), help="Of the DCGAN."
 )
 @click.option("--latent-dim", default=128, show_default=True, type=click.IntRange(1))
-@click.option("--image-size", default=32, show_default=True, help="For a folder of images.")
+@click.option("--image-size", type=click.IntRange(1), help="For a folder of images; 32 by default.")
 @click.option("--learning-rate", type=_POSITIVE, help="Of both optimizers.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out.")
 @batch_option
@@ -132,6 +132,9 @@ def train(
     seed,
 ):
     """Train a GAN on images: generator.keras, critic.keras, curves and samples."""
+    if data in IMAGE_SHAPES and image_size is not None:
+        raise click.UsageError(f"--image-size is for folders of images, not for {data}.")
+    image_size = image_size or 32
     shape = IMAGE_SHAPES.get(data, (image_size, image_size, 3))
     if data in demos.TOYS:
         raise click.UsageError(f"train makes a DCGAN for images; '{data}' is a set of points.")

@@ -65,6 +65,8 @@ def load_data(data, batch_size, seed, sample_shape):
 
 def load_model(path):
     """The model in that file."""
+    if pathlib.Path(path).is_dir():
+        raise click.UsageError(f"Expected a .keras file. Received: the folder {path}")
     if not pathlib.Path(path).is_file():
         raise click.UsageError(f"There is no file {path}.")
     return keras.saving.load_model(path)

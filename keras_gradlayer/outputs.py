@@ -15,6 +15,7 @@ from keras_gradlayer.console import new_folder
 from keras_gradlayer.metrics.scorer import format_conditions, format_scores
 from keras_gradlayer.options import batch_option, load_model, parse_score, seed_option
 from keras_gradlayer.serving.metadata import latent_of
+from keras_gradlayer.serving.signatures import source_of
 from keras_gradlayer.serving.versions import local_path
 from keras_gradlayer.sources import batches_of
 
@@ -59,7 +60,7 @@ def export(model, out, version, data_range, batch_sizes, scores):
 
 
 @click.command()
-@click.option("--model", help="The .keras file of a sampler, tuner or GAN.")
+@click.option("--model", help="The .keras file of a sampler, tuner, GAN or generator.")
 @click.option("--saved-model", help="The folder of an exported sampler, instead.")
 @click.option(
     "--out", required=True, help="Folder to write to, new or empty; for shards gs://… as well."
@@ -103,7 +104,15 @@ def sample(model, saved_model, out, count, layers, format, shards, resume, batch
         return
     for option, given in (("--shards", shards), ("--resume", resume)):
         if given:
-            raise click.UsageError(f"{option} is for --format tfrecord and png.")
+            raise click.UsageError(
+                f"{option} is for --format tfrecord and png; up to {_MOST_IN_ONE:,} samples are "
+                "npy unless --format says otherwise."
+            )
+    if "://" in out:
+        raise click.UsageError(
+            f"One array is written to a folder on this machine; --format tfrecord and png write to "
+            f"object stores, too. Received: --out {out}"
+        )
     out = local_path(out)
     draw, depth = _from_saved_model(saved_model) if saved_model else _from_keras(model, layers)
     if layers is not None and layers > depth:
@@ -118,13 +127,12 @@ def sample(model, saved_model, out, count, layers, format, shards, resume, batch
 def _from_keras(path, layers):
     """What draws samples from a Keras file, and the depth it has."""
     model = load_model(path)
-    if not hasattr(model, "latent"):
-        raise click.UsageError("--model must be a sampler, tuner or GAN of this package.")
+    latent = source_of(model).latent
     if layers is not None and not hasattr(model, "stack"):
         raise click.UsageError("--layers is for a model that has gradient layers.")
 
     def draw(count, layers, batch_size, seed):
-        latents = model.latent.sample(count, seed=seed)
+        latents = latent.sample(count, seed=seed)
         if layers is None:
             return model.predict(latents, batch_size=batch_size, verbose=0)
         parts = range(0, count, batch_size)

@@ -237,12 +237,15 @@ def test_bad_input_to_sample_many(capsys, models):
         ("g", ["--format", "tfrecord", "--resume"], "There is no sampling in"),
         ("p", ["--format", "png"], "PNG files are for samples of shape (height, width"),
         ("none", ["--format", "png"], "There is no file"),
+        ("c", ["--format", "tfrecord"], "one number for an image, as critics do"),
     ):
         arguments = ["sample", "--model", models / f"{source}.keras", *options, "--out", out]
         assert message in fails(capsys, *arguments)
         assert not out.exists()
     arguments = ["sample", "--model", models / "g.keras", "--out", "gs://bucket/samples"]
-    assert "Expected a folder on this machine" in fails(capsys, *arguments)
+    assert "--format tfrecord and png write to object stores" in fails(capsys, *arguments)
+    arguments = ["sample", "--model", models / "images", "--out", out]
+    assert "Expected a .keras file. Received: the folder" in fails(capsys, *arguments)
     (models / "full").mkdir()
     (models / "full" / "mine").write_text("mine")
     arguments = ["sample", "--model", models / "g.keras", "--format", "png"]

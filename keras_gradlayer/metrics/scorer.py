@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -167,10 +166,9 @@ class Scorer:
             names = (*DIRECTIONS, "classifier_score_splits", "classifier_score_stddev")
             return ScoreReport(dict.fromkeys(names, np.nan), conditions)
         if low >= 0:
-            warnings.warn(
+            _checks.warn(
                 "No sample has a value below 0. Expected images in [-1, 1]. "
-                f"Received: values from {low:.4g} to {high:.4g}",
-                stacklevel=2,
+                f"Received: values from {low:.4g} to {high:.4g}"
             )
         splits = split_classifier_score(logits, min(10, len(logits)))
         neighbors = min(5, len(features) - 1, len(self._real) - 1)

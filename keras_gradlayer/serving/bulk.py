@@ -196,7 +196,7 @@ def write_shard(
         plan = _read(out)
         _check_same(out, plan, {**plan, **sampler.facts})
         shards = plan["shards"]
-        if not 0 <= shard < shards:
+        if _checks.positive_int("shard", shard, zero_ok=True) >= shards:
             raise ValueError(f"`shard` must be 0 to {shards - 1}. Received: shard={shard}")
         start, stop = (k * plan["count"] // shards for k in (shard, shard + 1))
         seeds = plan["seed"] + start, plan["seed"] + stop
@@ -230,7 +230,11 @@ def _read(out):
     if not tf.io.gfile.exists(path):
         raise ValueError(f"There is no sampling in {out}: it has no {MANIFEST}.")
     with tf.io.gfile.GFile(path, "rb") as f:
-        return json.loads(f.read())
+        text = f.read()
+    try:
+        return json.loads(text)
+    except ValueError as e:
+        raise ValueError(f"{path} is damaged: {e}") from e
 
 
 def _check_same(out, before, now):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer import _checks
 from keras_gradlayer.serving.clients.local_client import LocalClient
 from keras_gradlayer.serving.metadata import (
     finite_bounds,
@@ -118,7 +119,13 @@ class SeededSampler:
 
         Yields:
             Seeds, shape (n,), and their samples, shape (n, *sample shape), or as many PNG files.
+
+        Raises:
+            ValueError: for a `batch_size` or `layers` out of range.
         """
+        _checks.positive_int("batch_size", batch_size)
+        if layers is not None and not 0 <= layers <= self.depth:
+            raise ValueError(f"`layers` must be 0 to {self.depth}. Received: layers={layers}")
         for first in range(start - start % batch_size, stop, batch_size):
             seeds = np.arange(first, first + batch_size, dtype="int64")
             samples = self._draw(tf.constant(seeds), layers)

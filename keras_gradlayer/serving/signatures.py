@@ -50,6 +50,12 @@ def source_of(
             f"Received: latent={latent!r} beside {own!r}, that of '{model.name}'"
         )
     latent = own or latent or default_latent(model)
+    sample_shape = _sample_shape(model, latent)
+    if own is None and len(latent.shape) > 1 and sample_shape in ((), (1,)):
+        raise ValueError(
+            "Expected a sampler, tuner, GAN or generator. "
+            f"Received: '{model.name}', which gives one number for an image, as critics do"
+        )
     _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
     depth = stack.depth if stack is not None else 0
 
@@ -78,7 +84,7 @@ def source_of(
         stack.step_size if stack is not None else None,
         stack.step_sizes.tolist() if stack is not None else [],
         stack.steps_per_layer if stack is not None else None,
-        _sample_shape(model, latent),
+        sample_shape,
         output_range(ends or model) if data_range is None else _bounds(data_range),
     )
 

@@ -44,9 +44,9 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
     if not isinstance(x, np.ndarray):  # for which Keras would make a copy
         x = keras.ops.convert_to_numpy(x)
     batch_size = 32 if batch_size is None else batch_size
-    if not 1 <= batch_size <= len(x):
+    if _checks.positive_int("batch_size", batch_size) > len(x):
         raise ValueError(
-            "`batch_size` must be at least 1 and at most the number of samples. "
+            "`batch_size` must be at most the number of samples. "
             f"Received: batch_size={batch_size} for {len(x)} samples"
         )
     check_samples(x)

@@ -35,10 +35,10 @@ class Loop(_xla.MeasuresXLA, keras.Model):
             steps = 1
             if can and not watched:
                 steps = group_size(data, self._epoch_steps)
+        if int(data.cardinality()) > 0:  # the same order, whichever way the steps are taken
+            data, steps_per_epoch = data.repeat(), self._epoch_steps
         if can and steps > 1:
             groups = group_size(data, min(steps, self._epoch_steps))
-            if int(data.cardinality()) > 0:
-                data, steps_per_epoch = data.repeat(), self._epoch_steps
             data = data.batch(groups, drop_remainder=True).prefetch(2)
         self.steps_per_execution = steps
         self._feed = Feed(groups, self._replicas)

@@ -182,11 +182,13 @@ class AdversarialTrainer(Loop):
                 dataset; `keras.callbacks.TerminateOnNaN` guards against the others.
         """
         self._assert_compile_called("fit")
+        for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
+            _checks.positive_int(name, number, zero_ok=True)
+        if steps_per_epoch is not None:
+            _checks.positive_int("steps_per_epoch", steps_per_epoch)
         data, seen = _data.as_dataset(x, y, batch_size, shuffle)
         self._check_samples(seen)
         self._epoch_steps = _data.epoch_steps(data, steps_per_epoch)
-        if steps_per_epoch and int(data.cardinality()) > 0:
-            data = data.repeat()
         # Callbacks join in `set_model`, which those of a ready CallbackList have had already.
         ready = getattr(callbacks, "callbacks", ())
         self._step_callbacks = [c for c in ready if hasattr(c, "trace_key")]

@@ -154,7 +154,13 @@ def check_images(images):
 
 
 @click.command()
-@click.option("--layers", default=30, show_default=True, help="Outer iterations of the toy.")
+@click.option(
+    "--layers",
+    default=30,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Outer iterations of the toy.",
+)
 @click.option("--rounds", default=10, show_default=True, help="Iterations of the DCGAN.")
 def main(layers, rounds):
     """Check that both sides do the same, and print the ratios."""

@@ -5,7 +5,7 @@
 Each row is a process of its own. The first trains as the others do, with next to nothing stored:
 its peak is what TensorFlow, the programs and one step's activations take. The formula adds to it
 
-    data + 4 bytes × (particles × size of a position + max_layers × size of the critic).
+    data + 4 bytes × (particles × size of a position + (max_layers + 2) × size of the critic).
 
 Prints the measured peak, the formula and their ratio.
 """

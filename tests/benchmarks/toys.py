@@ -47,6 +47,9 @@ def fine_tuner(toy):
 @click.option("--figure", required=True, type=click.Path(path_type=pathlib.Path))
 def main(count, out, figure):
     """Write the scores of each toy, by depth and by iterations, and the figure."""
+    for path in (out, figure):
+        if path.exists():
+            raise click.UsageError(f"{path} exists; nothing was written.")
     results, rows = {}, {}
     for name, toy in demo.TOYS.items():
         keras.utils.set_random_seed(0)

@@ -39,6 +39,7 @@ def test_contract(variant, tmp_path):
         return make(variant, jit_compile=jit_compile, compiled=kwargs)
 
     contract.check_trainer(new, tmp_path, kgl.callbacks.InstanceNoise(0.1))
+    contract.check_trainer_modes(new)
 
 
 def test_stock_callbacks(tmp_path):

@@ -110,6 +110,26 @@ def test_every_batch_is_used_once_an_epoch():
     assert [k for k, _ in itertools.groupby(real)] == [4.0 * i for i in range(12)] * 2
 
 
+@pytest.mark.parametrize("source", ["array", "dataset"])
+def test_shuffled_data_comes_in_one_order(source):
+    """Whichever way the steps are taken."""
+
+    def weights(callbacks=(), **kwargs):
+        model = tuner(**kwargs)
+        if source == "array":
+            model.fit(oracles.points(96), batch_size=16, epochs=2, verbose=0, callbacks=callbacks)
+        else:
+            batches = kgl.data.eight_gaussians(n=96, batch_size=16, seed=1)
+            model.fit(batches, epochs=2, verbose=0, callbacks=callbacks)
+        return oracles.weights_of(model)
+
+    expected = weights()
+    watching = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
+    for found in (weights(steps_per_execution=1), weights([watching])):
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_group_sizes():
     def size(shape, steps):
         spec = tf.data.Dataset.from_tensors(np.zeros((1, *shape), "float32")).map(lambda x: x[0])

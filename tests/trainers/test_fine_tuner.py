@@ -35,7 +35,13 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_contract(case, tmp_path):
-    contract.check_trainer(lambda **kwargs: make(**CASES[case], **kwargs), tmp_path)
+    xla = {"jit_compile": case == "top"}
+    contract.check_trainer(lambda **kwargs: make(**CASES[case], **xla, **kwargs), tmp_path)
+
+
+@pytest.mark.parametrize("case", ["top", "layer", "fresh"])
+def test_modes(case):
+    contract.check_trainer_modes(lambda **kwargs: make(**CASES[case], **kwargs))
 
 
 def test_stock_callbacks(tmp_path):

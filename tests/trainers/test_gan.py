@@ -23,7 +23,11 @@ def make(**kwargs):
 
 
 def test_contract(tmp_path):
-    contract.check_trainer(make, tmp_path)
+    contract.check_trainer(lambda **kwargs: make(jit_compile=True, **kwargs), tmp_path)
+
+
+def test_modes():
+    contract.check_trainer_modes(make)
 
 
 def test_stock_callbacks(tmp_path):
@@ -230,7 +234,9 @@ def bad(x, match, error=ValueError, **kwargs):
 def test_bad_data():
     x = oracles.points()
     bad(x, "Received: batch_size=65 for 64 samples", batch_size=65)
-    bad(x, "at least 1 and at most the number of samples. Received: batch_size=0", batch_size=0)
+    bad(x, "`batch_size` must be an integer of at least 1. Received: batch_size=0", batch_size=0)
+    for name in ("epochs", "steps_per_epoch", "initial_epoch"):
+        bad(x, f"`{name}` must be an integer of at least", **{name: -2})
     bad(np.where(x > 0.7, np.nan, x), "must be finite. Received: [0-9]+ values that are NaN")
     bad(np.where(x > 0.7, np.inf, x), "must be finite")
     bad(np.zeros((64, 2), "uint8"), "must be floats.*uint8 values from 0 to 0.*x / 127.5 - 1")

@@ -20,6 +20,10 @@ def test_contract(tmp_path):
     contract.check_trainer(make, tmp_path)
 
 
+def test_modes():
+    contract.check_trainer_modes(make)
+
+
 def parabola(w, a, steps, objective="wasserstein", step_size=0.05, critic_optimizer=None):
     """D(x) = w x² and G(z) = a z on data and latents that are 1: V = f(w) + f(−w a²)."""
     layers = keras.layers
