@@ -44,6 +44,7 @@ ROWS = {
     "exact": {**PAPER, **SHORT, "particles": None},
     "bottom": {**PAPER, **SHORT, "insert": "bottom", "step_size": 0.05},
     "T0 = 100": {**PAPER, "critic_steps": 100},
+    "T0 = 100, 20 layers": {**PAPER, "critic_steps": 100, "epochs": 20},
     "middle, no search": {**MIDDLE, "line_search": False, "step_size": 0.5},
     "middle, one step a layer": {**MIDDLE, "steps_per_layer": 1},
 }
