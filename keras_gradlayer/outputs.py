@@ -191,14 +191,14 @@ def score(sources, classifier, real, count, layers, image_size, out, seed):
         if not math.isfinite(found.scores["frechet_distance"]):
             raise click.UsageError(f"{label} gives samples with NaN or infinite values.")
         reports.append((label, found))
+        if out is not None:
+            record = [{"source": s, **dataclasses.asdict(found)} for s, found in reports]
+            out.write_text(json.dumps(record, indent=1) + "\n")
         click.echo(f"{label}: {format_scores(found.scores)}")
     click.echo(format_conditions(reports[0][1].conditions))
     for label, found in reports[1:]:
         for difference in found.differs_from(reports[0][1]):
             click.echo(f"not comparable: {label} and {reports[0][0]} differ in {difference}")
-    if out is not None:
-        record = [{"source": s, **dataclasses.asdict(found)} for s, found in reports]
-        out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def make_scorer(classifier, real, count, shape):

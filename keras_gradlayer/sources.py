@@ -100,5 +100,6 @@ def _from_saved_model(path, count, seed):
 
 def _drawn(model, name, output, latent, count, seed):
     latents = latent.sample(count, seed=seed)
-    for z in tf.split(latents, [*[250] * (count // 250), count % 250]):
+    for start in range(0, count, 250):
+        z = latents[start : start + 250]
         yield model.signatures["serving_default"](**{name: z})[output]

@@ -130,8 +130,8 @@ def stream_folder(
 ) -> tf.data.Dataset:
     """Batches of up to `count` images of a folder, read as they are used, in [-1, 1].
 
-    Always the same ones in the same order, which is shuffled: the first files of a folder are often
-    those of one class.
+    The same ones at the first pass through each such dataset, in an order that is shuffled: the
+    first files of a folder are often those of one class.
     """
     images = read_images(directory, image_shape, shuffle=True, seed=0)
     return _scaled(images.take(count).batch(250))

@@ -20,10 +20,10 @@ def two_sets(a, b, least=1, names=("a", "b")):
 def check_finite(name, x):
     """Check that no value of a matrix is NaN or infinite."""
     if not np.isfinite(x.sum(dtype="float64")):  # a sum takes no memory
-        rows = np.flatnonzero(~np.isfinite(x.sum(axis=1, dtype="float64")))
+        rows = np.flatnonzero(~np.isfinite(x).all(axis=1))
         raise ValueError(
-            f"`{name}` must be finite. Received: NaN or infinite values in {len(rows)} of "
-            f"{len(x)} rows, the first in row {rows[0]}"
+            f"`{name}` must be finite, also its sum. Received: NaN or infinite values in "
+            f"{len(rows)} of {len(x)} rows, {rows[:3]} for example"
         )
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_gradlayer.metrics.scorer import DIRECTIONS, Scorer
+from keras_gradlayer.metrics.scorer import DIRECTIONS, SCORES, Scorer
 
 
 def check_scorer(scorer):
@@ -35,7 +35,7 @@ def conditions_of(scorer, samples, sample_shape):
 def check_monitor(scorer, monitor):
     """Check that a `Scorer` gives that score; what a function gives is seen when it is called."""
     if monitor is not None and isinstance(scorer, Scorer):
-        main_score(scorer, DIRECTIONS, monitor)
+        main_score(scorer, SCORES, monitor)
 
 
 def main_score(scorer, scores, monitor=None):

@@ -31,7 +31,7 @@ class Classifier:
     Raises:
         TypeError: if `source` is none of these.
         ValueError: if it does not take images or give logits and features, or is a URL that cannot
-            be had; if images have more channels than it takes.
+            be had; if images have other channels than it takes.
         OSError: if there is no such file.
 
     Example: `Classifier("classifier.keras")`

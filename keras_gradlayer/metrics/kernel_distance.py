@@ -50,6 +50,8 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def _parts(x, count):
-    """Shuffled rows in so many parts, in float64 one at a time."""
+    """Shuffled rows in so many parts, the larger ones last, in float64 one at a time."""
     order = np.random.default_rng(0).permutation(len(x))
-    return (tf.constant(x[rows], "float64") for rows in np.array_split(order, count))
+    sizes = [len(x) // count + (k >= count - len(x) % count) for k in range(count)]
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    return (tf.constant(x[rows], "float64") for rows in parts)

@@ -27,7 +27,9 @@ DIRECTIONS = {
     "density": "max",
     "coverage": "max",
 }
-"""The scores that a `Scorer` gives, and whether higher or lower is better."""
+"""Whether higher or lower is better."""
+SCORES = (*DIRECTIONS, "classifier_score_splits", "classifier_score_stddev")
+"""The scores that a `Scorer` gives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +37,9 @@ class ScoreReport:
     """Scores, and what they depend on beyond the samples.
 
     Attributes:
-        scores: floats by name, those of `DIRECTIONS`, and `classifier_score_splits` and
-            `classifier_score_stddev` over ten parts of the samples.
+        scores: floats by name: `classifier_score`, and `classifier_score_splits` and
+            `classifier_score_stddev` over ten parts of the samples, `frechet_distance`,
+            `kernel_distance`, `precision`, `recall`, `density` and `coverage`.
         conditions: what has to be equal for scores to compare: `samples` and `real`, how many
             there are, the `classifier` with a fingerprint of its weights, the `resizing` of
             samples and of real images, and a fingerprint of the real images' features. The name
@@ -102,7 +105,7 @@ class Scorer:
     Use it to compare samplers, or one sampler at several depths; `kgl.callbacks.Scores` calls it
     during a fit. Samples and real images go through the classifier batch by batch, and only its
     outputs are kept, as float32: memory does not grow with the size of the images, but by 4 bytes
-    for each feature of each of them.
+    for each feature of each of them, and twice that while they are put together.
 
     Source: the metrics', see `classifier_score`, `frechet_distance`, `kernel_distance` and
     `precision_recall`.
@@ -148,7 +151,7 @@ class Scorer:
         known = isinstance(classifier, Classifier)
         self.classifier = classifier if known else Classifier(classifier)
         _, self._real, shape, low, high = self._outputs("real", real)
-        if not (-1.01 <= low < 0 and high <= 1.01):  # some slack for resizing and compression
+        if not (-1.5 <= low < 0 and high <= 1.5):  # interpolation may overshoot
             raise ValueError(
                 f"`real` must be images in [-1, 1]. Received: values from {low:.4g} to {high:.4g}"
             )
@@ -163,8 +166,7 @@ class Scorer:
         logits, features, shape, low, high = self._outputs("samples", samples)
         conditions = self._conditions(len(features), shape)
         if not np.isfinite(high - low + features.sum(dtype="float64")):
-            names = (*DIRECTIONS, "classifier_score_splits", "classifier_score_stddev")
-            return ScoreReport(dict.fromkeys(names, np.nan), conditions)
+            return ScoreReport(dict.fromkeys(SCORES, np.nan), conditions)
         if low >= 0:
             _checks.warn(
                 "No sample has a value below 0. Expected images in [-1, 1]. "
@@ -193,7 +195,7 @@ class Scorer:
 
     def _outputs(self, name, images):
         """Logits and features, the images' shape, their lowest and their highest value."""
-        kept, found, shape, low, high = None, 0, None, np.inf, -np.inf
+        logits, features, shape, low, high = [], [], None, np.inf, -np.inf
         for batch in _batches(name, images, self.count):
             if batch.shape[1:] != (shape or batch.shape[1:]):
                 raise ValueError(
@@ -203,14 +205,11 @@ class Scorer:
             # NaN stays: it is the least and the greatest of all it is compared with.
             low, high = np.minimum(low, batch.min()), np.maximum(high, batch.max())
             outputs = self.classifier(batch)
-            if kept is None:  # as much as there may be; memory is taken as it is filled
-                kept = [np.empty((self.count, x.shape[1]), "float32") for x in outputs]
-            for all_of_them, x in zip(kept, outputs, strict=True):
-                all_of_them[found : found + len(x)] = x
-            found += len(batch)
-        if found < 2:
+            logits.append(outputs[0])
+            features.append(outputs[1])
+        if (found := sum(map(len, features))) < 2:
             raise ValueError(f"`{name}` must hold two images or more. Received: {found}")
-        return kept[0][:found], kept[1][:found], shape, float(low), float(high)
+        return np.concatenate(logits), np.concatenate(features), shape, float(low), float(high)
 
 
 def sample_batches(

@@ -49,14 +49,15 @@ def source_of(
             "`latent` is for Keras models that have none of their own. "
             f"Received: latent={latent!r} beside {own!r}, that of '{model.name}'"
         )
+    assumed = own is None and latent is None
     latent = own or latent or default_latent(model)
+    _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
     sample_shape = _sample_shape(model, latent)
-    if own is None and len(latent.shape) > 1 and sample_shape in ((), (1,)):
+    if assumed and len(latent.shape) > 1 and sample_shape == (1,):
         raise ValueError(
             "Expected a sampler, tuner, GAN or generator. "
             f"Received: '{model.name}', which gives one number for an image, as critics do"
         )
-    _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
     depth = stack.depth if stack is not None else 0
 
     if stack is None:

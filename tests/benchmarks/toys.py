@@ -50,6 +50,7 @@ def main(count, out, figure):
     for path in (out, figure):
         if path.exists():
             raise click.UsageError(f"{path} exists; nothing was written.")
+        path.parent.mkdir(parents=True, exist_ok=True)
     results, rows = {}, {}
     for name, toy in demo.TOYS.items():
         keras.utils.set_random_seed(0)

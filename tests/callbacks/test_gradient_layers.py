@@ -151,7 +151,9 @@ def test_contract(tmp_path):
         gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3), **kwargs)
         return gan
 
-    contract.check_trainer(new, tmp_path, kgl.callbacks.GradientLayers(0.1, "hidden"))
+    callback = kgl.callbacks.GradientLayers(0.1, "hidden")
+    contract.check_trainer(new, tmp_path, callback)
+    contract.check_trainer_modes(new, [callback])
 
 
 def test_with_other_trainers():
