@@ -12,7 +12,7 @@ test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 # Two processes: one alone would compile more with XLA than Linux lets a process map (65,530 maps).
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=keras_gradlayer --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=keras_gradlayer --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 lint: .venv/ready
 	$(BIN)/ruff check --fix .
