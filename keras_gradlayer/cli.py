@@ -275,14 +275,15 @@ def finetune(
         # Not by the images that are reported against, where there are others.
         fitted = make_scorer(classifier, data, score_count, tuner.sample_shape)
         callbacks.append(kgl.callbacks.LineSearch(fitted))
+    held_out = IMAGES[data](split="test[:250]", batch_size=50) if data in IMAGES else None
+    monitor = kgl.callbacks.FlowMonitor(held_out, samples=250)
     out = run_folder(out, resume, "tuner.keras")
     if scorer:
         path = out / "scores.json"
         callbacks.append(kgl.callbacks.Scores(scorer, restore_best_layers=True, path=path))
     if len(tuner.sample_shape) == 3 or tuner.sample_shape == (2,):
         callbacks.append(kgl.callbacks.SampleGrid(out / "grid"))
-    held_out = IMAGES[data](split="test[:250]", batch_size=50) if data in IMAGES else None
-    callbacks.append(kgl.callbacks.FlowMonitor(held_out, samples=250))
+    callbacks.append(monitor)
     latents = tuner.latent.sample(64, seed=seed)
     if not (out / "before.png").exists():
         pictures.sample_picture(out / "before.png", tuner(latents, layers=0))

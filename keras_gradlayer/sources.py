@@ -95,11 +95,9 @@ def _from_saved_model(path, count, seed):
             f"{path} must have the signature 'serving_default' from latents (batch, d) to images. "
             f"Received: {len(outputs)} outputs for inputs of shapes {shapes}"
         )
-    return _drawn(model, next(iter(inputs)), outputs[0], Gaussian(shapes[0][1:]), count, seed)
-
-
-def _drawn(model, name, output, latent, count, seed):
-    latents = latent.sample(count, seed=seed)
-    for start in range(0, count, 250):
-        z = latents[start : start + 250]
-        yield model.signatures["serving_default"](**{name: z})[output]
+    latents = Gaussian(shapes[0][1:]).sample(count, seed=seed)
+    (name,), (output,) = inputs, outputs
+    return (
+        model.signatures["serving_default"](**{name: latents[i : i + 250]})[output]
+        for i in range(0, count, 250)
+    )

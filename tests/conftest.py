@@ -1,4 +1,3 @@
-import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -11,16 +10,6 @@ import pytest
 def pytest_collection_modifyitems(items):
     """Whole commands and results first: no worker has one of these long files left at the end."""
     items.sort(key=lambda item: len(item.path.parts))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _collected():
-    """TensorFlow keeps what it traced; to look through all of it for garbage, again and again,
-    would take a tenth of the time.
-    """
-    yield
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

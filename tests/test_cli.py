@@ -111,6 +111,7 @@ def test_train_finetune_sample(capsys, models):
     assert int(tuner.critic_optimizer.iterations) == 10  # two passes over twenty images
     z = tuner.latent.sample(4, seed=0)
     np.testing.assert_allclose(tuner(z, layers=0), trained(z), atol=1e-6)
+    assert (tuned / "report.html").exists()  # a page without scores as well
     for name in ("before", "after", "curves"):
         assert (tuned / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 

@@ -138,7 +138,10 @@ def stream_folder(
 
 
 def read_images(
-    directory: str | os.PathLike, image_shape: tuple[int, int, int], **order
+    directory: str | os.PathLike,
+    image_shape: tuple[int, int, int],
+    shuffle: bool = False,
+    seed: int | None = None,
 ) -> tf.data.Dataset:
     """Single images as bytes, read as they are used."""
     height, width, channels = image_shape
@@ -150,7 +153,8 @@ def read_images(
         image_size=(height, width),
         crop_to_aspect_ratio=True,
         verbose=False,
-        **(order or {"shuffle": False}),
+        shuffle=shuffle,
+        seed=seed,
     )
     return data.map(lambda x: tf.cast(tf.round(x), "uint8"))
 
