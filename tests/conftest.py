@@ -2,8 +2,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # TensorFlow adds three gradients or more in the order in which their buffers fall free. With one
-# thread that is always the same, so that runs can be compared to the last bit; and two processes of
-# one thread share two cores better than two of two.
+# thread that is always the same, so that runs can be compared to the last bit.
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 

@@ -47,6 +47,7 @@ ROWS = {
     "T0 = 100, 20 layers": {**PAPER, "critic_steps": 100, "epochs": 20},
     "middle, no search": {**MIDDLE, "line_search": False, "step_size": 0.5},
     "middle, one step a layer": {**MIDDLE, "steps_per_layer": 1},
+    "middle, T0 = 100": {**MIDDLE, "steps_per_layer": 1, "critic_steps": 100, "epochs": 12},
 }
 
 
