@@ -305,8 +305,9 @@ def _fit(model, samples, out, epochs, callbacks, steps_per_epoch=None):
         steps_per_epoch=steps_per_epoch,
         verbose=0,
         callbacks=[
-            keras.callbacks.BackupAndRestore(str(out / "backup"), delete_checkpoint=False),
             *callbacks,  # those that write into the logs before those that read them
+            # An epoch that is interrupted while it is scored is repeated, and has its row.
+            keras.callbacks.BackupAndRestore(str(out / "backup"), delete_checkpoint=False),
             keras.callbacks.CSVLogger(str(out / "log.csv"), append=(out / "backup").exists()),
             keras.callbacks.TerminateOnNaN(raise_error=True),
             TqdmCallback(verbose=1),

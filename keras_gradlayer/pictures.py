@@ -68,12 +68,13 @@ def point_panels(path, rows, limit, data=None, scores=None):
     figure.savefig(path, dpi=100)
 
 
-def sample_picture(path, samples):
-    """Draw samples: images in [-1, 1] as a grid, points in the plane as dots.
+def sample_picture(path, samples, value_range=(-1, 1)):
+    """Draw samples: images as a grid, points in the plane as dots.
 
     Args:
         path: PNG file to write.
         samples: array of shape (n, height, width, channels) or (n, 2).
+        value_range: the values of images that are black and white.
 
     Returns:
         Whether there was a way to draw them.
@@ -81,11 +82,12 @@ def sample_picture(path, samples):
     samples = np.asarray(samples)
     if samples.ndim == 4:
         rows = max(1, math.isqrt(len(samples)))
+        shown = samples[: rows * (len(samples) // rows)]
         keras.visualization.plot_image_gallery(
-            np.clip(samples[: rows * (len(samples) // rows)], -1, 1),
+            _colours(shown, value_range),
             rows=rows,
             cols=len(samples) // rows,
-            value_range=(-1, 1),
+            value_range=(0, 1),
             scale=0.6,
             dpi=120,
             transparent=False,
@@ -102,14 +104,15 @@ def sample_picture(path, samples):
     return True
 
 
-def strip(path, steps, titles):
+def strip(path, steps, titles, value_range=(-1, 1)):
     """Draw the same samples at several steps: a row a sample, a column a step.
 
     Args:
         path: PNG file to write.
-        steps: arrays of as many samples, images (n, height, width, 1 or 3) in [-1, 1] or points
-            (n, 2); points are drawn as a panel a step.
+        steps: arrays of as many samples, images (n, height, width, 1 or 3) or points (n, 2);
+            points are drawn as a panel a step.
         titles: one for each step.
+        value_range: the values of images that are black and white.
     """
     if steps[0].ndim == 2:
         limit = 1.1 * max(np.abs(points).max() for points in steps)
@@ -120,10 +123,17 @@ def strip(path, steps, titles):
     axes = figure.subplots(rows, columns, squeeze=False)
     for column, (images, title) in enumerate(zip(steps, titles)):
         axes[0][column].set_title(title, fontsize=7)
-        for row, image in enumerate(np.clip(images / 2 + 0.5, 0, 1)):
-            axes[row][column].imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray")
+        for row, image in enumerate(_colours(images, value_range)):
+            axes[row][column].imshow(image)
             axes[row][column].axis("off")
     figure.savefig(path, dpi=120)
+
+
+def _colours(images, value_range):
+    """Red, green and blue in [0, 1]; a plot would stretch each grey image's contrast."""
+    low, high = value_range
+    images = np.clip((np.asarray(images, "float32") - low) / (high - low), 0, 1)
+    return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
 def curves(path, log, unit):

@@ -16,8 +16,10 @@ class SampleGrid(keras.callbacks.Callback):
 
     Use it to look at what the layers do: `by_depth.png` has a row for each of the first eight
     latents, and in it the same sample layer by layer (epoch by epoch for a GAN); all of them stand
-    in `layers_0003.png` or `epoch_0003.png`. Images are drawn as a grid, points in the plane as
-    dots. TensorBoard shows the pictures when it is given the folder.
+    in `layers_0003.png` or `epoch_0003.png`. Images are drawn as a grid, from black to white in
+    [-1, 1], or in the range of the generator's output activation; points in the plane as dots.
+    TensorBoard shows the pictures when it is given the folder. Where another callback object goes
+    on with a GAN's run, its epochs are a row of their own, `by_depth_0003.png`.
 
     Args:
         directory: folder for the pictures, new or empty when a run begins.
@@ -39,7 +41,7 @@ class SampleGrid(keras.callbacks.Callback):
         self.directory = pathlib.Path(directory)
         self.every = _checks.positive_int("every", every)
         self.samples, self.seed = _checks.positive_int("samples", samples), seed
-        self._followed = None
+        self._followed, self._strip = None, {}
 
     def set_model(self, model: keras.Model) -> None:
         """Check that the model's samples can be drawn."""
@@ -55,10 +57,12 @@ class SampleGrid(keras.callbacks.Callback):
                 f"Received: samples of shape {shape}"
             )
         self._followed = Followed(model, self.samples, self.seed)
+        bounds = model.output_range() if hasattr(model, "output_range") else (-1, 1)
+        self._value_range = bounds if np.isfinite(bounds).all() else (-1, 1)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Begin a new row of pictures."""
-        self._drawn, self._strip = None, []
+        """Forget what a fit before this one has drawn last."""
+        self._drawn = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Draw the state before the first epoch."""
@@ -74,11 +78,14 @@ class SampleGrid(keras.callbacks.Callback):
                     f"{self.directory}, with pictures of another run."
                 )
             self.directory.mkdir(parents=True, exist_ok=True)
+            self._seen = epoch
+            self._strip = {k: x for k, x in self._strip.items() if epoch and k < epoch}
             self._writer = tf.summary.create_file_writer(str(self.directory))
             self._draw(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Draw the state after every few epochs."""
+        self._seen = epoch + 1
         last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
         if (epoch + 1) % self.every == 0 or last:
             self._draw(epoch + 1)
@@ -87,12 +94,18 @@ class SampleGrid(keras.callbacks.Callback):
         """Draw the rows."""
         if self._drawn is None:
             return
-        if self._stack is not None:  # each layer there is, however many an epoch stacked
-            latents, depth = self._followed.latents, self._stack.depth
-            self._strip = [(f"{k} layers", self.model(latents, layers=k)) for k in _some(depth + 1)]
-        strip = [self._strip[i] for i in _some(len(self._strip))]
+        self._draw(self._seen)  # stopped by a callback that comes after this one
         path = self.directory / "by_depth.png"
-        pictures.strip(path, [_first(x) for _, x in strip], [title for title, _ in strip])
+        if self._stack is not None:  # each layer there is, however many an epoch stacked
+            z, unit = self._followed.latents, "layers"
+            row = {k: self.model(z, layers=k) for k in _some(self._stack.depth + 1)}
+        else:
+            unit, epochs = "epoch", list(self._strip)
+            row = {epochs[i]: self._strip[epochs[i]] for i in _some(len(epochs))}
+            if epochs[0]:
+                path = self.directory / f"by_depth_{epochs[0]:04d}.png"
+        titles = [f"{k} layers" if unit == "layers" else f"epoch {k}" for k in row]
+        pictures.strip(path, [_first(x) for x in row.values()], titles, self._value_range)
         self._log(path, "by_depth", 0)
         self._writer.close()
 
@@ -106,10 +119,10 @@ class SampleGrid(keras.callbacks.Callback):
         if number == self._drawn:
             return
         self._drawn, samples = number, self._followed.samples()
-        pictures.sample_picture(path, samples)
+        pictures.sample_picture(path, samples, self._value_range)
         self._log(path, "samples", number)
         if self._stack is None:
-            self._strip.append((f"epoch {number}", _first(samples)))
+            self._strip[epoch] = _first(samples)
 
     def _log(self, path, name, step):
         image = tf.io.decode_png(path.read_bytes(), channels=3)

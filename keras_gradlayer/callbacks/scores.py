@@ -26,8 +26,8 @@ class Scores(keras.callbacks.Callback):
     """Scores samples every few epochs, into the logs, and can end at the best depth.
 
     Use it to see whether each layer helped. What it writes into the logs is seen by the callbacks
-    that come after it, so put it before `EarlyStopping`, `ModelCheckpoint`, `CSVLogger` and
-    `TensorBoard`, and after `BackupAndRestore`; in epochs between, the logs repeat the last scores.
+    that come after it, so put it before `EarlyStopping`, `ModelCheckpoint`, `CSVLogger`,
+    `TensorBoard` and `BackupAndRestore`; in epochs between, the logs repeat the last scores.
     `EarlyStopping("frechet_distance", mode="min", patience=3)` ends a run that gains no more.
 
     The samples come from latents of its own, the same each time, which no training sees. With a
@@ -148,6 +148,9 @@ class Scores(keras.callbacks.Callback):
         """Look at the state that a fit begins with, unless it has been looked at."""
         self._seen = epoch
         self._read(epoch)
+        # A run's first state is its own, and layers that were dropped cannot be gone back to.
+        depth = self._layers().get("layers", 0)
+        self.history = [h for h in self.history if epoch and h.get("layers", 0) <= depth]
         state = {"epoch": epoch, **self._layers()}
         if not any(state.items() <= h.items() for h in self.history):
             self._look(epoch)
@@ -173,7 +176,7 @@ class Scores(keras.callbacks.Callback):
 
     def _read(self, epoch):
         """The scores that an interrupted run has written before this epoch."""
-        self.history = [h for h in self.history if epoch and h["epoch"] <= epoch]
+        self.history = [h for h in self.history if h["epoch"] <= epoch]
         if self.history or self.path is None or not self.path.exists():
             return
         record = None

@@ -20,6 +20,7 @@ from keras_gradlayer.metrics.precision_recall import precision_recall
 BATCH = 250  # images at a time
 DIRECTIONS = {
     "classifier_score": "max",
+    "classifier_score_splits": "max",
     "frechet_distance": "min",
     "kernel_distance": "min",
     "precision": "max",
@@ -28,7 +29,7 @@ DIRECTIONS = {
     "coverage": "max",
 }
 """Whether higher or lower is better."""
-SCORES = (*DIRECTIONS, "classifier_score_splits", "classifier_score_stddev")
+SCORES = (*DIRECTIONS, "classifier_score_stddev")
 """The scores that a `Scorer` gives."""
 
 

@@ -286,16 +286,15 @@ class FineTuner(_Carrying, AdversarialTrainer):
         for callback in self._step_callbacks:
             step_size = callback.layer_step(step_size, real)
         if not step_size:
+            if not all(np.isfinite(v).all() for v in self.critic.variables):
+                raise self._not_finite("weights are not finite")
             return self.get_metrics_result()
         if self._particles is not None:
             self._particles.depth = -1  # until the layer is stacked, too
         logs, flow_norm = self._advance_program(real, tf.constant(step_size, "float32"))
         if not np.isfinite(flow_norm):
-            raise FloatingPointError(
-                f"The critic's gradient is not finite (squared flow norm {float(flow_norm)}): "
-                f"the layer was not stacked, {self.stack.depth} layers remain. Look for NaN in the "
-                "data, or take a smaller learning rate."
-            )
+            norm = f"squared flow norm {float(flow_norm)}"
+            raise self._not_finite(f"gradient is not finite ({norm})")
         self.stack.append(step_size=step_size)
         depth = self.stack.depth
         if self._particles is not None:
@@ -308,6 +307,12 @@ class FineTuner(_Carrying, AdversarialTrainer):
         if depth == self.max_layers:
             self._filled = self.stop_training = True
         return {**logs, "layers": tf.constant(depth)}
+
+    def _not_finite(self, what):
+        return FloatingPointError(
+            f"The critic's {what}: the layer was not stacked, {self.stack.depth} layers remain. "
+            "Look for NaN in the data, or take a smaller learning rate."
+        )
 
     def _trace(self):
         super()._trace()

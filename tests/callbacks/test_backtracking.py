@@ -43,6 +43,21 @@ def test_no_layer_where_none_helps():
     assert flat.stack.depth == 0
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        kgl.callbacks.Backtracking(samples=10),
+        kgl.callbacks.LineSearch(lambda x: {"distance": np.abs(x).mean()}, samples=10),
+    ],
+)
+def test_a_critic_of_nan_is_an_error(rule):
+    """As it is without a rule: no layer could ever be stacked again."""
+    tuner = oracles.quadratic_tuner(CENTER)
+    tuner.critic.set_weights([np.array([np.nan, 0.0])])
+    with pytest.raises(FloatingPointError, match="critic's weights are not finite.*0 layers remai"):
+        fit(tuner, rule)
+
+
 def test_particles_move_by_the_step_taken():
     tuner = oracles.quadratic_tuner(CENTER, step_size=1.5, particles=20)
     tuner.prepare(16)

@@ -241,6 +241,47 @@ def test_gone_on_with_after_a_rollback():
     assert last["spread"] != pytest.approx(spread(dropped.numpy())["spread"], rel=1e-3)
 
 
+def test_the_inception_score_of_papers_is_better_when_higher():
+    """Not that of a Scorer alone: what a function gives by that name is."""
+    for name in ("classifier_score", "classifier_score_splits"):
+        tuner = oracles.quadratic_tuner(CENTER)
+        scores = kgl.callbacks.Scores(
+            lambda x, name=name: {name: -distance(x)["distance"]}, samples=100
+        )
+        fit(tuner, scores, epochs=3)
+        assert scores.best["layers"] == 3
+
+
+def test_gone_on_with_after_layers_were_dropped(tmp_path):
+    """What no longer stands in the stack is not what the run ends at."""
+    tuner = oracles.quadratic_tuner(CENTER)
+    path = tmp_path / "scores.json"
+    fit(tuner, kgl.callbacks.Scores(distance, samples=100, path=path), epochs=4)
+    tuner.rollback(1)
+    tuner.critic.set_weights([CENTER + 20.0])  # leads away
+    scores = kgl.callbacks.Scores(distance, samples=100, path=path, restore_best_layers=True)
+    fit(tuner, scores, epochs=6, initial_epoch=4)
+    assert [(h["epoch"], h["layers"]) for h in scores.history] == [
+        *((0, 0), (1, 1), (4, 1), (5, 2), (6, 3))
+    ]
+    assert tuner.stack.depth == scores.best["layers"] == 1
+
+
+def test_another_model_has_its_own_first_score(tmp_path):
+    """A file that a run left which ended in its first epoch holds that run's model's."""
+    path = tmp_path / "scores.json"
+    scores = kgl.callbacks.Scores(distance, samples=100, path=path)
+    scores.set_model(oracles.quadratic_tuner(CENTER))
+    scores.on_train_begin()
+    scores.on_epoch_begin(0)
+    tuner = oracles.quadratic_tuner(CENTER, latent=kgl.latents.Gaussian((2,), stddev=5.0))
+    other = kgl.callbacks.Scores(distance, samples=100, path=path)
+    fit(tuner, other, epochs=1)
+    first = distance(tuner(tuner.latent.sample(100, seed=0), layers=0).numpy())["distance"]
+    assert other.history[0] == {"epoch": 0, "layers": 0, "distance": pytest.approx(first)}
+    assert scores.history[0]["distance"] < first / 2
+
+
 def test_bad_input(tmp_path):
     with pytest.raises(TypeError, match="`scorer` must be a kgl.metrics.Scorer or a function"):
         kgl.callbacks.Scores(3)
