@@ -10,7 +10,7 @@ from tqdm.keras import TqdmCallback
 import keras_gradlayer as kgl
 from keras_gradlayer import console, pictures, report
 from keras_gradlayer import demo as demos
-from keras_gradlayer.console import new_folder, next_folder, run_folder
+from keras_gradlayer.console import new_folder, next_folder, run_folder, save_result
 from keras_gradlayer.experiments import EXPERIMENTS
 from keras_gradlayer.options import (
     IMAGE_SHAPES,
@@ -167,10 +167,10 @@ def train(
     )
     gan.generator.save(out / "generator.keras")
     gan.critic.save(out / "critic.keras")
-    gan.save(out / "gan.keras")
-    shutil.rmtree(out / "backup")
     pictures.sample_picture(out / "samples.png", gan.predict(latents, verbose=0))
     pictures.curves(out / "curves.png", out / "log.csv", f"{iterations // epochs} iterations")
+    save_result(gan, out / "gan.keras")
+    shutil.rmtree(out / "backup")
     click.echo(f"{iterations // epochs * epochs} generator updates; generator, critic: {out}")
 
 
@@ -286,14 +286,15 @@ def finetune(
     callbacks.append(monitor)
     latents = tuner.latent.sample(64, seed=seed)
     if not (out / "before.png").exists():
-        pictures.sample_picture(out / "before.png", tuner(latents, layers=0))
+        pictures.sample_picture(out / "before.png", tuner(latents, layers=0), tuner.output_range())
     _fit(tuner, samples, out, layers, callbacks, steps_per_epoch=critic_steps)
-    tuner.save(out / "tuner.keras")
-    shutil.rmtree(out / "backup")
     tuner.sampler().save(out / "sampler.keras")
-    pictures.sample_picture(out / "after.png", tuner.predict(latents, verbose=0))
+    samples = tuner.predict(latents, verbose=0)
+    pictures.sample_picture(out / "after.png", samples, tuner.output_range())
     pictures.curves(out / "curves.png", out / "log.csv", "epoch")
     page = report.write_report(out, tuner.stack.depth)
+    save_result(tuner, out / "tuner.keras")
+    shutil.rmtree(out / "backup")
     click.echo(f"{tuner.stack.depth} gradient layers; sampler: {out / 'sampler.keras'}; {page}")
 
 

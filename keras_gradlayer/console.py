@@ -8,9 +8,12 @@ import warnings
 import click
 import tensorflow as tf
 
+from keras_gradlayer.serving.versions import local_path
+
 
 def new_folder(path):
-    """Make a folder that must be new or empty."""
+    """Make a folder on this machine that must be new or empty."""
+    path = local_path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise click.UsageError(f"{path} exists and is not an empty folder; nothing was written.")
     path.mkdir(parents=True, exist_ok=True)
@@ -22,6 +25,7 @@ def run_folder(path, resume, result):
 
     The settings are written to run.json, so that a run is only gone on with as it began.
     """
+    path = local_path(path)
     options = click.get_current_context().params
     settings = {k: str(v) for k, v in options.items() if k not in ("out", "resume")}
     record = path / "run.json"
@@ -40,6 +44,13 @@ def run_folder(path, resume, result):
                 f"Received: {settings.get(name)}"
             )
     return path
+
+
+def save_result(model, path):
+    """Save what says that a run is finished: whole, or not at all."""
+    draft = path.with_name(f"unfinished-{path.name}")
+    model.save(draft)
+    draft.replace(path)
 
 
 def next_folder(stem):

@@ -114,35 +114,37 @@ def sample(model, saved_model, out, count, layers, format, shards, resume, batch
             f"object stores, too. Received: --out {out}"
         )
     out = local_path(out)
-    draw, depth = _from_saved_model(saved_model) if saved_model else _from_keras(model, layers)
+    source = _from_saved_model(saved_model) if saved_model else _from_keras(model, layers)
+    draw, depth, value_range = source
     if layers is not None and layers > depth:
         raise click.UsageError(f"The model has {depth} layers. Received: --layers {layers}")
     out = new_folder(out)
-    samples = draw(count, layers, batch_size, seed)
+    samples = np.asarray(draw(count, layers, batch_size, seed), "float32")
     np.save(out / "samples.npy", samples)
-    pictures.sample_picture(out / "samples.png", samples[:100] if samples.ndim == 4 else samples)
+    shown = samples[:100] if samples.ndim == 4 else samples
+    pictures.sample_picture(out / "samples.png", shown, value_range)
     click.echo(f"{count} samples of shape {samples.shape[1:]}: {out / 'samples.npy'}")
 
 
 def _from_keras(path, layers):
-    """What draws samples from a Keras file, and the depth it has."""
+    """What draws samples from a Keras file, the depth it has, and the samples' range."""
     model = load_model(path)
-    latent = source_of(model).latent
+    source = source_of(model)
     if layers is not None and not hasattr(model, "stack"):
         raise click.UsageError("--layers is for a model that has gradient layers.")
 
     def draw(count, layers, batch_size, seed):
-        latents = latent.sample(count, seed=seed)
+        latents = source.latent.sample(count, seed=seed)
         if layers is None:
             return model.predict(latents, batch_size=batch_size, verbose=0)
         parts = range(0, count, batch_size)
         return np.concatenate([model(latents[i : i + batch_size], layers=layers) for i in parts])
 
-    return draw, model.stack.depth if layers is not None else 0
+    return draw, model.stack.depth if layers is not None else 0, source.data_range
 
 
 def _from_saved_model(path):
-    """What draws samples from an exported sampler, and the depth it has."""
+    """What draws samples from an exported sampler, the depth it has, and the samples' range."""
     facts = kgl.serving.read_metadata(path)
 
     def draw(count, layers, batch_size, seed):
@@ -152,7 +154,7 @@ def _from_saved_model(path):
                 return sampler.sample(seeds)
             return sampler.sample_layers(latent_of(facts).sample_rows(seeds), layers)
 
-    return draw, facts["depth"]
+    return draw, facts["depth"], facts["data_range"]
 
 
 @click.command()

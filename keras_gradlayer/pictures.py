@@ -74,13 +74,14 @@ def sample_picture(path, samples, value_range=(-1, 1)):
     Args:
         path: PNG file to write.
         samples: array of shape (n, height, width, channels) or (n, 2).
-        value_range: the values of images that are black and white.
+        value_range: the values of images that are black and white; -1 and 1 where they have no
+            such bounds.
 
     Returns:
         Whether there was a way to draw them.
     """
     samples = np.asarray(samples)
-    if samples.ndim == 4:
+    if samples.ndim == 4 and samples.shape[-1] in (1, 3, 4):
         rows = max(1, math.isqrt(len(samples)))
         shown = samples[: rows * (len(samples) // rows)]
         keras.visualization.plot_image_gallery(
@@ -112,7 +113,7 @@ def strip(path, steps, titles, value_range=(-1, 1)):
         steps: arrays of as many samples, images (n, height, width, 1 or 3) or points (n, 2);
             points are drawn as a panel a step.
         titles: one for each step.
-        value_range: the values of images that are black and white.
+        value_range: as for `sample_picture`.
     """
     if steps[0].ndim == 2:
         limit = 1.1 * max(np.abs(points).max() for points in steps)
@@ -131,7 +132,7 @@ def strip(path, steps, titles, value_range=(-1, 1)):
 
 def _colours(images, value_range):
     """Red, green and blue in [0, 1]; a plot would stretch each grey image's contrast."""
-    low, high = value_range
+    low, high = value_range if np.isfinite(np.array(value_range, float)).all() else (-1, 1)
     images = np.clip((np.asarray(images, "float32") - low) / (high - low), 0, 1)
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 

@@ -259,6 +259,30 @@ def test_interrupted_before_the_first_epoch_ended(capsys, models, monkeypatch):
     assert keras.saving.load_model(models / "early" / "tuner.keras").stack.depth == 1
 
 
+@pytest.mark.parametrize("command", ["train", "finetune"])
+def test_a_result_that_could_not_be_saved(capsys, models, monkeypatch, command):
+    """The disk was full: the run is not lost with it."""
+    out, kind = models / "full", kgl.GAN if command == "train" else kgl.FineTuner
+    arguments = [command, "--data", models / "images", "--batch-size", 4, "--out", out]
+    if command == "train":
+        arguments += ["--iterations", 2, "--image-size", 8, "--width", 2]
+    else:
+        arguments += ["--generator", models / "g.keras", "--critic", models / "c.keras"]
+        arguments += ["--layers", 1]
+
+    def full(self, path):
+        path.write_text("a part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kind, "save", full)
+    assert "No space left" in fails(capsys, *arguments)
+    monkeypatch.undo()
+    assert run(capsys, *arguments, "--resume")[0] == 0
+    name = "gan.keras" if command == "train" else "tuner.keras"
+    assert isinstance(keras.saving.load_model(out / name), kind)
+    assert not list(out.glob("unfinished*"))
+
+
 def test_a_run_that_diverges_fails(capsys, models):
     out = models / "nan"
     arguments = ["train", "--data", models / "images", "--batch-size", 4, "--image-size", 8]
@@ -313,6 +337,9 @@ def test_bad_input(capsys, models):
     ).save(models / "gan.keras")
     arguments = ["sample", *out, "--model", models / "gan.keras", "--layers", 1]
     assert "--layers is for a model that has gradient layers" in fails(capsys, *arguments)
+    for command in (finetune, ["demo"]):
+        arguments = [*command, "--out", "gs://bucket/run"]
+        assert "Expected a folder on this machine" in fails(capsys, *arguments)
     (models / "file").write_text("mine")
     assert "nothing was written" in fails(capsys, "demo", "--out", models / "file")
     assert (models / "file").read_text() == "mine"
@@ -327,6 +354,7 @@ def test_interrupt(capsys, monkeypatch):
     assert run(capsys, "demo")[0] == 130
 
 
-def test_points_of_more_dimensions_have_no_picture(tmp_path):
-    assert not pictures.sample_picture(tmp_path / "p.png", np.zeros((4, 5)))
+def test_what_has_no_picture(tmp_path):
+    for shape in ((4, 5), (4, 8, 8, 2)):
+        assert not pictures.sample_picture(tmp_path / "p.png", np.zeros(shape))
     assert not (tmp_path / "p.png").exists()

@@ -3,6 +3,7 @@
 import json
 
 import keras
+import matplotlib.image
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -151,6 +152,21 @@ def test_export_and_sample_a_saved_model(capsys, models, tmp_path):
     assert printed.startswith("0 gradient layers")
     assert "keras-gradlayer: warning: 'fine_tuner" in err
     assert "has no gradient layers" in err
+
+
+def test_samples_in_half_precision_and_of_another_range(capsys, tmp_path):
+    """They are written in float32, and drawn from black to white."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    z = keras.Input((4,))
+    x = keras.layers.Reshape((8, 8, 1))(keras.layers.Dense(64)(z))
+    keras.Model(z, keras.layers.Activation("sigmoid")(50 * x)).save(tmp_path / "g.keras")
+    arguments = ["sample", "--model", tmp_path / "g.keras", "--out", tmp_path / "out"]
+    assert run(capsys, *arguments)[0] == 0
+    samples = np.load(tmp_path / "out" / "samples.npy")
+    assert samples.dtype == np.float32
+    assert 0 <= samples.min() < 0.1 < 0.9 < samples.max() <= 1
+    picture = matplotlib.image.imread(tmp_path / "out" / "samples.png")
+    assert picture[..., :3].min() < 0.1  # 0.5 where 0 is taken for grey
 
 
 def test_bad_input_to_export(capsys, models, tmp_path):

@@ -57,8 +57,7 @@ class SampleGrid(keras.callbacks.Callback):
                 f"Received: samples of shape {shape}"
             )
         self._followed = Followed(model, self.samples, self.seed)
-        bounds = model.output_range() if hasattr(model, "output_range") else (-1, 1)
-        self._value_range = bounds if np.isfinite(bounds).all() else (-1, 1)
+        self._value_range = model.output_range() if hasattr(model, "output_range") else (-1, 1)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Forget what a fit before this one has drawn last."""

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import shutil
 import time
 import uuid
@@ -32,7 +33,7 @@ def local_path(path: str | pathlib.Path) -> pathlib.Path:
     Raises:
         ValueError: for an address such as gs://bucket.
     """
-    if "://" in str(path):
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # pathlib makes one slash of two
         raise ValueError(
             f"Expected a folder on this machine, to be copied from there. Received: {path}"
         )

@@ -59,7 +59,7 @@ def test_paths_that_are_no_model_folder(tmp_path):
     for path, said in ((tmp_path / "none", "does not exist"), (tmp_path / "photos", "holds none")):
         with pytest.raises(ValueError, match=said):
             find_version(path)
-    for path in ("gs://bucket/sampler", "s3://bucket/sampler"):
+    for path in ("gs://bucket/sampler", "s3://bucket/m", pathlib.Path("gs://bucket/sampler")):
         with pytest.raises(ValueError, match="Expected a folder on this machine"):
             kgl.serving.export_sampler(model, path)
     (tmp_path / "empty").mkdir()

@@ -155,6 +155,16 @@ def test_load_test_finds_what_is_wrong(capsys, monkeypatch, toy, images):
         assert "not all 9 requests were sent" in out
 
 
+def test_load_test_of_a_version(toy, images, tmp_path):
+    """Answers are compared with the version that was asked for."""
+    for version, exported in enumerate((toy[1], images[1]), start=1):
+        shutil.copytree(exported / "1", tmp_path / str(version))
+    with kgl.serving.connect(tmp_path, version=1) as client:
+        for saved_model in (tmp_path, tmp_path / "1"):
+            assert kgl.serving.load_test(client, 5, 2, saved_model=saved_model)["wrong"] == 0
+        assert kgl.serving.load_test(client, 5, 2, saved_model=tmp_path / "2")["wrong"] == 5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("start", [stand_in, model_server])
 def test_load_test_of_another_process(start, toy):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from keras_gradlayer import _checks
 from keras_gradlayer.serving.clients.client import Client
 from keras_gradlayer.serving.clients.local_client import LocalClient
+from keras_gradlayer.serving.versions import local_path, versions
 
 # Of the largest value: a batch of another size, or another device, rounds the last bits otherwise.
 _TOLERANCE = 1e-4
@@ -37,7 +38,8 @@ def load_test(
         requests: how many requests of the signature `sample` to send.
         concurrency: how many at a time.
         rows: samples a request.
-        saved_model: the SavedModel that is served, or its model folder, if it lies here.
+        saved_model: the SavedModel that is served, if it lies here; or its model folder, in which
+            it is the version that the client asks for, or the newest.
         time_limit: seconds after which no further request is sent; an interrupt does the same.
 
     Returns:
@@ -62,7 +64,9 @@ def load_test(
     if saved_model is None:
         expected = np.concatenate([client.sample(seeds[i : i + 1]) for i in seeds])
     else:
-        expected = LocalClient(saved_model).sample(seeds)
+        numbered = versions(local_path(saved_model))
+        local = LocalClient(saved_model, version=client.version if numbered else None)
+        expected = local.sample(seeds)
         client.sample(seeds[:1])  # is there a server at all?
     atol = _TOLERANCE * max(1.0, float(np.abs(expected).max()))
     answers, errors, numbers, stop = [], [], iter(range(requests)), threading.Event()
