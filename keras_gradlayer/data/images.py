@@ -1,6 +1,7 @@
 """Image data sets through TensorFlow Datasets, as the trainers take them."""
 
 import os
+import pathlib
 
 import keras
 import numpy as np
@@ -117,12 +118,18 @@ def image_folder(
         A `tf.data.Dataset` of float32 batches (batch_size, *image_shape) in [-1, 1].
 
     Raises:
-        ValueError: if the folder has fewer images than a batch.
+        ValueError: if the folder has fewer images than a batch, a file that cannot be read, or for
+            another number of channels.
 
     Example: `data = image_folder("photos", (64, 64, 3))`
     """
     images = read_images(directory, image_shape)
-    return _pipeline(f"'{directory}'", images, batch_size, seed, shuffle)
+    try:
+        return _pipeline(f"'{directory}'", images, batch_size, seed, shuffle)
+    except tf.errors.InvalidArgumentError as e:
+        raise ValueError(
+            f"Expected image files in '{directory}'. Received: {_first_unreadable(directory)}"
+        ) from e
 
 
 def stream_folder(
@@ -145,6 +152,8 @@ def read_images(
 ) -> tf.data.Dataset:
     """Single images as bytes, read as they are used."""
     height, width, channels = image_shape
+    if channels not in (1, 3):
+        raise ValueError(f"`image_shape` must end with 1 or 3 channels. Received: {image_shape}")
     data = keras.utils.image_dataset_from_directory(
         directory,
         labels=None,
@@ -157,6 +166,17 @@ def read_images(
         seed=seed,
     )
     return data.map(lambda x: tf.cast(tf.round(x), "uint8"))
+
+
+def _first_unreadable(directory):
+    """The first file that Keras takes for an image, and that cannot be decoded."""
+    for path in sorted(pathlib.Path(directory).rglob("*")):
+        if path.suffix.lower() in (".bmp", ".gif", ".jpeg", ".jpg", ".png"):
+            try:
+                tf.io.decode_image(path.read_bytes())
+            except tf.errors.InvalidArgumentError:
+                return path
+    return "files that change while they are read"
 
 
 def _images(name, split, batch_size, seed, shuffle, data_dir, prepare=tf.identity):

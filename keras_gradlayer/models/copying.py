@@ -53,6 +53,8 @@ def _copy(name, model, input_shape):
     except Exception as e:
         raise ValueError(
             f"`{name}` must be a model that can be rebuilt from its config, since it is copied. "
-            f"Received: '{model.name}' of type {type(model).__name__}, whose copy failed: {e}"
+            f"Received: '{model.name}' of type {type(model).__name__}, whose copy failed: {e} "
+            "(Python functions in Lambda layers are copied after "
+            "keras.config.enable_unsafe_deserialization().)"
         ) from e
     return twin

@@ -10,7 +10,11 @@ _REARRANGING = (
     layers.Permute,
     layers.Identity,
     layers.Rescaling,
+    layers.Cropping1D,
+    layers.Cropping2D,
+    layers.Cropping3D,
 )
+_REARRANGING_OPS = ("Reshape", "Transpose", "Squeeze", "ExpandDims", "GetItem")
 _ACTIVATIONS = (
     layers.Activation,
     layers.ReLU,
@@ -81,7 +85,7 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
 def _split_top(generator):
     z, end = _ends(generator)
     out = end
-    while isinstance(_maker(out)[0], _REARRANGING):
+    while _rearranges(_maker(out)[0]):
         out = _maker(out)[1]
     layer, before = _maker(out)
     if isinstance(layer, keras.Model):
@@ -90,10 +94,11 @@ def _split_top(generator):
         base, heads = inner_base(before), [inner_head]
     elif isinstance(layer, _ACTIVATIONS) or _is_activation_op(layer):
         return keras.Model(z, before), _after(generator, before)
-    elif isinstance(layer, layers.Lambda):
+    elif isinstance(layer, layers.Lambda) or not _without_activation(layer):
         raise ValueError(
-            f"'{generator.name}' ends with the Lambda '{layer.name}', which may or may not be an "
-            "output activation. Expected a keras.layers.Activation or an operation of keras.ops."
+            f"'{generator.name}' ends with the {type(layer).__name__} '{layer.name}', which may or "
+            "may not be an output activation. Expected a keras.layers.Activation or an activation "
+            "of keras.ops, or for a FineTuner the argument `output_activation`."
         )
     elif isinstance(layer, _FUSED) and layer.activation is not keras.activations.linear:
         linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
@@ -114,8 +119,25 @@ def _split_top(generator):
 
 def _is_activation_op(operation):
     """Whether this is an activation called as a function, such as `keras.ops.tanh(x)`."""
-    function = isinstance(operation, keras.Operation) and not isinstance(operation, layers.Layer)
-    return function and hasattr(keras.activations, type(operation).__name__.lower())
+    names = {name.replace("_", "") for name in dir(keras.activations)}
+    return _is_op(operation) and type(operation).__name__.lower() in names
+
+
+def _is_op(operation):
+    return not isinstance(operation, layers.Layer)
+
+
+def _rearranges(operation):
+    name = type(operation).__name__
+    return isinstance(operation, _REARRANGING) or (_is_op(operation) and name in _REARRANGING_OPS)
+
+
+def _without_activation(operation):
+    """Whether it holds no activation that could be an output's: no arithmetic, no wrapped layer."""
+    if isinstance(operation, layers.Wrapper):
+        activation = getattr(operation.layer, "activation", keras.activations.linear)
+        return activation is keras.activations.linear
+    return not _is_op(operation)
 
 
 def _maker(tensor):

@@ -35,7 +35,9 @@ class Loop(_xla.MeasuresXLA, keras.Model):
             steps = 1
             if can and not watched:
                 steps = group_size(data, self._epoch_steps)
-        if int(data.cardinality()) > 0:  # the same order, whichever way the steps are taken
+        length = int(data.cardinality())
+        unknown = length == tf.data.UNKNOWN_CARDINALITY and steps_per_epoch is not None
+        if length > 0 or unknown:  # the same order, whichever way the steps are taken
             data, steps_per_epoch = data.repeat(), self._epoch_steps
         if can and steps > 1:
             groups = group_size(data, min(steps, self._epoch_steps))

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from keras_gradlayer import _checks, _xla, objectives
 from keras_gradlayer._piecewise import without_second_derivatives
 from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.trainers import _data
 from keras_gradlayer.trainers._loop import Loop
 from keras_gradlayer.trainers._optimizers import make_optimizer
@@ -34,6 +35,11 @@ class AdversarialTrainer(Loop):
         self, critic: keras.Model, objective: str | objectives.Objective, latent: Latent, **kwargs
     ):
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
+        if output_range(critic) == (0, 1):
+            _checks.warn(
+                "`critic` only gives scores between 0 and 1, as one that ends with a sigmoid does. "
+                "Expected scores without bounds (logits): leave the sigmoid out."
+            )
         self.critic = critic
         self.objective = objectives.get(objective)
         self.latent = latent
@@ -171,7 +177,7 @@ class AdversarialTrainer(Loop):
             shuffle: for arrays, shuffle at each epoch.
             initial_epoch: number of the epoch to start at.
             steps_per_epoch: batches in an epoch; a pass over the data by default. Data that is
-                shorter is gone through again.
+                shorter is gone through again, and so is data of unknown length.
 
         Returns:
             A Keras `History` of epoch means.
@@ -268,7 +274,7 @@ class AdversarialTrainer(Loop):
         with tf.GradientTape() as tape:
             real_scores, fake_scores = self.scores(real), self.scores(fake)
             value = self.objective.value(real_scores, fake_scores)
-            penalty = self._terms("critic_loss", real, fake)
+            penalty = self._terms("critic_loss", self.critic, real, fake)
             loss = penalty - value
             scaled = self.critic_optimizer.scale_loss(loss / self._replicas)
         variables = self.critic.trainable_variables
@@ -292,8 +298,10 @@ class AdversarialTrainer(Loop):
             x = callback.critic_inputs(x)
         return x
 
-    def _terms(self, name, real, fake):
-        terms = (getattr(c, name)(real, fake) for c in self._step_callbacks)
+    def _terms(self, name, model, real, fake):
+        """What callbacks and the regularizers of a model's weights add to its loss."""
+        terms = [getattr(c, name)(real, fake) for c in self._step_callbacks]
+        terms += [v.regularizer(v) for v in model.trainable_variables if v.regularizer]
         return tf.add_n([tf.constant(0.0), *(t for t in terms if t is not None)])
 
     @staticmethod

@@ -132,11 +132,11 @@ class DualingGAN(GAN):
         super().__init__(generator, critic, objective, latent, **kwargs)
         if not critic.trainable_variables:
             raise ValueError(f"'{critic.name}' has no trainable variables to solve for.")
-        constrained = [v.path for v in critic.trainable_variables if v.constraint]
-        if constrained:
+        bound = [v.path for v in critic.trainable_variables if v.constraint or v.regularizer]
+        if bound:
             raise ValueError(
-                "DualingGAN solves for its critic without constraints. Expected variables that "
-                f"have none. Received: {', '.join(constrained)}"
+                "DualingGAN solves for its critic without constraints, and with a regularizer of "
+                f"its own. Expected variables that have none. Received: {', '.join(bound)}"
             )
         _checks.rows_independent("critic", critic, self.sample_shape)
         if variant == "linear":

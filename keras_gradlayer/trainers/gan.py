@@ -45,8 +45,9 @@ class GAN(AdversarialTrainer):
 
     `fit` logs the epoch means of `critic_loss` (what the critic descends, penalty − V),
     `wasserstein` (E f(x) − E f(g(z)), with the Wasserstein objective the critic's estimate of W1),
-    `penalty` (the sum of the callbacks' weighted terms in it) and `generator_loss` (what the
-    generator descends, with the callbacks' terms for it).
+    `penalty` (the sum in it of the callbacks' weighted terms and of what the regularizers of the
+    critic's weights give) and `generator_loss` (what the generator descends, with such terms of its
+    own). Regularizers of activities, and what layers give to `add_loss`, take no part.
 
     Raises:
         ValueError: if the critic does not take the generator's samples or does not give one score
@@ -149,7 +150,7 @@ class GAN(AdversarialTrainer):
             fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
             fake = self._critic_inputs(fake)
             loss = self.generator_loss(real, fake)
-            loss += self._terms("generator_loss", real, fake)
+            loss += self._terms("generator_loss", self.generator, real, fake)
             scaled = self.generator_optimizer.scale_loss(loss / self._replicas)
         self._log(generator_loss=loss)
         return tape.gradient(scaled, self.generator.trainable_variables)

@@ -87,7 +87,8 @@ class UnrolledGAN(GAN):
             with tf.GradientTape() as tape:
                 tape.watch(values)
                 with keras.StatelessScope([*zip(variables, values), *zip(seeds, states)]) as scope:
-                    loss = self._terms("critic_loss", real, fake) - self._value(real, fake)
+                    penalty = self._terms("critic_loss", self.critic, real, fake)
+                    loss = penalty - self._value(real, fake)
             states = [scope.get_current_value(s) for s in seeds]
             values = step(values, tape.gradient(loss, values))
             values = self._constrained(variables, values)

@@ -113,3 +113,14 @@ def test_stacked_mnist_has_a_thousand_modes(real_data):
     assert found.modes >= 995
     # uniform samples have 999 / 20,000 = 0.05; MNIST's classes are not quite of one size
     assert 0.04 < found.divergence < 0.08
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    for name in ("a.png", "c.png"):
+        keras.utils.save_img(tmp_path / name, np.zeros((8, 8, 3)), scale=False)
+    with pytest.raises(ValueError, match=r"must end with 1 or 3 channels. Received: \(8, 8, 4\)"):
+        kgl.data.image_folder(tmp_path, (8, 8, 4), batch_size=2)
+    for content in (b"", b"notes"):
+        (tmp_path / "b.png").write_bytes(content)
+        with pytest.raises(ValueError, match=r"Expected image files in .*Received: .*b\.png"):
+            kgl.data.image_folder(tmp_path, (8, 8, 3), batch_size=2)

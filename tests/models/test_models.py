@@ -50,6 +50,21 @@ TOP = {
         ),
         0.5,
     ),
+    "fused, then cropped": (
+        lambda: sequential(
+            layers.Dense(72, "sigmoid"), layers.Reshape((6, 6, 2)), layers.Cropping2D(1)
+        ),
+        0.5,
+    ),
+    "operation, then sliced": (
+        lambda: as_operation(lambda x: keras.ops.reshape(keras.ops.sigmoid(x), (-1, 2, 2))[:, :1]),
+        0.5,
+    ),
+    "named with an underscore": (lambda: as_operation(keras.ops.hard_sigmoid), 0.5),
+    "wrapped without activation": (
+        lambda: sequential(layers.SpectralNormalization(layers.Dense(4))),
+        0.0,
+    ),
     "model at the end": (nested, 0.0),
     "no activation": (lambda: sequential(layers.Dense(4)), 0.0),
     "relu layer": (lambda: sequential(layers.Dense(4), layers.ReLU()), 0.0),
@@ -73,7 +88,7 @@ def test_split_top(name):
         np.testing.assert_array_equal(generator(z, training=False), expected)
     zero = np.asarray(head(np.zeros_like(between)))
     np.testing.assert_array_equal(zero, np.full_like(zero, at_zero))
-    if name != "no activation":
+    if "no activation" not in name and "without" not in name:
         # the base gives pre-activations: beyond the range of the head for large latents
         assert np.abs(base(1e4 * z, training=False)).max() > 10
     for part in (base, head):
@@ -109,6 +124,12 @@ def test_split_errors():
 
     with pytest.raises(ValueError, match="ends with the Lambda 'act', which may or may not be an"):
         kgl.models.split(sequential(layers.Lambda(lambda x: x, name="act")), "top")
+    wrapped = layers.SpectralNormalization(layers.Dense(4, "tanh"), name="wrapped")
+    with pytest.raises(ValueError, match="ends with the SpectralNormalization 'wrapped', which m"):
+        kgl.models.split(sequential(wrapped), "top")
+    for end in (lambda x: keras.ops.clip(x, -1, 1), lambda x: 2 * keras.ops.sigmoid(x) - 1):
+        with pytest.raises(ValueError, match="may not be an output activation.*`output_activ"):
+            kgl.models.split(as_operation(end), "top")
     with pytest.raises(ValueError, match="Only a built Functional or Sequential generator.*Free"):
         kgl.models.split(Free(name="free"), "top")
 
@@ -133,6 +154,9 @@ def test_copy_shares_nothing():
 
     with pytest.raises(ValueError, match="`critic` must be a model that can be rebuilt from its"):
         copy_model("critic", NoConfig(lambda x: x), (3,))
+    scaled = keras.Sequential([layers.Input((3,)), layers.Lambda(lambda x: 2 * x)])
+    with pytest.raises(ValueError, match=r"after keras.config.enable_unsafe_deserialization\(\)"):
+        copy_model("generator", scaled, (3,))
 
 
 def test_critics():

@@ -317,9 +317,10 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="Expected no `simultaneous`"):
         kgl.DualingGAN(generator, critic, simultaneous=True)
     norm = keras.constraints.MaxNorm(1.0)
-    held = keras.Sequential([keras.layers.Dense(1, kernel_constraint=norm)])
-    with pytest.raises(ValueError, match="without constraints.*Received: .*kernel"):
-        kgl.DualingGAN(generator, held)
+    for bound in ({"kernel_constraint": norm}, {"kernel_regularizer": "l2"}):
+        held = keras.Sequential([keras.layers.Dense(1, **bound)])
+        with pytest.raises(ValueError, match="without constraints.*Received: .*kernel"):
+            kgl.DualingGAN(generator, held)
     for name in ("weight_decay", "trust_region"):
         with pytest.raises(ValueError, match=f"`{name}` must be a positive finite number"):
             kgl.DualingGAN(generator, critic, **{name: 0.0})

@@ -372,3 +372,55 @@ def test_the_generator_shows_the_critic_samples_of_training_mode():
     before = norm.moving_mean.numpy()
     gan.fit(oracles.points(), callbacks=[kgl.callbacks.CriticInnerLoop(100)], verbose=0)
     assert not np.allclose(norm.moving_mean, before)
+
+
+def test_regularizers_of_weights():
+    """L2(λ) adds 2 λ w to a gradient, of either player, and λ Σw² to the log."""
+
+    def fit(strength, rate=0.1):
+        keras.utils.set_random_seed(0)
+        l2 = keras.regularizers.L2(strength) if strength else None
+        generator = keras.Sequential(
+            [keras.layers.Input((3,)), keras.layers.Dense(2, "tanh", kernel_regularizer=l2)]
+        )
+        critic = keras.Sequential(
+            [
+                keras.layers.Input((2,)),
+                keras.layers.Dense(8, "tanh", kernel_regularizer=l2),
+                keras.layers.Dense(1),
+            ]
+        )
+        gan = kgl.GAN(generator, critic, simultaneous=True)
+        gan.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(rate))
+        kernels = [generator.layers[0].kernel, critic.layers[0].kernel]
+        before = [k.numpy() for k in kernels]
+        logs = gan.fit(oracles.points(16), batch_size=16, shuffle=False, verbose=0).history
+        return before, [k.numpy() for k in kernels], logs
+
+    before, plain, logs = fit(0.0)
+    _, regularized, with_l2 = fit(0.3)
+    for w, a, b in zip(before, plain, regularized, strict=True):
+        np.testing.assert_allclose(b, a - 0.1 * 2 * 0.3 * w, atol=1e-6)
+    for name, w in (("generator_loss", before[0]), ("penalty", before[1])):
+        added = with_l2[name][0] - logs[name][0]
+        assert added == pytest.approx(0.3 * np.sum(w**2), rel=1e-4)
+
+
+def test_a_critic_that_ends_with_a_sigmoid():
+    critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+    for make in (
+        lambda: kgl.GAN(oracles.point_generator(), critic, "non_saturating"),
+        lambda: kgl.FineTuner(oracles.point_generator(), critic, 0.1),
+    ):
+        with pytest.warns(UserWarning, match="leave the sigmoid out") as caught:
+            make()
+        [warning] = [w for w in caught if "sigmoid" in str(w.message)]
+        assert warning.filename == __file__
+
+
+def test_data_of_unknown_length_is_gone_through_again():
+    data = tf.data.Dataset.from_tensor_slices(oracles.points()).batch(16).filter(lambda x: True)
+    gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)))
+    gan.compile()
+    gan.fit(data, steps_per_epoch=6, epochs=3, verbose=0)  # of four batches
+    assert gan.critic_optimizer.iterations == 18
