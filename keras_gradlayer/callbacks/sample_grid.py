@@ -96,15 +96,14 @@ class SampleGrid(keras.callbacks.Callback):
         self._draw(self._seen)  # stopped by a callback that comes after this one
         path = self.directory / "by_depth.png"
         if self._stack is not None:  # each layer there is, however many an epoch stacked
-            z, unit = self._followed.latents, "layers"
-            row = {k: self.model(z, layers=k) for k in _some(self._stack.depth + 1)}
+            z, depths = self._followed.latents, _some(self._stack.depth + 1)
+            row = {f"{k} layers": self.model(z, layers=k) for k in depths}
         else:
-            unit, epochs = "epoch", list(self._strip)
-            row = {epochs[i]: self._strip[epochs[i]] for i in _some(len(epochs))}
+            epochs = list(self._strip)
+            row = {f"epoch {k}": self._strip[k] for k in (epochs[i] for i in _some(len(epochs)))}
             if epochs[0]:
                 path = self.directory / f"by_depth_{epochs[0]:04d}.png"
-        titles = [f"{k} layers" if unit == "layers" else f"epoch {k}" for k in row]
-        pictures.strip(path, [_first(x) for x in row.values()], titles, self._value_range)
+        pictures.strip(path, [_first(x) for x in row.values()], list(row), self._value_range)
         self._log(path, "by_depth", 0)
         self._writer.close()
 

@@ -94,7 +94,7 @@ def _split_top(generator):
         base, heads = inner_base(before), [inner_head]
     elif isinstance(layer, _ACTIVATIONS) or _is_activation_op(layer):
         return keras.Model(z, before), _after(generator, before)
-    elif isinstance(layer, layers.Lambda) or not _without_activation(layer):
+    elif not _without_activation(layer):
         raise ValueError(
             f"'{generator.name}' ends with the {type(layer).__name__} '{layer.name}', which may or "
             "may not be an output activation. Expected a keras.layers.Activation or an activation "
@@ -133,11 +133,11 @@ def _rearranges(operation):
 
 
 def _without_activation(operation):
-    """Whether it holds no activation that could be an output's: no arithmetic, no wrapped layer."""
+    """Whether it holds no activation that could be an output's: no function, no wrapped layer."""
     if isinstance(operation, layers.Wrapper):
         activation = getattr(operation.layer, "activation", keras.activations.linear)
         return activation is keras.activations.linear
-    return not _is_op(operation)
+    return not (_is_op(operation) or isinstance(operation, layers.Lambda))
 
 
 def _maker(tensor):
