@@ -32,12 +32,11 @@ class GradientLayer(FrozenParts):
 
     The gradient is per sample: it is the gradient of the sum of the scores over the batch, with
     the potential in inference mode, so a row's output does not depend on the other rows. The
-    layer owns nothing trainable and does not list the potential's variables as its own, in any
-    of the Keras lists; the potential stays the object that was handed over, so that training it
-    elsewhere changes the step taken here (in a model loaded from a file the layer has a potential
-    of its own, equal to the one saved). Gradients flow through the layer to what lies below it,
-    with the potential's second derivatives. The variables of the potential are saved with the
-    layer.
+    potential stays the object that was handed over: training it elsewhere changes the step taken
+    here. (A model that is loaded or cloned has a potential of its own, equal to the original.) The
+    layer owns nothing trainable: it lists the potential's variables among its non-trainable
+    weights, and saves them. Gradients flow through the layer to what lies below it, with the
+    potential's second derivatives.
 
     The sum is formed in the layer's variable dtype (float32 under the mixed policies) and given
     out in its compute dtype.
@@ -56,7 +55,7 @@ class GradientLayer(FrozenParts):
 
     Raises:
         ValueError: if `step_size` is not a positive finite number, or the potential does not take
-            the input or does not give one score a sample.
+            the input, does not give one score a sample, or gives scores that do not depend on it.
         TypeError: if the potential is not callable.
 
     Example:
@@ -76,7 +75,9 @@ class GradientLayer(FrozenParts):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the potential and check that it fits the input."""
-        _checks.scores_shape("potential", self.potential, input_shape[1:], self.variable_dtype)
+        shape, dtype = input_shape[1:], self.variable_dtype
+        _checks.scores_shape("potential", self.potential, shape, dtype)
+        _checks.depends_on_input("potential", lambda x: _scores(self.potential, x), shape, dtype)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Take one step along the potential's gradient."""

@@ -79,7 +79,7 @@ class UnrolledGAN(GAN):
 
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """V of the critic that the unrolled steps lead to."""
-        variables, seeds = self.critic.trainable_variables, self._seed_states()
+        variables, seeds = self.critic.trainable_variables, self.seed_states()
         values = [tf.convert_to_tensor(v) for v in variables]
         states = [tf.convert_to_tensor(s) for s in seeds]  # each step draws its own numbers
         step = self._step() if self.steps else None
@@ -87,7 +87,7 @@ class UnrolledGAN(GAN):
             with tf.GradientTape() as tape:
                 tape.watch(values)
                 with keras.StatelessScope([*zip(variables, values), *zip(seeds, states)]) as scope:
-                    penalty = self._terms("critic_loss", self.critic, real, fake)
+                    penalty = self.terms("critic_loss", self.critic, real, fake)
                     loss = penalty - self._value(real, fake)
             states = [scope.get_current_value(s) for s in seeds]
             values = step(values, tape.gradient(loss, values))
@@ -106,7 +106,7 @@ class UnrolledGAN(GAN):
         """The values after the constraints, and what callbacks do, that follow an update."""
         values = [v.constraint(x) if v.constraint else x for v, x in zip(variables, values)]
         with keras.StatelessScope(list(zip(variables, values))) as scope:
-            for callback in self._step_callbacks:
+            for callback in self.loop.callbacks:
                 callback.after_critic_update()
         return [scope.get_current_value(v) for v in variables]
 
