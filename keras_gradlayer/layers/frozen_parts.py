@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer._serialization import Configured
 
-class FrozenParts(keras.layers.Layer):
+
+class FrozenParts(Configured, keras.layers.Layer):
     """A layer with live parts that are shared with their owner and not trained by it.
 
     The parts stay outside Keras' own tracking, so that freezing or thawing a model around the layer
@@ -16,8 +18,6 @@ class FrozenParts(keras.layers.Layer):
     hold them too, whether or not the model saves the same part elsewhere, since a loaded model may
     hold two objects where the saved one held the same twice.
     """
-
-    _PARTS = ()
 
     def _hold(self, **parts):
         # Past Keras' tracking, which would make the parts' variables trainable here, too.

@@ -1,14 +1,12 @@
 """One gradient layer, Eq. (1)."""
 
 from collections.abc import Callable
-from typing import Self
 
 import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
-from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.layers.frozen_parts import FrozenParts
 
 
@@ -66,6 +64,7 @@ class GradientLayer(FrozenParts):
     """
 
     _PARTS = ("potential",)
+    _SETTINGS = ("step_size",)
 
     def __init__(self, potential: keras.layers.Layer | Callable, step_size: float, **kwargs):
         super().__init__(**kwargs)
@@ -88,19 +87,6 @@ class GradientLayer(FrozenParts):
     def compute_output_spec(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
         return keras.KerasTensor(x.shape, self.compute_dtype)
-
-    def get_config(self) -> dict:
-        """Config with the potential serialized."""
-        return {
-            **super().get_config(),
-            **serialize_parts(self, *self._PARTS),
-            "step_size": self.step_size,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict) -> Self:
-        """Rebuild the layer with its potential."""
-        return cls(**deserialize_parts(config, *cls._PARTS))
 
 
 def _require_callable(potential):

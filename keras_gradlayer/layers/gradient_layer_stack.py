@@ -10,7 +10,6 @@ import tensorflow as tf
 from keras_gradlayer import _checks
 from keras_gradlayer._checksum import checksum
 from keras_gradlayer._gradients import input_gradient
-from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.layers.frozen_parts import FrozenParts, variables_of
 from keras_gradlayer.layers.gradient_layer import _require_callable, _scores
 
@@ -65,6 +64,7 @@ class GradientLayerStack(FrozenParts):
     """
 
     _PARTS = ("potential", "head")
+    _SETTINGS = ("step_size", "max_layers", "steps_per_layer")
 
     def __init__(
         self,
@@ -358,18 +358,3 @@ class GradientLayerStack(FrozenParts):
                 values = tf.convert_to_tensor(np.asarray(store[name]), rows.dtype)
                 self._assign(rows, range(depth), values)
         self._depth.assign(depth)
-
-    def get_config(self) -> dict:
-        """Config with potential and head serialized."""
-        return {
-            **super().get_config(),
-            **serialize_parts(self, *self._PARTS),
-            "step_size": self.step_size,
-            "max_layers": self.max_layers,
-            "steps_per_layer": self.steps_per_layer,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict) -> Self:
-        """Rebuild the stack with its potential and head."""
-        return cls(**deserialize_parts(config, *cls._PARTS))

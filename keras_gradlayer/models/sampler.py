@@ -11,7 +11,7 @@ from keras_gradlayer import _checks, _xla
 from keras_gradlayer._checksum import checksum
 from keras_gradlayer._chunking import chunk_rows
 from keras_gradlayer._nesting import computes_in
-from keras_gradlayer._serialization import deserialize_parts, serialize_parts
+from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.copying import copy_model
@@ -24,7 +24,7 @@ def flow_dtype(*parts: keras.layers.Layer) -> str:
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class Sampler(_xla.AutoXLA, keras.Model):
+class Sampler(Configured, _xla.AutoXLA, keras.Model):
     """Latent to sample: base, then a stack of gradient layers, then head.
 
     `FineTuner.sampler()` gives one: a plain Keras model that holds all it needs and trains nothing.
@@ -186,12 +186,3 @@ class Sampler(_xla.AutoXLA, keras.Model):
             found.append(self._draw(filled)[: len(part)].numpy())
             bar.add(1)
         return np.concatenate(found)
-
-    def get_config(self) -> dict:
-        """Config with the parts serialized."""
-        return {**super().get_config(), **serialize_parts(self, *self._PARTS)}
-
-    @classmethod
-    def from_config(cls, config: dict) -> Self:
-        """Rebuild the sampler with its parts."""
-        return cls(**deserialize_parts(config, *cls._PARTS))

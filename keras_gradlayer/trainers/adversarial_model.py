@@ -7,13 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks, _xla, objectives
+from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import flow_dtype
 from keras_gradlayer.trainers._loop import LoopState
 
 
-class AdversarialModel(_xla.AutoXLA, keras.Model):
+class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
     """A critic, something that makes samples for it, and the steps that train them.
 
     Subclasses say how samples are made (`generate`) and what a move is (`generator_move`);

@@ -96,6 +96,7 @@ class DualingGAN(GAN):
     }
 
     shares_batches = False
+    _SETTINGS = ("variant", "weight_decay", "trust_region", "inner_steps")
 
     def __init__(
         self,
@@ -349,18 +350,6 @@ class DualingGAN(GAN):
         """Load the trust region and where the loop stood."""
         super().load_own_variables(store)
         self._radius.assign(store["radius"][()])
-
-    def get_config(self) -> dict:
-        """Config with the variant and its settings."""
-        config = super().get_config()
-        del config["simultaneous"]
-        return {
-            **config,
-            "variant": self.variant,
-            "weight_decay": self.weight_decay,
-            "trust_region": self.trust_region,
-            "inner_steps": self.inner_steps,
-        }
 
 
 def _signs(real, fake):

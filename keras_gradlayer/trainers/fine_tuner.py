@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Self
 
 import keras
 import numpy as np
@@ -10,13 +9,11 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
-from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.step_rules.step_rule import Scheduled, StepRule
 from keras_gradlayer.trainers._parts import freeze_statistics, make_flow
-from keras_gradlayer.trainers.adversarial_model import AdversarialModel
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 from keras_gradlayer.trainers.particles import STORED, Particles, check_workers
 
@@ -101,7 +98,15 @@ class FineTuner(AdversarialTrainer):
 
     move_logs = ("flow_norm",)
     compiled_move = False  # its parts are compiled, not the whole
-    _PARTS = ("generator", "critic", "latent", "output_activation")
+    _PARTS = ("generator", "critic", "latent", "output_activation", "step_size")
+    _SETTINGS = (
+        "insert",
+        "max_layers",
+        "particles",
+        "refresh",
+        "steps_per_layer",
+        "particle_dtype",
+    )
 
     def __init__(
         self,
@@ -446,28 +451,6 @@ class FineTuner(AdversarialTrainer):
     def output_range(self) -> tuple[float, float]:
         """The range of the output activation, where it can be seen."""
         return self.flow.output_range()
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, models serialized."""
-        step_size = self.step_size
-        if not isinstance(step_size, (int, float)):
-            step_size = keras.saving.serialize_keras_object(step_size)
-        return {
-            **super(AdversarialModel, self).get_config(),
-            **serialize_parts(self, *self._PARTS),
-            "step_size": step_size,
-            "insert": self.insert,
-            "max_layers": self.max_layers,
-            "particles": self.particles,
-            "refresh": self.refresh,
-            "steps_per_layer": self.steps_per_layer,
-            "particle_dtype": self.particle_dtype,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Rebuild the tuner with its parts."""
-        return cls(**deserialize_parts(config, *cls._PARTS, "step_size"))
 
 
 def _rule(step_size):

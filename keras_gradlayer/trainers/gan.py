@@ -1,17 +1,13 @@
 """A GAN: the generator moves by its parameters."""
 
-from typing import Self
-
 import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
-from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.objectives import Objective
-from keras_gradlayer.trainers.adversarial_model import AdversarialModel
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
 
@@ -65,6 +61,7 @@ class GAN(AdversarialTrainer):
 
     move_logs = ("generator_loss",)
     _PARTS = ("generator", "critic", "objective", "latent")
+    _SETTINGS = ("simultaneous",)
 
     def __init__(
         self,
@@ -173,16 +170,3 @@ class GAN(AdversarialTrainer):
     def output_range(self) -> tuple[float, float]:
         """The range of the generator's output activation, where it can be seen."""
         return output_range(self.generator)
-
-    def get_config(self) -> dict:
-        """Config with generator, critic, objective and latent serialized."""
-        return {
-            **super(AdversarialModel, self).get_config(),
-            **serialize_parts(self, *self._PARTS),
-            "simultaneous": self.simultaneous,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict) -> Self:
-        """Rebuild the GAN with its parts."""
-        return cls(**deserialize_parts(config, *cls._PARTS))

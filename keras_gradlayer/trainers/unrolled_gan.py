@@ -54,6 +54,7 @@ class UnrolledGAN(GAN):
     """
 
     shares_batches = False
+    _SETTINGS = ("simultaneous", "steps", "step_size")
 
     def __init__(
         self,
@@ -112,7 +113,3 @@ class UnrolledGAN(GAN):
 
     def _value(self, real, fake):
         return self.objective.value(self.scores(real), self.scores(fake))
-
-    def get_config(self) -> dict:
-        """Config with the steps."""
-        return {**super().get_config(), "steps": self.steps, "step_size": self.step_size}
