@@ -21,7 +21,7 @@ def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client
 
     Raises:
         ValueError: for another kind of address.
-        ImportError: if the protocol's package, which TensorFlow brings, is missing.
+        ImportError: if the protocol's package is missing (TensorFlow brings both).
 
     Example:
 
@@ -44,8 +44,7 @@ def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client
             return RestClient(url, model=model, **kwargs)
     except ImportError as e:
         raise ImportError(
-            f"{parts.scheme}:// needs a package that is missing: "
-            f"pip install 'keras-gradlayer[serving]' ({e})"
+            f"{parts.scheme}:// needs the package {e.name}: pip install 'keras-gradlayer[serving]'"
         ) from e
     raise ValueError(
         "Expected an address such as grpc://localhost:8500 or http://localhost:8501, or the folder "
