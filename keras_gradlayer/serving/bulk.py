@@ -75,7 +75,7 @@ def write_samples(
     >>> sorted(p.name for p in (tmp_path / "samples").iterdir())[:2]
     ['manifest.json', 'samples-00000-of-00003.tfrecord']
     """
-    sampler = SeededSampler.of(model)
+    sampler = _open(model)
     shards = plan_samples(
         sampler,
         out,
@@ -133,7 +133,7 @@ def plan_samples(
     >>> [write_shard(sampler, tmp_path / "spread", k) for k in reversed(range(shards))]
     [34, 33, 33]
     """
-    out, sampler = _place(out), SeededSampler.of(model)
+    out, sampler = _place(out), _open(model)
     count = _checks.positive_int("count", count)
     whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
     if not whole or not -_SEEDS <= int(seed) <= _SEEDS - count:
@@ -193,7 +193,7 @@ def write_shard(
 
     Example: see `plan_samples`.
     """
-    out, sampler = _place(out), SeededSampler.of(model)
+    out, sampler = _place(out), _open(model)
     advance = advance or (lambda n: None)
     with _errors(out):
         plan = _read(out)
@@ -213,6 +213,10 @@ def write_shard(
         else:
             shard_files.write_records(path, blocks, plan["sample_shape"], advance)
     return stop - start
+
+
+def _open(model):
+    return model if isinstance(model, SeededSampler) else SeededSampler(model)
 
 
 def _begin(out, manifest):

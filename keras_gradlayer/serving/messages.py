@@ -21,8 +21,7 @@ _MESSAGES = {
         .ModelSpec model_spec = 1
         map tensorflow.TensorProto inputs = 2""",
     "PredictResponse": """
-        map tensorflow.TensorProto outputs = 1
-        .ModelSpec model_spec = 2""",
+        map tensorflow.TensorProto outputs = 1""",
     "PredictLog": """
         .PredictRequest request = 1""",
     "PredictionLog": """
@@ -31,7 +30,6 @@ _MESSAGES = {
         .ModelSpec model_spec = 1
         repeated string metadata_field = 2""",
     "GetModelMetadataResponse": """
-        .ModelSpec model_spec = 1
         map google.protobuf.Any metadata = 2""",
     "SignatureDefMap": """
         map tensorflow.SignatureDef signature_def = 1""",

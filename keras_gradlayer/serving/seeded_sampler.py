@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from typing import Self
 
 import keras
 import numpy as np
@@ -80,15 +79,6 @@ class SeededSampler:
             facts["data_range"] = images
         self.facts = json.loads(json.dumps(facts))
         """What samples depend on beside their seeds, as JSON gives it back."""
-
-    @classmethod
-    def of(cls, model: "keras.Model | str | os.PathLike | SeededSampler") -> Self:
-        """`model` itself, if it is open, or what opens it.
-
-        Args:
-            model: as for the class, or one of it.
-        """
-        return model if isinstance(model, cls) else cls(model)
 
     def blocks(
         self,

@@ -1,6 +1,7 @@
 """What of a SavedModel would break under TensorFlow Serving."""
 
 import functools
+import itertools
 import pathlib
 import re
 from typing import NamedTuple
@@ -212,37 +213,32 @@ def _run(signature, eps):
 
 def _invented(specs):
     """Rows to try on a signature: of any sign, in [0, 1), and in larger shapes."""
-    for spec in specs.values():
-        if (
-            not isinstance(spec, tf.TensorSpec)
-            or spec.shape.rank is None
-            or spec.dtype == tf.string
-        ):
-            return
+    if any(not isinstance(s, tf.TensorSpec) or s.shape.rank is None for s in specs.values()):
+        return
+    if any(s.dtype == tf.string for s in specs.values()):
+        return
     rng = np.random.default_rng(0)
-    for unknown in (1, 8, 32):
-        for draw in (rng.normal, rng.random):
-            rows = {}
-            for key, spec in specs.items():
-                shape = (_ROWS, *(unknown if d is None else d for d in spec.shape[1:]))
-                if spec.dtype.is_floating:
-                    values = draw(size=shape)
-                else:  # counted from 1, where 0 may stand for nothing
-                    values = np.arange(1, 1 + np.prod(shape, dtype=int)).reshape(shape)
-                    if draw == rng.random:
-                        values = 1 + values % 2
-                rows[key] = values.astype(spec.dtype.as_numpy_dtype)
-            yield rows
+    for unknown, unit in itertools.product((1, 8, 32), (False, True)):
+        rows = {}
+        for key, spec in specs.items():
+            shape = (_ROWS, *(unknown if d is None else d for d in spec.shape[1:]))
+            if spec.dtype.is_floating:
+                values = rng.random(shape) if unit else rng.normal(size=shape)
+            else:  # counted from 1, where 0 may stand for nothing
+                values = 1 + np.arange(np.prod(shape, dtype=int)).reshape(shape) % (
+                    2 if unit else 2**31
+                )
+            rows[key] = values.astype(spec.dtype.as_numpy_dtype)
+        yield rows
 
 
 def _beside_nan(answer, rows):
     """The answer where the first row is NaN, if the signature takes that."""
-    spoilt = {k: np.array(v) for k, v in rows.items()}
-    floats = [v for v in spoilt.values() if tf.as_dtype(v.dtype).is_floating]
-    for values in floats:
+    floats = {k: v.copy() for k, v in rows.items() if tf.as_dtype(v.dtype).is_floating}
+    for values in floats.values():
         values[0] = np.nan
     try:
-        return answer(spoilt) if floats else None
+        return answer({**rows, **floats}) if floats else None
     except _ERRORS:
         return None
 
