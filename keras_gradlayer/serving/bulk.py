@@ -107,18 +107,7 @@ def plan_samples(
     """Write the manifest of a sampling, whose shards `write_shard` then writes, anywhere.
 
     Use it to spread `write_samples` with a batch engine: call it once, then `write_shard` for each
-    shard, in any order and on any machine that reaches `out`.
-
-    Args:
-        model: this and the others as for `write_samples`.
-        out: folder to write to.
-        count: how many samples.
-        seed: the seed of the first sample.
-        shards: how many files or folders.
-        format: "tfrecord" or "png".
-        layers: how many gradient layers.
-        batch_size: samples that are computed together.
-        resume: whether to go on with a sampling of the same settings.
+    shard, in any order and on any machine that reaches `out`. Arguments are as for `write_samples`.
 
     Returns:
         The number of shards.

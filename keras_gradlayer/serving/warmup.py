@@ -38,7 +38,8 @@ def write_warmup(
                 request = log.predict_log.request
                 request.model_spec.name = name
                 request.model_spec.signature_name = signature
-                for spec in function.structured_input_signature[0]:
+                args, kwargs = function.structured_input_signature
+                for spec in (*args, *kwargs.values()):
                     integer = spec.dtype.is_integer
                     values = np.arange(rows, dtype=spec.dtype.as_numpy_dtype) if integer else 0.0
                     proto = tf.make_tensor_proto(values, spec.dtype, (rows, *spec.shape[1:]))
