@@ -77,7 +77,7 @@ def _classes():
             *label, kind, field, _, number = line.split()
             _add_field(message, "".join(label), kind, field, number)
     pool = descriptor_pool.Default()
-    pool.Add(file)
+    pool.AddSerializedFile(file.SerializeToString())
     return [
         message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
         for name in _MESSAGES
