@@ -5,6 +5,7 @@ python export/beam_sample.py --model models/sampler --count 100000 --shards 20 -
 """
 
 import click
+import tensorflow as tf
 
 try:
     import apache_beam as beam
@@ -25,6 +26,8 @@ class WriteShard(beam.DoFn):
 
     def setup(self):
         """Open the model, or share the one that another thread has opened."""
+        if tf.config.list_physical_devices("GPU"):  # the same bytes from every worker
+            tf.config.experimental.enable_op_determinism()
         self.sampler = self.handle.acquire(lambda: kgl.serving.SeededSampler(self.model))
 
     def process(self, shard):

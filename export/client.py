@@ -3,6 +3,7 @@
 python export/client.py --url grpc://localhost:8500 --count 16 --out runs/served
 """
 
+import logging
 import pathlib
 
 import click
@@ -24,6 +25,7 @@ from keras_gradlayer import console
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="New folder.")
 def main(url, model, version, label, count, seed, batch_size, timeout, out):
     """Draw samples from a server: images as PNG files, other samples as a NumPy file."""
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of every retry
     options = {"version": version, "label": label, "batch_size": batch_size, "timeout": timeout}
     seeds = range(seed, seed + count)
     with kgl.serving.connect(url, model, **options) as client:

@@ -2,7 +2,6 @@
 
 from keras_gradlayer.serving.bulk import plan_samples, write_samples, write_shard
 from keras_gradlayer.serving.clients.connecting import connect
-from keras_gradlayer.serving.clients.load_testing import load_test
 from keras_gradlayer.serving.exporting import export_sampler
 from keras_gradlayer.serving.metadata import read_metadata
 from keras_gradlayer.serving.seeded_sampler import SeededSampler
@@ -12,7 +11,6 @@ __all__ = [
     "SeededSampler",
     "connect",
     "export_sampler",
-    "load_test",
     "plan_samples",
     "read_metadata",
     "verify",

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from keras_gradlayer import _checks
 from keras_gradlayer.serving import shard_files
@@ -18,7 +17,7 @@ from keras_gradlayer.serving.seeded_sampler import SeededSampler
 MANIFEST = "manifest.json"
 FORMATS = ("tfrecord", "png")
 _PER_SHARD = 10_000
-_SEEDS = 2**62
+_SEEDS = 2**63  # of either sign
 
 
 def write_samples(
@@ -38,8 +37,8 @@ def write_samples(
 
     Sample i is what an exported sampler's signature `sample` gives for the seed `seed + i`. Its
     bytes do not depend on how the samples are sharded, nor on who writes which shard: a sampling
-    that was killed and resumed is the same, file by file, as one that was not (see `SeededSampler`
-    for what else they depend on).
+    that was killed and resumed is the same, file by file, as one that was not. `SeededSampler` says
+    what else they depend on; on a GPU, call `tf.config.experimental.enable_op_determinism()` first.
 
     `out` is a folder here or an address that `tf.io.gfile` knows, such as gs://bucket/samples. It
     holds `manifest.json`, what the samples depend on, and of each shard either:
@@ -76,7 +75,7 @@ def write_samples(
     >>> sorted(p.name for p in (tmp_path / "samples").iterdir())[:2]
     ['manifest.json', 'samples-00000-of-00003.tfrecord']
     """
-    sampler = SeededSampler.of(model)
+    sampler = _open(model)
     shards = plan_samples(
         sampler,
         out,
@@ -88,9 +87,9 @@ def write_samples(
         batch_size=batch_size,
         resume=resume,
     )
-    with tqdm(total=count, unit="sample", disable=not progress) as bar:
-        for shard in range(shards):
-            write_shard(sampler, out, shard, bar.update)
+    bar = keras.utils.Progbar(count, unit_name="sample", verbose=int(progress))
+    for shard in range(shards):
+        write_shard(sampler, out, shard, bar.add)
 
 
 def plan_samples(
@@ -108,18 +107,7 @@ def plan_samples(
     """Write the manifest of a sampling, whose shards `write_shard` then writes, anywhere.
 
     Use it to spread `write_samples` with a batch engine: call it once, then `write_shard` for each
-    shard, in any order and on any machine that reaches `out`.
-
-    Args:
-        model: as for `write_samples`.
-        out: as for `write_samples`.
-        count: how many samples.
-        seed: the seed of the first sample.
-        shards: how many; by default one for each 10,000 samples.
-        format: "tfrecord", or for images "png".
-        layers: how many gradient layers to apply; all by default.
-        batch_size: samples that are computed together.
-        resume: whether to go on with a sampling of the same settings.
+    shard, in any order and on any machine that reaches `out`. Arguments are as for `write_samples`.
 
     Returns:
         The number of shards.
@@ -134,10 +122,14 @@ def plan_samples(
     >>> [write_shard(sampler, tmp_path / "spread", k) for k in reversed(range(shards))]
     [34, 33, 33]
     """
-    out, sampler = _place(out), SeededSampler.of(model)
+    out, sampler = _place(out), _open(model)
     count = _checks.positive_int("count", count)
-    if not isinstance(seed, (int, np.integer)) or abs(seed) + count > _SEEDS:
-        raise ValueError(f"`seed` must be an integer of up to 62 bits. Received: seed={seed!r}")
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if not whole or not -_SEEDS <= int(seed) <= _SEEDS - count:
+        raise ValueError(
+            f"`seed` must be an integer of 64 bits, as the last one, seed + {count - 1}. "
+            f"Received: seed={seed!r}"
+        )
     shards = -(-count // _PER_SHARD) if shards is None else _checks.positive_int("shards", shards)
     if shards > count:
         raise ValueError(f"`shards` must be at most `count`, {count}. Received: shards={shards}")
@@ -190,7 +182,7 @@ def write_shard(
 
     Example: see `plan_samples`.
     """
-    out, sampler = _place(out), SeededSampler.of(model)
+    out, sampler = _place(out), _open(model)
     advance = advance or (lambda n: None)
     with _errors(out):
         plan = _read(out)
@@ -210,6 +202,10 @@ def write_shard(
         else:
             shard_files.write_records(path, blocks, plan["sample_shape"], advance)
     return stop - start
+
+
+def _open(model):
+    return model if isinstance(model, SeededSampler) else SeededSampler(model)
 
 
 def _begin(out, manifest):

@@ -12,10 +12,10 @@ import tensorflow as tf
 from keras_gradlayer import _checks
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.serving.batching import write_batching
-from keras_gradlayer.serving.metadata import finite_bounds, package_versions, write_metadata
-from keras_gradlayer.serving.signatures import make_signatures, source_of
+from keras_gradlayer.serving.metadata import facts_of, write_metadata
+from keras_gradlayer.serving.signatures import finished, make_signatures, source_of
 from keras_gradlayer.serving.verification import verify
-from keras_gradlayer.serving.versions import choose_version, local_path, new_version
+from keras_gradlayer.serving.versions import choose_version, local_path, write_version
 from keras_gradlayer.serving.warmup import write_warmup
 
 _MOST_SIZES = 100
@@ -89,8 +89,8 @@ def export_sampler(
     for value in (scores or {}).values():
         if not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
             raise ValueError(f"`scores` must be finite numbers by name. Received: scores={scores}")
-    source = source_of(model, latent, data_range)
-    if source.step_size is not None and not source.depth:
+    source = source_of(finished(model), latent, data_range)
+    if source.stack is not None and not source.depth:
         _checks.warn(
             f"'{model.name}' has no gradient layers: what is exported is the generator as it was."
         )
@@ -100,21 +100,13 @@ def export_sampler(
     used = {id(v): v for f in signatures.values() for v in f.variables}
     module.weights = list(used.values())
     facts = {
-        "versions": package_versions(),
+        **facts_of(source),
         "name": model.name,
-        "step_size": source.step_size,
-        "step_sizes": source.step_sizes,
-        "depth": source.depth,
-        "steps_per_layer": source.steps_per_layer,
-        "latent": keras.saving.serialize_keras_object(source.latent),
-        "latent_shape": source.latent.shape,
-        "sample_shape": source.sample_shape,
-        "data_range": finite_bounds(source.data_range),
         "allowed_batch_sizes": sizes,
         "scores": {name: float(value) for name, value in (scores or {}).items()},
     }
-    with new_version(path, version) as renamed:
-        folder = renamed.folder
+
+    def write(folder):
         _save(module, folder, signatures)
         write_metadata(folder, facts)
         write_batching(folder, sizes)
@@ -126,7 +118,8 @@ def export_sampler(
                 f"'{model.name}' would not work in TensorFlow Serving, and was not exported: "
                 f"{wrong[0]}{more}"
             )
-    return renamed.folder
+
+    return write_version(path, version, write)
 
 
 def _save(module, folder, signatures):

@@ -9,13 +9,30 @@ import tensorflow as tf
 
 from keras_gradlayer._version import __version__
 from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.serving.signatures import Source
 from keras_gradlayer.serving.versions import find_version
 
 FILE = "assets.extra/sampler.json"
 
 
+def facts_of(source: Source) -> dict:
+    """What samples depend on beside their seeds and the weights, as JSON can hold it."""
+    stack = source.stack
+    return {
+        "versions": package_versions(),
+        "step_size": stack and stack.step_size,
+        "step_sizes": stack.step_sizes.tolist() if stack else [],
+        "depth": source.depth,
+        "steps_per_layer": stack and stack.steps_per_layer,
+        "latent": keras.saving.serialize_keras_object(source.latent),
+        "latent_shape": list(source.latent.shape),
+        "sample_shape": list(source.sample_shape),
+        "data_range": [b if math.isfinite(b) else None for b in source.data_range],
+    }
+
+
 def write_metadata(folder: pathlib.Path, facts: dict) -> None:
-    """Write the facts beside the model; infinite bounds become null, as JSON has none."""
+    """Write the facts beside the model."""
     (folder / FILE).parent.mkdir(exist_ok=True)
     (folder / FILE).write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n")
 
@@ -59,11 +76,6 @@ def package_versions() -> dict:
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
     }
-
-
-def finite_bounds(bounds: tuple[float, float]) -> list[float | None]:
-    """Bounds for JSON."""
-    return [b if math.isfinite(b) else None for b in bounds]
 
 
 def latent_of(facts: dict) -> Latent:

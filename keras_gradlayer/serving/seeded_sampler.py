@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from typing import Self
 
 import keras
 import numpy as np
@@ -12,20 +11,16 @@ import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer.serving.clients.local_client import LocalClient
-from keras_gradlayer.serving.metadata import (
-    finite_bounds,
-    latent_of,
-    package_versions,
-    read_metadata,
-)
+from keras_gradlayer.serving.metadata import facts_of, latent_of, package_versions, read_metadata
 from keras_gradlayer.serving.signatures import (
     encode_images,
+    finished,
     image_range,
     make_signatures,
     source_of,
 )
 
-_FLOW = ("depth", "step_sizes", "steps_per_layer")
+_FACTS = ("latent", "depth", "step_sizes", "steps_per_layer", "sample_shape", "data_range")
 
 
 class SeededSampler:
@@ -36,8 +31,10 @@ class SeededSampler:
     Samples are computed in whole blocks that begin at multiples of the batch size, and cut to what
     is asked for: convolutions and matrix products round otherwise in a batch of another size. So
     the bytes of a sample depend on its seed, the model and the batch size, with one version of
-    TensorFlow on one kind of processor. Where there is a GPU, whose kernels are chosen by how fast
-    they just were, this switches on TensorFlow's op determinism for the process.
+    TensorFlow on one kind of processor. On a GPU they also need
+    `tf.config.experimental.enable_op_determinism()`, called first: without it TensorFlow chooses
+    kernels by how fast they just were. As that holds for the whole process, it is left to the
+    caller; the command `keras-gradlayer sample` and `export/beam_sample.py` do it.
 
     Args:
         model: a `FineTuner`, a sampler, a `GAN` or any Keras model that maps latents to samples;
@@ -56,8 +53,6 @@ class SeededSampler:
     """
 
     def __init__(self, model: keras.Model | str | os.PathLike):
-        if tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.enable_op_determinism()
         if isinstance(model, (str, os.PathLike)) and str(model).endswith(".keras"):
             if not tf.io.gfile.exists(str(model)):
                 raise ValueError(f"There is no file {model}.")
@@ -65,39 +60,25 @@ class SeededSampler:
         if isinstance(model, (str, os.PathLike)):
             facts = read_metadata(model)
             self._owner = LocalClient(model).loaded
-            self._functions = self._owner.signatures
-            self._latent, bounds = latent_of(facts), facts["data_range"]
-            flow = {key: facts[key] for key in _FLOW}
-            shape = tuple(facts["sample_shape"])
+            self._functions, self._latent = self._owner.signatures, latent_of(facts)
         else:
-            self._owner = source = source_of(model)  # functions alone do not keep variables
-            self._functions = make_signatures(source)
-            self._latent, bounds = source.latent, finite_bounds(source.data_range)
-            flow = {key: getattr(source, key) for key in _FLOW}
-            shape = source.sample_shape
-        images = image_range(shape, tuple(np.nan if b is None else b for b in bounds))
-        self.depth = flow["depth"]
+            self._owner = source_of(finished(model))  # functions alone do not keep variables
+            facts = facts_of(self._owner)
+            self._functions, self._latent = make_signatures(self._owner), self._owner.latent
+        bounds = [np.nan if b is None else b for b in facts["data_range"]]
+        images = image_range(tuple(facts["sample_shape"]), bounds)
+        self.depth = facts["depth"]
         self.draws_images = images is not None
         self._encode = tf.function(lambda x: encode_images(x, images), autograph=False)
         facts = {
             "weights": _fingerprint(self._functions["sample"].variables),
-            "latent": keras.saving.serialize_keras_object(self._latent),
-            **flow,
-            "sample_shape": shape,
-            "data_range": images or bounds,
+            **{key: facts[key] for key in _FACTS},
             "versions": package_versions(),
         }
+        if images is not None:
+            facts["data_range"] = images
         self.facts = json.loads(json.dumps(facts))
         """What samples depend on beside their seeds, as JSON gives it back."""
-
-    @classmethod
-    def of(cls, model: "keras.Model | str | os.PathLike | SeededSampler") -> Self:
-        """`model` itself, if it is open, or what opens it.
-
-        Args:
-            model: as for the class, or one of it.
-        """
-        return model if isinstance(model, cls) else cls(model)
 
     def blocks(
         self,
@@ -127,7 +108,9 @@ class SeededSampler:
         if layers is not None and not 0 <= layers <= self.depth:
             raise ValueError(f"`layers` must be 0 to {self.depth}. Received: layers={layers}")
         for first in range(start - start % batch_size, stop, batch_size):
-            seeds = np.arange(first, first + batch_size, dtype="int64")
+            # Modulo 2**64: a block may begin before the least seed, or end after the greatest.
+            seeds = np.arange(batch_size, dtype="uint64") + np.uint64(first % 2**64)
+            seeds = seeds.view("int64")
             samples = self._draw(tf.constant(seeds), layers)
             values = (self._encode(samples) if encoded else samples).numpy()
             part = slice(max(start - first, 0), stop - first)

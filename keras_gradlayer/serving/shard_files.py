@@ -24,8 +24,9 @@ def write_records(
     path: str, blocks: Blocks, sample_shape: Sequence[int], advance: Callable[[int], object]
 ) -> None:
     """Write a file of a `tf.train.Example` a sample."""
-    clear(*posixpath.split(_records(path)))
-    with _whole(_records(path)) as draft:
+    path = _records(path)
+    clear(*posixpath.split(path))
+    with _whole(path) as draft:
         with tf.io.TFRecordWriter(draft) as writer:
             for seeds, samples in blocks:
                 for seed, sample in zip(seeds, samples):
@@ -89,26 +90,22 @@ def _whole(path: str) -> Iterator[str]:
 def _example(seed, sample, sample_shape):
     """A record; images have the names that TensorFlow's own data sets of images have."""
     if isinstance(sample, bytes):
-        features = {
-            "image/encoded": _bytes(sample),
-            "image/format": _bytes(b"png"),
-            "image/height": _integers(sample_shape[:1]),
-            "image/width": _integers(sample_shape[1:2]),
+        values = {
+            "image/encoded": [sample],
+            "image/format": [b"png"],
+            "image/height": sample_shape[:1],
+            "image/width": sample_shape[1:2],
         }
     else:
-        values = tf.train.FloatList(value=sample.ravel())
-        features = {
-            "sample": tf.train.Feature(float_list=values),
-            "sample/shape": _integers(sample.shape),
-        }
-    features["seed"] = _integers([seed])
+        values = {"sample": sample.ravel(), "sample/shape": sample.shape}
+    features = {name: _feature(v) for name, v in {**values, "seed": [seed]}.items()}
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString(deterministic=True)  # else a map has no order
 
 
-def _bytes(value):
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def _integers(values):
+def _feature(values):
+    if isinstance(values[0], bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    if isinstance(values[0], np.floating):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
     return tf.train.Feature(int64_list=tf.train.Int64List(value=values))

@@ -15,15 +15,13 @@ from keras_gradlayer.models.output_range import output_range
 
 
 class Source(NamedTuple):
-    """What is served of a model, whichever kind it is."""
+    """What is served of a model, whichever kind it is; its functions use the model's variables."""
 
     generate: Callable  # (z, layers=None) -> samples
     score: Callable | None  # samples -> scores
     latent: Latent
+    stack: GradientLayerStack | None
     depth: int
-    step_size: float | None
-    step_sizes: list[float]
-    steps_per_layer: int | None
     sample_shape: tuple[int, ...]
     data_range: tuple[float, float]
 
@@ -35,14 +33,14 @@ def source_of(
 ) -> Source:
     """Take apart a FineTuner, a Sampler, a GAN or any latent -> sample Keras model.
 
+    Nothing is copied: what the source generates follows the model.
+
     Raises:
         TypeError: if `model` is not a Keras model or `latent` not a distribution.
         ValueError: if it does not map one tensor of latents to one of samples, or `latent` is
             given beside the model's own, or `data_range` is not two numbers.
     """
     _checks.instance_of("model", model, keras.Model, "a FineTuner, a GAN or another Keras model")
-    if hasattr(model, "sampler") and _own(model, "stack", GradientLayerStack):
-        model = model.sampler()  # of its own, and with no room left over
     own, stack = _own(model, "latent", Latent), _own(model, "stack", GradientLayerStack)
     if own is not None and latent is not None:
         raise ValueError(
@@ -59,13 +57,13 @@ def source_of(
             f"Received: '{model.name}', which gives one number for an image, as critics do"
         )
     depth = stack.depth if stack is not None else 0
-
     if stack is None:
-        base, score = _once(model), _own(model, "critic", keras.layers.Layer) if own else None
-        ends = _own(model, "generator", keras.Model) if own else None
+        once = _once(model)
+        score = _own(model, "critic", keras.layers.Layer) if own else None
+        ends = (_own(model, "generator", keras.Model) if own else None) or model
 
         def generate(z, layers=None):
-            return base(z)
+            return once(z)
 
     else:
         base, head, ends = _once(model.base), _once(model.head), model.head
@@ -77,17 +75,14 @@ def source_of(
         def score(x):
             return stack.score(x, layer=depth - 1 if depth else None)
 
-    return Source(
-        generate,
-        score,
-        latent,
-        depth,
-        stack.step_size if stack is not None else None,
-        stack.step_sizes.tolist() if stack is not None else [],
-        stack.steps_per_layer if stack is not None else None,
-        sample_shape,
-        output_range(ends or model) if data_range is None else _bounds(data_range),
-    )
+    data_range = output_range(ends) if data_range is None else _bounds(data_range)
+    return Source(generate, score, latent, stack, depth, sample_shape, data_range)
+
+
+def finished(model: keras.Model) -> keras.Model:
+    """A FineTuner's sampler, a copy with no room for more layers; any other model as it is."""
+    tuner = hasattr(model, "sampler") and _own(model, "stack", GradientLayerStack) is not None
+    return model.sampler() if tuner else model
 
 
 def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteFunction]:

@@ -1,8 +1,9 @@
 """What of a SavedModel would break under TensorFlow Serving."""
 
+import functools
+import itertools
 import pathlib
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +14,16 @@ from keras_gradlayer.serving import batching, warmup
 from keras_gradlayer.serving.versions import find_version, read_graph
 
 _PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
-_WRITES = re.compile("Assign.*VariableOp|ResourceScatter.*|ResourceApply.*|ResourceStridedSliceA.*")
-_RANDOM = re.compile("Random.*|TruncatedNormal|Multinomial|ParameterizedTruncatedNormal")
+_VARY = re.compile(
+    "Assign.*VariableOp|Resource(Scatter|Apply|StridedSliceA).*|"
+    "Random.*|(Parameterized)?TruncatedNormal|Multinomial"
+)
 _XLA = ("_XlaMustCompile", "_XlaCompile")
-_CONSTANTS = 2**20
+_MOST_CONSTANTS = 2**20  # bytes
 _ROWS = 4
-# Far above what float32 rounding makes of a batch in another order, about 1e-7 a layer.
-_TOLERANCE = 1e-3
 _ERRORS = (tf.errors.OpError, ValueError, TypeError, OSError)
+# The distance from 1 to the next number.
+_EPS = {tf.bfloat16: 2**-7, tf.half: 2**-10, tf.float32: 2**-23, tf.float64: 2**-52}
 # Types that the server's REST interface cannot write as JSON.
 _NOT_JSON = {tf.half, tf.bfloat16, tf.uint16, tf.complex64, tf.complex128}
 
@@ -34,6 +37,9 @@ class Finding(NamedTuple):
     """What it is, and where."""
 
 
+_breaks, _note = functools.partial(Finding, True), functools.partial(Finding, False)
+
+
 def verify(path: str | pathlib.Path) -> list[Finding]:
     """Check any SavedModel for what would break in a stock TensorFlow Serving with batching.
 
@@ -43,6 +49,10 @@ def verify(path: str | pathlib.Path) -> list[Finding]:
     rows that depend on the rows beside them; a NaN in one row that spoils others; the warm-up
     requests, each replayed; `batching_params.pbtxt`. Signatures are run on invented rows, where
     some can be found that they take.
+
+    Answers are equal if they agree to half of the digits of the least precise type in the graph,
+    relative to the largest value of the output; rounded values, such as decoded pixels, may
+    differ by one level more. A batch of another size rounds the last digits otherwise.
 
     Args:
         path: a SavedModel folder, or a model folder, for its newest version.
@@ -59,178 +69,146 @@ def verify(path: str | pathlib.Path) -> list[Finding]:
     >>> [finding.message for finding in verify(folder) if finding.breaks]
     []
     """
-    folder = find_version(path)
-    try:
-        graph = read_graph(folder)
-    except ValueError as e:
-        return [Finding(True, str(e))]
-    findings = list(_batching(folder))
-    signatures = {n: s for n, s in graph.signature_def.items() if not n.startswith("__")}
-    if not signatures:
-        return [*findings, Finding(True, "There is no signature: nothing can be asked for.")]
-    sound = []
-    for name, signature in sorted(signatures.items()):
-        found = [*_shapes(name, signature), *_ops(name, signature, graph)]
-        findings += found
-        if not any(f.breaks for f in found):
-            sound.append(name)
-    try:
-        model = tf.saved_model.load(str(folder), tags=["serve"])
-    except Exception as e:  # damaged files raise anything
-        return [*findings, Finding(True, f"It does not load: {_cause(e)}")]
-    for name in sound:
-        findings += _run(name, model.signatures[name])
-    return findings + list(_warmup(folder, model, sound))
+    return list(_findings(find_version(path)))
 
 
-def _batching(folder):
-    """Whether a server would take the batch sizes."""
-    file = folder / batching.FILE
-    if file.is_file():
+def _findings(folder):
+    if (file := folder / batching.FILE).is_file():
         try:
             batching.read_batching(file.read_text())
         except ValueError as e:
-            yield Finding(True, f"{batching.FILE}: {e}.")
+            yield _breaks(f"{batching.FILE}: {e}.")
+    try:
+        read_graph(folder)
+        model = tf.saved_model.load(str(folder), tags=["serve"])
+    except Exception as e:  # damaged files raise anything
+        yield _breaks(f"It does not load: {_cause(e)}")
+        return
+    # Names in underscores are TensorFlow's own, such as the initialization.
+    signatures = {n: s for n, s in sorted(model.signatures.items()) if not n.startswith("__")}
+    if not signatures:
+        yield _breaks("There is no signature: nothing can be asked for.")
+    sound = []
+    for name, signature in signatures.items():
+        # With the functions that the signature calls, and no others.
+        graph = signature.graph.as_graph_def()
+        found = [*_shapes(signature), *_ops(graph, signature.captured_inputs)]
+        if not any(f.breaks for f in found):
+            sound.append(name)
+            found += _run(signature, _precision(graph))
+        yield from (Finding(f.breaks, f"Signature '{name}': {f.message}") for f in found)
+    if (folder / warmup.FILE).is_file():
+        yield from _warmup(folder, model, sound)
 
 
-def _shapes(name, signature):
+def _shapes(signature):
     """Whether the batch is axis 0 of all that a signature takes and gives."""
-    for kind, tensors in (("input", signature.inputs), ("output", signature.outputs)):
-        for key, tensor in tensors.items():
-            dims = [d.size for d in tensor.tensor_shape.dim]
-            if not tensor.name:
-                yield Finding(
-                    True,
-                    f"Signature '{name}' cannot be batched: {kind} '{key}' is not a dense tensor.",
-                )
-                continue
-            if tensor.tensor_shape.unknown_rank:
-                yield Finding(False, f"Signature '{name}': the rank of {kind} '{key}' is unknown.")
-            elif not dims or dims[0] != -1:
-                yield Finding(
-                    True,
-                    f"Signature '{name}' cannot be batched: axis 0 of {kind} '{key}' must be the "
-                    f"batch, and its shape is {dims}.",
-                )
-            if kind == "output" and tf.as_dtype(tensor.dtype) in _NOT_JSON:
-                yield Finding(
-                    False,
-                    f"Signature '{name}': REST cannot give output '{key}', "
-                    f"{tf.as_dtype(tensor.dtype).name}; gRPC can.",
-                )
-            strings = kind == "output" and tensor.dtype == tf.string.as_datatype_enum
-            if strings and not key.endswith("_bytes"):
-                yield Finding(
-                    False,
-                    f"Signature '{name}': REST gives binary values only in outputs whose names "
-                    f"end in '_bytes', unlike '{key}'.",
-                )
-
-
-def _ops(name, signature, meta):
-    """What a signature runs that a server cannot, or that would make it answer at random."""
-    library = {f.signature.name: f for f in meta.graph_def.library.function}
-    seen, constants = set(), 0
-    for where, op, attributes in _reachable(signature, meta.graph_def, library):
-        breaks = found = None
-        if any(attributes[a].b or attributes[a].s == b"true" for a in _XLA if a in attributes):
-            breaks, found = (
-                True,
-                (
-                    f"'{where}' is compiled by XLA (jit_compile=True), which is not "
-                    "switched on in a server: it would load and fail at the first request"
-                ),
+    given = [("input", *item) for item in signature.structured_input_signature[1].items()]
+    given += [("output", *item) for item in signature.structured_outputs.items()]
+    for kind, key, spec in given:
+        if not isinstance(spec, (tf.TensorSpec, tf.Tensor)):
+            yield _breaks(f"{kind} '{key}' is not a dense tensor.")
+            continue
+        if spec.shape.rank is None:
+            yield _note(f"the rank of {kind} '{key}' is unknown.")
+        elif spec.shape.rank == 0 or spec.shape[0] is not None:
+            shape = f"its shape is {spec.shape.as_list()}"
+            yield _breaks(f"axis 0 of {kind} '{key}' must be the batch, and {shape}.")
+        if kind == "output" and spec.dtype in _NOT_JSON:
+            yield _note(f"REST cannot give output '{key}', {spec.dtype.name}; gRPC can.")
+        if kind == "output" and spec.dtype == tf.string and not key.endswith("_bytes"):
+            yield _note(
+                "REST gives binary values only in outputs whose names end in '_bytes', "
+                f"unlike '{key}'."
             )
-        elif op in _PYTHON:
-            breaks = True
-            found = f"'{where}' calls Python ({op}: tf.py_function), which a server does not have"
-        elif op and op not in library and not hasattr(tf.raw_ops, op):
-            found = f"'{where}' is the op {op}, not TensorFlow's own: is it in the server?"
-        elif _WRITES.fullmatch(op) or _RANDOM.fullmatch(op):
-            found = f"'{where}' is random or writes to a variable ({op}): do answers vary?"
-        elif op == "Const":
-            constants += attributes["value"].tensor.ByteSize()
-        if found and found not in seen:
-            seen.add(found)
-            yield Finding(bool(breaks), f"Signature '{name}': {found}{'.' if breaks else ''}")
-    if constants > _CONSTANTS:
-        yield Finding(
-            False, f"Signature '{name}': {constants / 2**20:.0f} MiB of constants in the graph."
-        )
 
 
-def _reachable(signature, graph, library) -> Iterator:
-    """(name, op, attributes) of each node and function that a signature runs."""
-    nodes = {n.name: n for n in graph.node}
-    waiting = [nodes[t.name.split(":")[0]] for t in signature.outputs.values() if t.name]
-    seen, called = set(), set()
-    while waiting:
-        node = waiting.pop()
-        yield node.name, node.op, node.attr
-        functions = [node.op] if node.op in library else []
-        for value in node.attr.values():
-            functions += [f.name for f in (value.func, *value.list.func) if f.name]
-        for name in set(functions) - called:
-            called.add(name)
-            yield name, "", library[name].attr
-            waiting += library[name].node_def
-        for tensor in node.input if nodes.get(node.name) is node else []:
-            above = tensor.removeprefix("^").split(":")[0]
-            if above not in seen:
-                seen.add(above)
-                waiting.append(nodes[above])
+def _nodes(graph):
+    """All nodes of a graph and of the functions in it."""
+    return [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
 
 
-def _run(name, signature):
+def _ops(graph, captured):
+    """What a server cannot run, or what may make it answer at random; each is told once."""
+    functions = {f.signature.name: f.attr for f in graph.library.function}
+    captured = [t for t in captured if t.dtype.is_floating or t.dtype.is_integer]
+    found, constants = {}, sum(t.dtype.size * t.shape.num_elements() for t in captured)
+    for name, attributes in [*functions.items(), *((n.name, n.attr) for n in _nodes(graph))]:
+        if any(attributes[a].b or attributes[a].s == b"true" for a in _XLA if a in attributes):
+            said = (
+                f"'{name}' is compiled by XLA (jit_compile=True), which is not switched on in a "
+                "server: it would load and fail at the first request."
+            )
+            found[said] = _breaks
+    for node in _nodes(graph):
+        if node.op in _PYTHON:
+            said = f"'{node.name}' calls Python ({node.op}: tf.py_function)"
+            found[f"{said}, which a server does not have."] = _breaks
+        elif node.op not in functions and not hasattr(tf.raw_ops, node.op):
+            said = f"'{node.name}' is the op {node.op}, not TensorFlow's own"
+            found[f"{said}: is it in the server?"] = _note
+        elif _VARY.fullmatch(node.op):
+            said = f"'{node.name}' is random or writes to a variable ({node.op})"
+            found[f"{said}: do answers vary?"] = _note
+        elif node.op == "Const":
+            constants += node.attr["value"].tensor.ByteSize()
+    if constants > _MOST_CONSTANTS:
+        found[f"{constants / 2**20:.0f} MiB of constants in the graph."] = _note
+    return [kind(message) for message, kind in found.items()]
+
+
+def _precision(graph):
+    """The relative rounding error of the least precise floats that are computed with."""
+    enums = {a.type for node in _nodes(graph) for a in node.attr.values()} - {0}
+    types = {tf.as_dtype(enum) for enum in enums}
+    tf32 = tf.config.experimental.tensor_float_32_execution_enabled
+    if tf.float32 in types and tf.config.list_physical_devices("GPU") and tf32():
+        types.add(tf.half)  # TensorFloat-32 has as many digits
+    return max((_EPS[dtype] for dtype in types & set(_EPS)), default=0.0)
+
+
+def _run(signature, eps):
     """Whether a signature answers, row by row, and the same each time."""
-    specs = signature.structured_input_signature[1]
 
     def answer(rows):
         outputs = signature(**{key: tf.constant(value) for key, value in rows.items()})
-        return {key: _plain(value.numpy()) for key, value in outputs.items()}
+        return {key: _comparable(value) for key, value in outputs.items()}
 
     rows, error = None, "no rows could be invented for its inputs"
-    for invented in _invented(specs):
+    for invented in _invented(signature.structured_input_signature[1]):
         try:
-            together = answer(invented)
+            together, rows = answer(invented), invented
         except _ERRORS as e:
             error = _cause(e)
         else:
-            rows = invented
             if all(_finite(value) for value in together.values()):
                 break
     if rows is None:
-        yield Finding(False, f"Signature '{name}' was not run: {error}")
+        yield _note(f"it was not run: {error}")
         return
     try:
         again = answer(rows)
-        alone = [answer({k: v[i : i + 1] for k, v in rows.items()}) for i in range(_ROWS)]
+        single = [answer({k: v[i : i + 1] for k, v in rows.items()}) for i in range(_ROWS)]
     except _ERRORS as e:
-        yield Finding(True, f"Signature '{name}' fails for one row: {_cause(e)}")
+        yield _breaks(f"it fails for one row: {_cause(e)}")
         return
     beside_nan = _beside_nan(answer, rows)
     for key, value in together.items():
-        single = [a[key] for a in alone]
-        if value.shape[:1] != (_ROWS,) or any(len(a) != 1 for a in single):
-            yield Finding(
-                True,
-                f"Signature '{name}' cannot be batched: for {_ROWS} rows, output '{key}' has the "
-                f"shape {value.shape}.",
-            )
-        elif any(a.shape[1:] != value.shape[1:] for a in single):
-            yield Finding(True, f"Signature '{name}': the shape of '{key}' depends on the batch.")
+        alone = [a[key] for a in single]
+        if value.shape[:1] != (_ROWS,) or any(a.shape[:1] != (1,) for a in alone):
+            shown = f"for {_ROWS} rows, output '{key}' has the shape {value.shape}"
+            yield _breaks(f"it cannot be batched: {shown}.")
+        elif any(a.shape[1:] != value.shape[1:] for a in alone):
+            yield _breaks(f"the shape of '{key}' depends on the batch.")
         elif not _finite(value):
-            yield Finding(False, f"Signature '{name}': '{key}' is not finite on invented rows.")
-        elif _apart(value, again[key]) > 0:
-            yield Finding(True, f"Signature '{name}' answers the same request differently.")
-        elif _apart(value, np.concatenate(single)) > _TOLERANCE:
-            yield Finding(
-                True,
-                f"Signature '{name}': rows depend on the rows beside them. Alone, '{key}' is up to "
-                f"{_apart(value, np.concatenate(single)):.2g} away.",
-            )
-        elif beside_nan and not _apart(value[1:], beside_nan[key][1:]) <= _TOLERANCE:
-            yield Finding(True, f"Signature '{name}': a NaN in one row spoils the others.")
+            yield _note(f"'{key}' is not finite on invented rows.")
+        elif not _near(value, again[key], eps):
+            yield _breaks("it answers the same request differently.")
+        elif not _near(value, np.concatenate(alone), eps):
+            apart = f"Alone, '{key}' is up to {_distance(value, np.concatenate(alone)):.2g} away"
+            yield _breaks(f"rows depend on the rows beside them. {apart}.")
+        elif beside_nan and not _near(value[1:], beside_nan[key][1:], eps):
+            yield _breaks("a NaN in one row spoils the others.")
 
 
 def _invented(specs):
@@ -240,88 +218,84 @@ def _invented(specs):
     if any(s.dtype == tf.string for s in specs.values()):
         return
     rng = np.random.default_rng(0)
-    for unknown in (1, 8, 32):
-        for draw in (rng.normal, rng.random):
-            rows = {}
-            for key, spec in specs.items():
-                shape = (_ROWS, *(unknown if d is None else d for d in spec.shape[1:]))
-                if spec.dtype.is_floating:
-                    values = draw(size=shape)
-                else:  # counted from 1, where 0 may stand for nothing
-                    values = np.arange(1, 1 + np.prod(shape, dtype=int)).reshape(shape)
-                    if draw == rng.random:
-                        values = 1 + values % 2
-                rows[key] = values.astype(spec.dtype.as_numpy_dtype)
-            yield rows
+    for unknown, unit in itertools.product((1, 8, 32), (False, True)):
+        rows = {}
+        for key, spec in specs.items():
+            shape = (_ROWS, *(unknown if d is None else d for d in spec.shape[1:]))
+            if spec.dtype.is_floating:
+                values = rng.random(shape) if unit else rng.normal(size=shape)
+            else:  # counted from 1, where 0 may stand for nothing
+                values = 1 + np.arange(np.prod(shape, dtype=int)).reshape(shape) % (
+                    2 if unit else 2**31
+                )
+            rows[key] = values.astype(spec.dtype.as_numpy_dtype)
+        yield rows
 
 
 def _beside_nan(answer, rows):
     """The answer where the first row is NaN, if the signature takes that."""
-    spoilt = {k: np.array(v) for k, v in rows.items()}
-    floats = [v for v in spoilt.values() if tf.as_dtype(v.dtype).is_floating]
-    for values in floats:
+    floats = {k: v.copy() for k, v in rows.items() if tf.as_dtype(v.dtype).is_floating}
+    for values in floats.values():
         values[0] = np.nan
     try:
-        return answer(spoilt) if floats else None
+        return answer({**rows, **floats}) if floats else None
     except _ERRORS:
         return None
 
 
-def _plain(value):
-    """Half precision as float32, which NumPy calculates with."""
-    dtype = tf.as_dtype(value.dtype)
-    return value.astype("float32") if dtype.is_floating and dtype.size < 4 else value
+def _comparable(tensor):
+    """Values that NumPy calculates with: images decoded, half precision as float32."""
+    if tensor.dtype == tf.string and tensor.shape.rank == 1:
+        try:
+            return np.stack([tf.io.decode_image(v, expand_animations=False) for v in tensor])
+        except _ERRORS:  # text
+            pass
+    half = tensor.dtype in (tf.half, tf.bfloat16)
+    return (tf.cast(tensor, "float32") if half else tensor).numpy()
 
 
 def _finite(value):
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
-def _apart(a, b):
-    """The largest difference, relative to values above 1; of text and truth, whether any."""
-    if a.shape != b.shape:
-        return np.inf
+def _near(a, b, eps):
+    """Whether two answers differ by rounding alone: of floats, and of these to whole levels."""
     if a.dtype.kind not in "fiu":
-        return float(np.any(a != b))
-    a, b = a.astype("float64"), b.astype("float64")
-    return np.max(np.abs(a - b) / np.maximum(1, np.abs(a)), initial=0)
+        return np.array_equal(a, b)
+    level = 0.0 if a.dtype.kind == "f" else 1.0
+    return _distance(a, b) <= level + eps**0.5 * np.max(np.abs(a.astype("float64")), initial=0)
+
+
+def _distance(a, b):
+    numbers = a.shape == b.shape and a.dtype.kind in "fiu"
+    return np.max(np.abs(a.astype("float64") - b), initial=0) if numbers else np.inf
 
 
 def _warmup(folder, model, sound):
     """Whether the requests that the server would replay succeed; one that fails stops the load."""
-    if not (folder / warmup.FILE).is_file():
-        return
     count = 0
     try:
-        for request in warmup.read_warmup(folder):
-            count += 1
+        for count, request in enumerate(warmup.read_warmup(folder), start=1):
             if request is None:
                 continue
             name = request.model_spec.signature_name or "serving_default"
             if name not in model.signatures:
-                yield Finding(True, f"A warm-up request names the signature '{name}': none such.")
+                yield _breaks(f"A warm-up request names the signature '{name}': none such.")
             elif name in sound:
-                outputs = warmup.replay(model.signatures[name], request)
-                for key, value in outputs.items():
-                    if not _finite(_plain(value.numpy())):
-                        yield Finding(
-                            True, f"Warm-up request {count}: '{key}' of '{name}' is not finite."
+                for key, value in warmup.replay(model.signatures[name], request).items():
+                    if not _finite(_comparable(value)):
+                        yield _breaks(
+                            f"Warm-up request {count}: '{key}' of '{name}' is not finite."
                         )
     except (*_ERRORS, DecodeError) as e:
-        yield Finding(True, f"Warm-up request {count} fails: {_cause(e)}")
+        yield _breaks(f"Warm-up request {count} fails: {_cause(e)}")
     if count > warmup.MAX_RECORDS:
-        yield Finding(
-            True, f"{count} warm-up requests: the server takes at most {warmup.MAX_RECORDS}."
-        )
+        yield _breaks(f"{count} warm-up requests: the server takes at most {warmup.MAX_RECORDS}.")
 
 
 def _cause(error):
     """The line of an error that says what happened."""
-    message = str(getattr(error, "message", None) or error).strip()
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    told = [
-        line
-        for line in lines
-        if not line.startswith(("Graph execution error", "Detected at", "<stack", "[[", "{{"))
-    ]
-    return (told or lines or [type(error).__name__])[0]
+    lines = str(getattr(error, "message", None) or error).splitlines()
+    lines = [line.strip() for line in lines if line.strip()] or [type(error).__name__]
+    frames = ("Graph execution error", "Detected at", "<stack", "[[", "{{")
+    return next((line for line in lines if not line.startswith(frames)), lines[0])

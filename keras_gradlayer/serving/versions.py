@@ -1,14 +1,13 @@
 """Folders of numbered versions, as a model server watches them."""
 
 import contextlib
-import dataclasses
 import os
 import pathlib
 import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
@@ -74,11 +73,10 @@ def read_graph(folder: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
         saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     except DecodeError as e:
         raise ValueError(f"saved_model.pb cannot be read: {e}.") from e
-    for graph in saved.meta_graphs:
-        if list(graph.meta_info_def.tags) == ["serve"]:
-            return graph
-    tags = [list(g.meta_info_def.tags) for g in saved.meta_graphs]
-    raise ValueError(f"There is no graph with the tag 'serve' alone, which servers load: {tags}.")
+    tags = [list(graph.meta_info_def.tags) for graph in saved.meta_graphs]
+    if ["serve"] not in tags:
+        raise ValueError(f"there is no graph with the tag 'serve' alone, only {tags}.")
+    return saved.meta_graphs[tags.index(["serve"])]
 
 
 def choose_version(path: pathlib.Path, version: int | None) -> int:
@@ -106,23 +104,18 @@ def choose_version(path: pathlib.Path, version: int | None) -> int:
     return version or max(taken, default=0) + 1
 
 
-@dataclasses.dataclass
-class _Version:
-    folder: pathlib.Path
-
-
-@contextlib.contextmanager
-def new_version(path: pathlib.Path, version: int | None) -> Iterator["_Version"]:
+def write_version(
+    path: pathlib.Path, version: int | None, write: Callable[[pathlib.Path], object]
+) -> pathlib.Path:
     """Write a version so that it is there whole or not at all.
 
-    What the block writes into the folder given out is renamed into place at its end. A server that
-    watches `path` does not see it before, for the name is not a number. If the block fails,
+    What `write` puts into the folder that it is called with is renamed into place at its end. A
+    server that watches `path` does not see it before, for the name is not a number. If it fails,
     everything is taken away again; what a killed process left is taken away by a later call, a day
     on.
 
-    Yields:
-        An object whose `folder` is the one to write into, and afterwards the one it has become:
-        `path / str(number)`, the next free number if `version` is `None`.
+    Returns:
+        The folder that it has become: `path / str(version)`, or the next free number.
     """
     choose_version(path, version)
     made = [p for p in (path, *path.parents) if not p.exists()]
@@ -136,32 +129,21 @@ def new_version(path: pathlib.Path, version: int | None) -> Iterator["_Version"]
             if time.time() - old.stat().st_mtime > _DAY:
                 shutil.rmtree(old, ignore_errors=True)
     try:
-        written = _Version(draft)
-        yield written
-        _to_disk(draft)
-        written.folder = _rename(draft, path, version)
+        write(draft)
+        for file in draft.rglob("*"):
+            if file.is_file():
+                with open(file, "r+b") as f:
+                    os.fsync(f.fileno())  # learn now if it does not fit
+        while True:
+            target = path / str(choose_version(path, version))
+            try:
+                return draft.rename(target)
+            except OSError:
+                if not target.exists():  # else another export was faster: take the next number
+                    raise
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         for folder in made:
             with contextlib.suppress(OSError):  # another export may have put its own there
                 folder.rmdir()
         raise
-
-
-def _rename(draft, path, version):
-    """Give the draft its number; of two exports at the same time, both get one."""
-    while True:
-        target = path / str(choose_version(path, version))
-        try:
-            return draft.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-
-
-def _to_disk(folder):
-    """Wait until all files are on the disk, and learn now if they do not fit."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with open(file, "r+b") as f:
-                os.fsync(f.fileno())

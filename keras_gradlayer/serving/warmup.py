@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from google.protobuf.message import Message
+
+from keras_gradlayer.serving.messages import PredictionLog
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000
@@ -32,21 +34,20 @@ def write_warmup(
     with tf.io.TFRecordWriter(str(folder / FILE)) as file:
         for signature, function in sorted(signatures.items()):
             for rows in batch_sizes:
-                request = predict_pb2.PredictRequest()
+                log = PredictionLog()
+                request = log.predict_log.request
                 request.model_spec.name = name
                 request.model_spec.signature_name = signature
-                for spec in function.structured_input_signature[0]:
-                    shape = (rows, *spec.shape[1:])
+                args, kwargs = function.structured_input_signature
+                for spec in (*args, *kwargs.values()):
                     integer = spec.dtype.is_integer
                     values = np.arange(rows, dtype=spec.dtype.as_numpy_dtype) if integer else 0.0
-                    proto = tf.make_tensor_proto(values, spec.dtype, shape)
+                    proto = tf.make_tensor_proto(values, spec.dtype, (rows, *spec.shape[1:]))
                     request.inputs[spec.name].CopyFrom(proto)
-                log = prediction_log_pb2.PredictLog(request=request)
-                record = prediction_log_pb2.PredictionLog(predict_log=log)
-                file.write(record.SerializeToString(deterministic=True))
+                file.write(log.SerializeToString(deterministic=True))
 
 
-def read_warmup(folder: pathlib.Path) -> Iterator[predict_pb2.PredictRequest | None]:
+def read_warmup(folder: pathlib.Path) -> Iterator[Message | None]:
     """The predict requests that are recorded, and `None` for those of other kinds.
 
     Raises:
@@ -54,10 +55,10 @@ def read_warmup(folder: pathlib.Path) -> Iterator[predict_pb2.PredictRequest | N
         google.protobuf.message.DecodeError: if it holds something else.
     """
     for record in tf.data.TFRecordDataset(str(folder / FILE)):
-        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        log = PredictionLog.FromString(record.numpy())
         yield log.predict_log.request if log.HasField("predict_log") else None
 
 
-def replay(signature: Callable, request: predict_pb2.PredictRequest) -> dict[str, tf.Tensor]:
+def replay(signature: Callable, request: Message) -> dict[str, tf.Tensor]:
     """Answer a request with a signature of a SavedModel loaded here."""
     return signature(**{k: tf.constant(tf.make_ndarray(p)) for k, p in request.inputs.items()})

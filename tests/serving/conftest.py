@@ -1,11 +1,9 @@
 import contextlib
 import json
-import os
 import pathlib
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 
@@ -66,24 +64,6 @@ def images(tmp_path_factory):
     kgl.serving.export_sampler(image_gan(), folder)
     kgl.serving.export_sampler(tuner, folder)
     return tuner, folder
-
-
-@contextlib.contextmanager
-def stand_in(folder):
-    """The test server in a process of its own; its (gRPC, REST) addresses."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.serving.server", str(folder)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    try:
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
 
 
 @contextlib.contextmanager

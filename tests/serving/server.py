@@ -6,8 +6,6 @@ last request to the next of allowed_batch_sizes; all inputs of a request have th
 rows; all outputs must have the batch as axis 0; a request larger than max_batch_size is refused;
 so is one that finds the queue full. Warm-up requests are replayed at load, and stop it if they
 fail.
-
-    python -m tests.serving.server MODEL_FOLDER
 """
 
 import base64
@@ -17,7 +15,6 @@ import json
 import pathlib
 import queue
 import re
-import sys
 import threading
 import time
 
@@ -372,9 +369,3 @@ def _json(key, value):
             return [v.decode() for v in value]
         return [{"b64": base64.b64encode(v).decode()} for v in value]
     return value.tolist()
-
-
-if __name__ == "__main__":
-    with Server(sys.argv[1]) as running:
-        print(json.dumps(running.urls()), flush=True)
-        sys.stdin.read()  # until whoever started it goes away

@@ -2,19 +2,17 @@
 
 import json
 import multiprocessing
-import random
+import os
 import runpy
 import shutil
+import signal
 import sys
-import time
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_gradlayer as kgl
-from keras_gradlayer import cli
 from tests.serving.conftest import ROOT
 
 
@@ -197,55 +195,43 @@ def test_two_writers_of_one_shard(toy, tmp_path, monkeypatch):
     assert len(tree(tmp_path)) == 2
 
 
-def command(arguments):
-    """The command line, in a process that is there to be killed."""
-    cli.main([str(a) for a in arguments])
+def sample(folder, out, settings, files=None):
+    """Write samples, in a process that kills itself before a file gets its name."""
+    rename, left = tf.io.gfile.rename, iter(range(files or 0))
+
+    def counted(draft, path):
+        if files is not None and next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        rename(draft, path)
+
+    tf.io.gfile.rename = counted
+    kgl.serving.write_samples(folder, out, 60, seed=3, shards=12, batch_size=2, **settings)
 
 
 @pytest.mark.parametrize("format", ["tfrecord", "png"])
-def test_killed_three_times(models, format):
-    """Killed at random moments and resumed, it is byte for byte what it is in one go."""
+def test_killed_three_times(images, tmp_path, format):
+    """Killed and resumed, it is byte for byte what it is in one go."""
     context = multiprocessing.get_context("forkserver")  # which imports TensorFlow once
-    context.set_forkserver_preload(["keras_gradlayer.cli"])
-    generator, critic = (keras.saving.load_model(models / f"{n}.keras") for n in "gc")
-    tuner = kgl.FineTuner(generator, critic, 0.5)
-    tuner.stack.append()
-    tuner.sampler().save(models / "s.keras")
-    sample = ["sample", "--model", models / "s.keras", "--count", 2000, "--shards", 80]
-    sample += ["--format", format, "--batch-size", 2, "--seed", 3]
-    straight, killed = models / "straight", models / "killed"
-    process = context.Process(target=command, args=([*sample, "--out", straight],))
-    process.start()
-
-    def shards_done():
-        pattern = "*.tfrecord" if format == "tfrecord" else "*/_SUCCESS"
-        return len(list(killed.glob(pattern)))
-
-    def shards_begun():
-        return len(list(killed.glob("*samples-*")))  # drafts and folders, too
-
-    done, torn, moments = 0, 0, random.Random()
-    for resume, shards in (([], 8), (["--resume"], 24), (["--resume"], 40)):
-        victim = context.Process(target=command, args=([*sample, "--out", killed, *resume],))
+    context.set_forkserver_preload(["keras_gradlayer.serving"])
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    kgl.serving.write_samples(
+        images[1], straight, 60, seed=3, shards=12, batch_size=2, format=format
+    )
+    whole = "*.tfrecord" if format == "tfrecord" else "*/_SUCCESS"
+    a_shard = 1 if format == "tfrecord" else 6  # files: 5 samples, and what says they are all
+    for run, files in enumerate((1 + 2 * a_shard, 2, 3 * a_shard + 1)):  # at first the manifest
+        settings = {"format": format, "resume": run > 0}
+        victim = context.Process(target=sample, args=(images[1], killed, settings, files))
         victim.start()
-        while victim.is_alive() and shards_done() < shards:
-            time.sleep(0.002)
-        time.sleep(moments.uniform(0, 0.1))
-        victim.kill()
         victim.join()
-        assert victim.exitcode == -9
-        assert done < shards_done() < 80
-        done = shards_done()
-        torn += shards_begun() > done
-    assert torn  # else the kills all fell between two shards
-    last = context.Process(target=command, args=([*sample, "--out", killed, "--resume"],))
-    last.start()
-    for p in (process, last):
-        p.join()
-        assert p.exitcode == 0
-    assert shards_done() == 80
+        assert victim.exitcode == -signal.SIGKILL
+        done = len(list(killed.glob(whole)))
+        assert 0 < done < 12
+        assert [p for p in killed.rglob("*") if p.suffix == ".part"]
+    kgl.serving.write_samples(
+        images[1], killed, 60, seed=3, shards=12, batch_size=2, format=format, resume=True
+    )
     assert tree(killed) == tree(straight)
-    assert sum(n.endswith(".part") for n in tree(killed)) == 0
 
 
 def test_memory_stands_in_for_an_object_store(images, toy, tmp_path):
@@ -279,8 +265,10 @@ def test_bad_arguments(toy, images, tmp_path):
         ({"count": 0}, "`count` must be an integer of at least 1. Received: count=0"),
         ({"shards": 0}, "`shards` must be an integer of at least 1"),
         ({"shards": 6}, "`shards` must be at most `count`, 5. Received: shards=6"),
-        ({"seed": 2**62}, "`seed` must be an integer of up to 62 bits"),
-        ({"seed": 0.5}, "`seed` must be an integer of up to 62 bits. Received: seed=0.5"),
+        ({"seed": 2**63 - 4}, r"`seed` must be an integer of 64 bits, as the last one, seed \+ 4"),
+        ({"seed": -(2**63) - 1}, "`seed` must be an integer of 64 bits"),
+        ({"seed": 0.5}, "`seed` must be an integer of 64 bits.* Received: seed=0.5"),
+        ({"seed": 1.0}, "`seed` must be an integer of 64 bits.* Received: seed=1.0"),
         ({"batch_size": 0}, "`batch_size` must be an integer"),
         ({"format": "jpeg"}, "`format` must be 'tfrecord' or 'png'. Received: format='jpeg'"),
         ({"format": "png"}, r"for samples of shape \(2,\)"),
@@ -351,22 +339,37 @@ def test_resuming_with_other_settings(toy, images, tmp_path):
     assert len(flat(records(tmp_path))) == 9
 
 
-def test_on_a_gpu_kernels_are_not_chosen_by_timing(toy, monkeypatch):
+def test_seeds_of_64_bits(toy, tmp_path):
+    """Seeds do not repeat, and blocks may reach beyond the least and the greatest."""
+    tuner, folder = toy
+    sampler = kgl.serving.SeededSampler(folder)
+    for seed in (-(2**63), 2**31 - 4, 2**53, 2**63 - 5):
+        kgl.serving.write_samples(sampler, tmp_path / str(seed), 5, seed=seed, batch_size=3)
+        [rows] = records(tmp_path / str(seed))
+        features = [tf.train.Example.FromString(r).features.feature for r in rows]
+        seeds = [f["seed"].int64_list.value[0] for f in features]
+        assert seeds == list(range(seed, seed + 5))
+        samples = [f["sample"].float_list.value for f in features]
+        np.testing.assert_allclose(samples, tuner(tuner.latent.sample_rows(seeds)), atol=1e-5)
+        assert len(np.unique(samples, axis=0)) == 5
+
+
+def test_opening_a_model_changes_nothing_for_the_process(toy, monkeypatch):
+    """Op determinism, which a GPU needs for the same bytes, is for the caller to switch on."""
     called = []
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [kind])
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: called.append(1))
-    kgl.serving.SeededSampler(toy[1])
-    assert called == [1]
+    sampler = kgl.serving.SeededSampler(toy[1])
+    next(sampler.blocks(0, 3))
+    assert not called
 
 
 @pytest.mark.beam
 def test_beam(capsys, monkeypatch, images, tmp_path):
-    """Apache Beam's direct runner writes the files that the command line writes."""
+    """Apache Beam's direct runner writes the files that `write_samples` writes."""
     pytest.importorskip("apache_beam", reason='needs the extra "beam"')
     settings = ["--count", "50", "--shards", "4", "--seed", "7", "--layers", "2"]
-    sample = ["sample", "--saved-model", images[1], "--format", "tfrecord", *settings]
-    with pytest.raises(SystemExit, match="0"):
-        cli.main([str(a) for a in (*sample, "--out", tmp_path / "one")])
+    kgl.serving.write_samples(images[1], tmp_path / "one", 50, seed=7, shards=4, layers=2)
     pipeline = ["--model", images[1], *settings, "--out", tmp_path / "beam"]
 
     def beam(*options):

@@ -1,13 +1,16 @@
 """The clients over real sockets: both protocols, against a server with TF Serving's rules."""
 
 import concurrent.futures
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_gradlayer as kgl
-from tests.serving.conftest import answers, model_server
+from tests.serving.conftest import ROOT, answers, model_server
 from tests.serving.server import Server
 
 # REST writes a float32 as a decimal; other batch sizes may round the last bit another way.
@@ -246,3 +249,48 @@ def test_binary_outputs_and_structured_rows_of_any_model(tmp_path):
                 outputs = client.predict("f", a=[1, 20])
                 assert list(outputs["text_bytes"]) == [b"1", b"20"]
                 assert list(outputs["twice"]) == [2, 40]
+
+
+def test_seeds_of_64_bits(toy):
+    """They arrive whole over each protocol, and what is no integer is refused."""
+    tuner, folder = toy
+    seeds = np.array([-(2**63), 2**31 - 2, 2**31 - 1, 2**53 + 1, 2**63 - 1])
+    expected = tuner(tuner.latent.sample_rows(seeds))
+    assert len(np.unique(expected, axis=0)) == 5
+    with Server(folder) as server:
+        for url in (*server.urls(), folder):
+            with kgl.serving.connect(url) as client:
+                np.testing.assert_allclose(client.sample(seeds), expected, atol=1e-5)
+                np.testing.assert_allclose(client.sample(seeds.tolist()), expected, atol=1e-5)
+                for bad, message in (
+                    ([1.0], "must be int64"),
+                    ([2**63], "must fit in int64"),
+                    (["1"], "must be numbers"),
+                ):
+                    with pytest.raises(ValueError, match=message):
+                        client.sample(bad)
+
+
+def test_a_missing_package(monkeypatch):
+    """One line that says which, and where to get it."""
+    for name, url in (("grpc", "grpc://localhost:1"), ("requests", "http://localhost:1")):
+        protocol = "grpc" if name == "grpc" else "rest"
+        module = f"keras_gradlayer.serving.clients.{protocol}_client"
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, name, None)
+            patch.delitem(sys.modules, module, raising=False)
+            said = rf"{url.split(':')[0]}:// needs the package {name}: pip install 'keras-gradlayer"
+            with pytest.raises(ImportError, match=said):
+                kgl.serving.connect(url)
+
+
+def test_clients_import_what_they_use():
+    """The package imports with none of these; TensorFlow itself imports requests."""
+    code = """
+import sys
+for name in ("grpc", "tensorflow_serving", "locust"):
+    sys.modules[name] = None
+import keras_gradlayer.serving
+"""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=ROOT)

@@ -27,7 +27,7 @@ def program(tmp_path_factory):
     library = pathlib.Path(tf.sysconfig.get_lib())
     names = [p.name for p in library.glob("libtensorflow_*.so.2")]
     subprocess.run(
-        ["g++", "-O1", "-w", *tf.sysconfig.get_compile_flags(), str(SOURCE), "-o", str(binary)]
+        ["g++", "-O0", "-w", *tf.sysconfig.get_compile_flags(), str(SOURCE), "-o", str(binary)]
         + [f"-L{library}", f"-Wl,-rpath,{library}", "-Wl,--no-as-needed"]
         + [f"-l:{name}" for name in sorted(names)],
         check=True,

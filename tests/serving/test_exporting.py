@@ -1,9 +1,10 @@
 """Folders and versions, models that are refused, disks that fill up, and kills."""
 
+import multiprocessing
 import os
 import pathlib
-import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 import keras_gradlayer as kgl
+from keras_gradlayer.serving import exporting
 from keras_gradlayer.serving.versions import find_version
 from tests.serving.conftest import answers, perturb, toy_tuner
 from tests.serving.test_signatures import ATOL, SEEDS, files
@@ -230,57 +232,37 @@ def test_two_exports_at_the_same_time(tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["1", "2", "7"]
 
 
-_EXPORT = """
-import sys
-import keras_gradlayer as kgl
-from tests.serving.conftest import toy_tuner
-tuner = toy_tuner(3)
-kgl.serving.export_sampler(tuner, sys.argv[2])  # traces once, as a long-lived process has
-print("ready", flush=True)
-sys.stdin.readline()
-kgl.serving.export_sampler(tuner, sys.argv[1])
-print("done", flush=True)
-"""
+def killed(path, moment):
+    """An export that kills itself before one of its steps, or after the last."""
+    steps = {
+        "saved_model": (exporting, "_save"),
+        "warm-up requests": (exporting, "write_warmup"),
+        "verification": (exporting, "verify"),
+        "rename": (pathlib.Path, "rename"),
+    }
+    if moment != "end":
+        setattr(*steps[moment], lambda *args: os.kill(os.getpid(), signal.SIGKILL))
+    kgl.serving.export_sampler(small(), path)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.slow
 def test_killed_exports(tmp_path):
-    """20 exports killed at random moments: no version is there in part, the old one is whole."""
-    path, rng = tmp_path / "m", random.Random(0)
-
-    def start(i):
-        return subprocess.Popen(
-            [sys.executable, "-c", _EXPORT, str(path), str(tmp_path / f"other{i}")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-
-    def go(process):
-        assert process.stdout.readline() == "ready\n"
-        process.stdin.write("\n")
-        process.stdin.flush()
-        return time.monotonic()
-
-    processes = [start(0), start(1)]
-    began = go(processes[0])
-    assert processes[0].stdout.readline() == "done\n"
-    duration = time.monotonic() - began
-    old, killed = files(path / "1"), 0
-    for i in range(1, 21):
-        processes.append(start(i + 1))  # it imports meanwhile
-        go(processes[i])
-        time.sleep(rng.uniform(0, duration))
-        processes[i].kill()
-        killed += processes[i].stdout.readline() != "done\n"
+    """No version is there in part, the old one is whole, and the next export is as usual."""
+    context = multiprocessing.get_context("forkserver")  # which imports TensorFlow once
+    context.set_forkserver_preload(["keras_gradlayer.serving"])
+    path = tmp_path / "m"
+    kgl.serving.export_sampler(small(), path)
+    old = files(path / "1")
+    moments = ("saved_model", "warm-up requests", "verification", "rename", "end")
+    processes = [context.Process(target=killed, args=(path, moment)) for moment in moments]
     for process in processes:
-        process.kill()
-        process.wait()
-    versions = [p for p in path.iterdir() if p.name.isdecimal()]
-    print(f"{killed} of 20 killed before the end; {len(versions)} versions, all whole")
-    assert killed >= 10
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert sorted(p.name for p in path.iterdir() if p.name.isdecimal()) == ["1", "2"]
+    assert sum(p.name.startswith(".draft-") for p in path.iterdir()) == 4
     assert files(path / "1") == old
-    for folder in versions:
-        assert not [f for f in kgl.serving.verify(folder) if f.breaks]
-        assert set(files(folder)) == set(old)
+    assert set(files(path / "2")) == set(old)
+    assert not [f for f in kgl.serving.verify(path / "2") if f.breaks]
+    assert kgl.serving.export_sampler(small(), path).name == "3"

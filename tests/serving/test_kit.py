@@ -1,6 +1,8 @@
 """What lies in export/: the files a server reads, and the scripts."""
 
+import importlib.util
 import json
+import os
 import pathlib
 import re
 import runpy
@@ -18,7 +20,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import keras_gradlayer as kgl
 from keras_gradlayer.serving.batching import read_batching
-from tests.serving.conftest import ROOT, model_server, stand_in
+from tests.serving.conftest import ROOT, model_server
 from tests.serving.server import Server
 
 EXPORT = ROOT / "export"
@@ -122,59 +124,61 @@ def test_client_script_without_a_server(capsys, monkeypatch, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_load_test_script(capsys, monkeypatch, toy):
-    with Server(toy[1]) as server:
-        for url in server.urls():
-            args = ["--url", url, "--requests", 100, "--concurrency", 8, "--rows", 100]
-            status, out, _ = script(capsys, monkeypatch, "load_test", *args)
-            assert status == 0
-            assert "100 requests in" in out
-            assert "wrong: 0, failed: 0" in out
+def load_test(url, *args):
+    """Start the load test: Locust needs a process of its own."""
+    if not importlib.util.find_spec("locust"):
+        pytest.skip("Locust is not installed")
+    options = ["--headless", "-u", "16", "-r", "16", "-t", "2s", "--json", "-H", url]
+    return subprocess.Popen(
+        [sys.executable, "-m", "locust", "-f", EXPORT / "load_test.py", *options, *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
 
 
-def test_load_test_finds_what_is_wrong(capsys, monkeypatch, toy, images):
-    """Answers of another model, a server that refuses, and a limit of time."""
-    with Server(toy[1]) as server, kgl.serving.connect(server.urls()[0]) as client:
-        figures = kgl.serving.load_test(client, 50, 4, saved_model=images[1])
-        assert (figures["requests"], figures["wrong"]) == (50, 50)
-        args = ["--url", server.urls()[0], "--requests", 9, "--saved-model", images[1]]
-        assert script(capsys, monkeypatch, "load_test", *args)[0] == 1
-        figures = kgl.serving.load_test(client, 50, 4, saved_model=toy[1])
-        assert (figures["requests"], figures["wrong"], figures["failed"]) == (50, 0, 0)
-        assert figures["p50"] <= figures["p99"] <= figures["max"]
-        assert max(server.models[1].batchers["sample"].batches) > 1
-        client.batch_size = 1000
-        figures = kgl.serving.load_test(client, 5, 4, rows=100, saved_model=toy[1])
-        assert figures["failed"] == 5
-        assert all("larger than maximum" in message for message in figures["errors"])
-        figures = kgl.serving.load_test(client, 50, 4, saved_model=toy[1], time_limit=1e-9)
-        assert figures["requests"] == figures["failed"] == 0
-        args = ["--url", server.urls()[0], "--requests", 9, "--time-limit", 1e-9]
-        status, out, _ = script(capsys, monkeypatch, "load_test", *args)
-        assert status == 1
-        assert "not all 9 requests were sent" in out
+def figures(process):
+    """The load test's exit status, requests, failures and output."""
+    out, _ = process.communicate()
+    found = re.search(r"^\[\s*\{.*^\]", out, re.DOTALL | re.MULTILINE)
+    found = json.loads(found[0])[0] if found else {}
+    return process.returncode, found.get("num_requests"), found.get("num_failures"), out
 
 
-def test_load_test_of_a_version(toy, images, tmp_path):
-    """Answers are compared with the version that was asked for."""
+def test_load_test(toy, images, tmp_path):
+    """Right answers in batches over both protocols; answers of another version; and refusals."""
     for version, exported in enumerate((toy[1], images[1]), start=1):
         shutil.copytree(exported / "1", tmp_path / str(version))
-    with kgl.serving.connect(tmp_path, version=1) as client:
-        for saved_model in (tmp_path, tmp_path / "1"):
-            assert kgl.serving.load_test(client, 5, 2, saved_model=saved_model)["wrong"] == 0
-        assert kgl.serving.load_test(client, 5, 2, saved_model=tmp_path / "2")["wrong"] == 5
+    with Server(toy[1]) as server:
+        grpc, rest = server.urls()
+        right = [
+            load_test(grpc, "--rows", 3, "--saved-model", tmp_path, "--model-version", 1),
+            load_test(rest, "--rows", 3, "--saved-model", toy[1]),
+        ]
+        wrong = load_test(grpc, "--saved-model", tmp_path)  # its newest is another model
+        refused = load_test(grpc, "--rows", 100, "--batch-size", 1000)
+        for process in right:
+            status, requests, failures, out = figures(process)
+            assert (status, failures) == (0, 0), out
+            assert requests > 16
+        for process, said in ((wrong, "WrongAnswer"), (refused, "larger than maximum")):
+            status, requests, failures, out = figures(process)
+            assert status == 1
+            assert requests == failures > 0
+            assert said in out
+        assert max(server.models[1].batchers["sample"].batches) > 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", [stand_in, model_server])
-def test_load_test_of_another_process(start, toy):
-    """64 concurrent clients, 5,000 requests, each answer checked against its seed."""
-    with start(toy[1]) as urls:
+def test_load_test_of_the_real_server(toy):
+    """64 clients."""
+    with model_server(toy[1]) as urls:
         for url in urls:
-            with kgl.serving.connect(url) as client:
-                figures = kgl.serving.load_test(client, 5000, 64, saved_model=toy[1])
-            print(url.split(":")[0], figures)
-            assert (figures["requests"], figures["wrong"], figures["failed"]) == (5000, 0, 0)
+            args = ["-u", 64, "-r", 64, "-t", "20s", "--saved-model", toy[1]]
+            status, requests, failures, out = figures(load_test(url, *args))
+            assert (status, failures) == (0, 0), out
+            assert requests > 1000
 
 
 def test_verify_script(capsys, monkeypatch, toy, tmp_path):
@@ -196,7 +200,6 @@ def test_verify_script(capsys, monkeypatch, toy, tmp_path):
     ("name", "needs"),
     [
         ("client", "grpc"),
-        ("load_test", "grpc"),
         ("verify", "tensorflow"),
         ("kserve_server", "kserve"),
         ("beam_sample", "apache_beam"),

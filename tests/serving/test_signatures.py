@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    model_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+)
 
 import keras_gradlayer as kgl
-from keras_gradlayer.serving import warmup
+from keras_gradlayer.serving import messages, warmup
+from keras_gradlayer.serving.signatures import source_of
 from keras_gradlayer.serving.versions import find_version
 from tests import oracles
 from tests.serving.conftest import answers, image_gan, image_tuner, perturb, toy_tuner
@@ -53,32 +60,49 @@ def test_fine_tuner_at_every_insertion_point(tmp_path, insert):
     if insert == "re_lu":
         [*_, insert] = [x.name for x in gan.generator.layers if isinstance(x, keras.layers.ReLU)]
     tuner = perturb(kgl.FineTuner(gan.generator, gan.critic, 0.1, insert=insert, max_layers=8), 3)
-    folder = kgl.serving.export_sampler(tuner, tmp_path / "m")
-    served, sampler = answers(folder), tuner.sampler()
-    z = tuner.latent.sample_rows(SEEDS[:16])
-    expected = tf.function(sampler, autograph=False)(z)
-    assert np.abs(expected - sampler(z, layers=0)).max() > 100 * ATOL
+    served = answers(kgl.serving.export_sampler(tuner, tmp_path / "m"))
+    z = tuner.latent.sample_rows(SEEDS[:8])
+    replay = tf.function(tuner.sampler(), autograph=False)
+    by_depth = np.stack([replay(z, layers=tf.constant(k)) for k in range(4)])
+    assert np.abs(by_depth[3] - by_depth[0]).max() > 100 * ATOL
+    np.testing.assert_allclose(by_depth[0], gan.generator(z), rtol=0, atol=ATOL)
     samples = served["serving_default"](latent=z)["samples"]
-    np.testing.assert_allclose(samples, expected, rtol=0, atol=ATOL)
-    np.testing.assert_array_equal(
-        served["sample"](seed=tf.constant(SEEDS[:16]))["samples"], samples
-    )
-    layers = tf.constant([0, 1, 2, 3, 4, 100, -1, -100] * 2)
-    some = served["sample_layers"](latent=z, layers=layers)["samples"]
-    for i, k in enumerate(np.clip(layers, 0, 3)):
-        np.testing.assert_allclose(some[i], sampler(z, layers=k)[i], rtol=0, atol=ATOL)
-    np.testing.assert_allclose(some[0], gan.generator(z)[0], rtol=0, atol=ATOL)
-    # the last critic's: the one that was stacked last
-    np.testing.assert_allclose(
-        served["score"](samples=samples)["score"], tuner.critic(samples)[:, 0], rtol=1e-5
-    )
-    tuner.critic.set_weights([0 * w for w in tuner.critic.get_weights()])
-    later = answers(kgl.serving.export_sampler(tuner, tmp_path / "m"))
-    np.testing.assert_allclose(
-        later["score"](samples=samples)["score"], served["score"](samples=samples)["score"]
-    )
-    shown = pixels(served["image"](seed=tf.constant(SEEDS[:16]))["image_bytes"].numpy())
+    np.testing.assert_allclose(samples, by_depth[3], rtol=0, atol=ATOL)
+    np.testing.assert_array_equal(served["sample"](seed=tf.constant(SEEDS[:8]))["samples"], samples)
+    layers = [0, 1, 2, 3, 4, 100, -1, -100]
+    some = served["sample_layers"](latent=z, layers=tf.constant(layers))["samples"]
+    expected = by_depth[np.clip(layers, 0, 3), range(8)]
+    np.testing.assert_allclose(some, expected, rtol=0, atol=ATOL)
+    scores = tuner.critic(samples)[:, 0]
+    np.testing.assert_allclose(served["score"](samples=samples)["score"], scores, rtol=1e-5)
+    shown = pixels(served["image"](seed=tf.constant(SEEDS[:8]))["image_bytes"].numpy())
     assert np.abs(shown - np.round((samples + 1) * 127.5)).max() <= 1
+
+
+def test_the_score_is_by_the_critic_that_was_stacked_last(tmp_path, toy):
+    """Not by the one that goes on training."""
+    tuner, _ = toy
+    x = tuner.latent.sample_rows(SEEDS)
+    expected, weights = tuner.critic(x)[:, 0], tuner.critic.get_weights()
+    try:
+        tuner.critic.set_weights([0 * w for w in weights])
+        served = answers(kgl.serving.export_sampler(tuner, tmp_path / "m"))
+    finally:
+        tuner.critic.set_weights(weights)
+    np.testing.assert_allclose(served["score"](samples=x)["score"], expected, rtol=1e-5, atol=ATOL)
+
+
+def test_a_source_is_the_live_model():
+    """Nothing is copied: a layer stacked later, and a weight set, show in what it generates."""
+    tuner = perturb(kgl.FineTuner(None, oracles.smooth_critic((2,)), 0.1, max_layers=4), 1)
+    source, z = source_of(tuner), tuner.latent.sample_rows(SEEDS[:4])
+    before = source.generate(z)
+    np.testing.assert_allclose(before, tuner(z), atol=ATOL)
+    tuner.critic.set_weights([2 * w for w in tuner.critic.get_weights()])
+    tuner.stack.append()
+    assert np.abs(source.generate(z) - before).max() > 100 * ATOL
+    np.testing.assert_allclose(source.generate(z), tuner(z), atol=ATOL)
+    np.testing.assert_allclose(source.score(z), tuner.stack.score(z, layer=0), atol=ATOL)
 
 
 def test_gan(tmp_path):
@@ -204,34 +228,23 @@ def nodes(folder):
     return len(graph.node) + sum(len(f.node_def) for f in graph.library.function)
 
 
-@pytest.mark.parametrize("make", [toy_tuner, image_tuner])
-def test_size(tmp_path, make):
-    """The graph is as large for 200 layers as for one; the files hold little but the weights."""
+@pytest.mark.parametrize(("make", "most"), [(toy_tuner, 200), (image_tuner, 30)])
+def test_size(tmp_path, make, most):
+    """The graph is as large for many layers as for one; the files hold little but the weights."""
     folders = {}
-    for depth in (1, 200):
-        tuner = (
-            make(1)
-            if depth == 1
-            else make(
-                1,
-            )
-        )
-        if depth == 200:
-            tuner = _deeper(tuner, depth)
+    for depth in (1, most):
+        tuner = make(1)
+        if depth > 1:
+            tuner = kgl.FineTuner(tuner.generator, tuner.critic, 1e-3, max_layers=depth)
+            for _ in range(depth):
+                tuner.stack.append()
         folders[depth] = folder = kgl.serving.export_sampler(tuner, tmp_path / str(depth))
         generator = tuner.generator.variables if tuner.generator else []
         weights = 4 * sum(np.prod(v.shape) for v in generator)
         weights += 4 * depth * sum(np.prod(v.shape) for v in tuner.critic.variables)
         on_disk = sum(len(content) for content in files(folder).values())
         assert weights < on_disk <= 1.02 * weights + 200_000
-    assert nodes(folders[1]) == nodes(folders[200]) > 100
-
-
-def _deeper(tuner, depth):
-    deep = kgl.FineTuner(tuner.generator, tuner.critic, 1e-3, max_layers=depth)
-    for _ in range(depth):
-        deep.stack.append()
-    return deep
+    assert nodes(folders[1]) == nodes(folders[most]) > 100
 
 
 def test_no_variable_is_saved_that_is_not_used(tmp_path, toy):
@@ -323,6 +336,33 @@ def test_warmup_requests(images, tmp_path):
         assert request.model_spec.name == "sampler"
         seen.add((request.model_spec.signature_name, rows))
     assert seen == {(name, n) for name in loaded.signatures for n in (1, 8, 64)}
-    again = kgl.serving.export_sampler(image_tuner(), tmp_path / "sampler")
-    assert (again / warmup.FILE).read_bytes() == (version / warmup.FILE).read_bytes()
-    assert (version / warmup.FILE).stat().st_size < 10_000
+    written = (version / warmup.FILE).read_bytes()
+    assert len(written) < 10_000
+    (tmp_path / "assets.extra").mkdir()
+    warmup.write_warmup(tmp_path, "sampler", loaded.signatures, (1, 8, 64))
+    assert (tmp_path / warmup.FILE).read_bytes() == written
+
+
+def test_messages_are_those_of_the_server():
+    """Each field has the number, type and label that TensorFlow Serving's own package gives it."""
+    theirs = {
+        message.DESCRIPTOR.name: message.DESCRIPTOR
+        for module in (model_pb2, predict_pb2, prediction_log_pb2, get_model_metadata_pb2)
+        for message in vars(module).values()
+        if hasattr(message, "DESCRIPTOR") and hasattr(message, "FromString")
+    }
+
+    def fields(descriptor):
+        found = {
+            f.name: (f.number, f.type, f.default_value == [], f.message_type)
+            for f in descriptor.fields
+        }
+        return {k: (*v[:3], v[3] and v[3].full_name.split(".", 1)[-1]) for k, v in found.items()}
+
+    ours = [m for n, m in vars(messages).items() if n in theirs]
+    assert len(ours) == 8
+    for message in ours:
+        real = fields(theirs[message.DESCRIPTOR.name])
+        for name, (number, kind, repeated, inner) in fields(message.DESCRIPTOR).items():
+            assert real[name][:3] == (number, kind, repeated)
+            assert (real[name][3] or "").endswith((inner or "").split(".")[-1])

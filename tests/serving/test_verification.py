@@ -1,4 +1,6 @@
+import pathlib
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -9,7 +11,6 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 import keras_gradlayer as kgl
 from keras_gradlayer.serving import warmup
-from tests.serving.conftest import image_tuner
 
 X = tf.TensorSpec((None, 2), "float32", "x")
 
@@ -179,61 +180,129 @@ def test_ordinary_models_of_others(tmp_path):
         assert breaks(tmp_path / name) == "", name
 
 
-def test_several_graphs(tmp_path):
+@keras.saving.register_keras_serializable("tests")
+class OtherKernel(keras.layers.Layer):
+    """Values at the edges of the 256 levels, of that scale, and a little more for several rows."""
+
+    EDGES = (np.arange(192).reshape(8, 8, 3) / 2 + 64) / 127.5 - 1
+
+    def __init__(self, scale, mix):
+        super().__init__()
+        self.scale, self.mix = scale, mix
+
+    def call(self, x):
+        many = tf.cast(tf.shape(x)[0] > 1, "float32")
+        return self.scale * (0 * x + self.EDGES - 5e-7 + self.mix * many)
+
+
+def export_other_kernel(path, scale, mix, **kwargs):
+    model = keras.Sequential(
+        [
+            keras.layers.Input((4,)),
+            keras.layers.Dense(192, "tanh"),
+            keras.layers.Reshape((8, 8, 3)),
+            OtherKernel(scale, mix),
+        ]
+    )
+    return kgl.serving.export_sampler(model, path, data_range=(-scale, scale), **kwargs)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e4])
+def test_rounding_is_no_dependence_on_other_rows(tmp_path, scale):
+    """1e-6 of the values, as other kernels for one row round: some pixels are a level apart."""
+    folder = export_other_kernel(tmp_path / "m", scale, 1e-6)
+    with kgl.serving.connect(folder) as client:
+        together, alone = client.image([0, 1]), client.image([0])
+    assert together[0] != alone[0]
+    pixels = [tf.io.decode_png(png).numpy().astype(int) for png in (together[0], alone[0])]
+    assert np.abs(pixels[0] - pixels[1]).max() == 1
+    # 1e-3 is more than rounding, whatever the scale, though no pixel shows it
+    with pytest.raises(ValueError, match="rows depend on the rows beside them. Alone, 'samples'"):
+        export_other_kernel(tmp_path / "n", scale, 1e-3)
+
+
+def test_pixels_that_depend_on_other_rows(tmp_path):
+    """Seen in the pixels alone, 2 levels are refused, and one is not."""
+    for levels, said in ((1, ""), (2, "Alone, 'image_bytes' is up to 2 away")):
+
+        def encode(n, levels=levels):
+            pixels = tf.fill((tf.shape(n)[0], 4, 4, 3), tf.cast(100, "uint8"))
+            pixels += tf.cast(levels * tf.cast(tf.shape(n)[0] > 1, "int32"), "uint8")
+            return {
+                "image_bytes": tf.map_fn(tf.io.encode_png, pixels, fn_output_signature="string")
+            }
+
+        path = save(tmp_path / str(levels), encode, tf.TensorSpec((None,), "int64", "n"))
+        assert said in breaks(path)
+        assert bool(breaks(path)) == bool(said)
+
+
+@pytest.mark.parametrize(("dtype", "eps"), [("bfloat16", 2**-7), ("float16", 2**-10)])
+def test_half_precision_rounds_more(tmp_path, dtype, eps):
+    """A last bit of what is computed with is allowed, though float32 is given out."""
+
+    def f(x, more):
+        many = tf.cast(tf.shape(x)[0] > 1, "float32")
+        half = tf.cast(0 * x + 1 + more * many, dtype)
+        return {"y": tf.cast(half, "float32")}
+
+    assert breaks(save(tmp_path / "a", lambda x: f(x, 2 * eps))) == ""
+    assert "up to 0.5 away" in breaks(save(tmp_path / "b", lambda x: f(x, 0.5)))
+
+
+@pytest.fixture
+def folder(toy, tmp_path):
+    """An exported version that can be damaged."""
+    return pathlib.Path(shutil.copytree(toy[1] / "1", tmp_path / "m"))
+
+
+def test_several_graphs(folder):
     """Servers load the one tagged "serve" alone."""
-    path = kgl.serving.export_sampler(image_tuner(1), tmp_path / "m")
-    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     other = saved.meta_graphs.add()
     other.CopyFrom(saved.meta_graphs[0])
     other.meta_info_def.tags[:] = ["train"]
-    (path / "saved_model.pb").write_bytes(saved.SerializeToString())
-    assert breaks(path) == ""
-    saved.meta_graphs[0].meta_info_def.tags[:] = ["serve", "gpu"]
-    (path / "saved_model.pb").write_bytes(saved.SerializeToString())
-    assert "no graph with the tag 'serve' alone" in breaks(path)
+    (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+    assert breaks(folder) == ""
+    for tags in (["serve", "gpu"], ["train"]):
+        saved.meta_graphs[0].meta_info_def.tags[:] = tags
+        (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+        assert "no graph with the tag 'serve' alone" in breaks(folder)
 
 
-def test_damaged_folders(tmp_path):
-    def fresh(name):
-        return kgl.serving.export_sampler(image_tuner(1), tmp_path / name)
-
+def test_damaged_folders(folder, tmp_path):
     with pytest.raises(ValueError, match="does not exist"):
         kgl.serving.verify(tmp_path / "none")
-    folder = fresh("a")
-    (folder / "variables" / "variables.index").unlink()
-    assert "does not load" in breaks(folder)
-    folder = fresh("b")
     data = folder / "variables" / "variables.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:1000])
     assert "does not load" in breaks(folder)
-    folder = fresh("c")
+    (folder / "variables" / "variables.index").unlink()
+    assert "does not load" in breaks(folder)
     (folder / "saved_model.pb").write_bytes(b"half of it")
     assert "saved_model.pb cannot be read" in breaks(folder)
-    folder = fresh("d")
-    (folder / "batching_params.pbtxt").write_text(
-        "max_batch_size { value: 9 } allowed_batch_sizes: 8 allowed_batch_sizes: 4"
-    )
-    assert "allowed_batch_sizes must increase, and are [8, 4]" in breaks(folder)
+
+
+def test_batch_sizes_that_the_server_refuses(tmp_path):
+    path = save(tmp_path / "m", lambda x: {"y": x})
     for text, said in (
+        (
+            "max_batch_size { value: 9 } allowed_batch_sizes: 8 allowed_batch_sizes: 4",
+            "allowed_batch_sizes must increase, and are [8, 4]",
+        ),
         ("max_batch_size { value: 9 } allowed_batch_sizes: 4", "max_batch_size, 9, must be the"),
         ("allowed_batch_sizes: 4", "max_batch_size, 1000 by default, must be the last of"),
         ("largest: 3", "cannot be read"),
+        ("# allowed_batch_sizes: 4", ""),
     ):
-        (folder / "batching_params.pbtxt").write_text(text)
-        assert said in breaks(folder)
-    (folder / "batching_params.pbtxt").write_text("# allowed_batch_sizes: 4")
-    assert breaks(folder) == ""
-    folder = fresh("e")
-    (folder / "saved_model.pb").write_bytes(
-        (folder / "saved_model.pb").read_bytes().replace(b"\x05serve", b"\x05train")
-    )
-    assert "no graph with the tag 'serve' alone" in breaks(folder)
+        (path / "batching_params.pbtxt").write_text(text)
+        assert said in breaks(path)
+        assert bool(breaks(path)) == bool(said)
 
 
 def test_warmup_requests_that_fail(tmp_path):
-    folder = kgl.serving.export_sampler(image_tuner(1), tmp_path / "m")
-    file = folder / warmup.FILE
-    good = file.read_bytes()
+    path = save(tmp_path / "m", lambda x: {"y": tf.sqrt(x)}, name="serving_default")
+    file = path / warmup.FILE
+    file.parent.mkdir()
 
     def write(signature, key, value, count=1):
         request = predict_pb2.PredictRequest()
@@ -245,15 +314,21 @@ def test_warmup_requests_that_fail(tmp_path):
             for _ in range(count):
                 writer.write(record)
 
-    write("draw", "seed", [1])
-    assert "names the signature 'draw'" in breaks(folder)
-    write("", "latent", np.zeros((1, 8), "float32"))  # the server takes this for serving_default
-    assert breaks(folder) == ""
-    write("sample", "sed", [1])
-    assert "Warm-up request 1 fails" in breaks(folder)
-    write("sample", "seed", np.array([1]), count=1001)
-    assert "1001 warm-up requests: the server takes at most 1000" in breaks(folder)
-    file.write_bytes(good[:-3])
-    assert "fails" in breaks(folder)
-    file.write_bytes(good)
-    assert breaks(folder) == ""
+    x = np.ones((1, 2), "float32")
+    write("draw", "x", x)
+    assert "names the signature 'draw'" in breaks(path)
+    write("serving_default", "z", x)
+    assert "Warm-up request 1 fails" in breaks(path)
+    write("serving_default", "x", -x)
+    assert "Warm-up request 1: 'y' of 'serving_default' is not finite" in breaks(path)
+    write("serving_default", "x", x, count=1001)
+    assert "1001 warm-up requests: the server takes at most 1000" in breaks(path)
+    write("", "x", x)  # the server takes this for serving_default
+    assert breaks(path) == ""
+    file.write_bytes(file.read_bytes()[:-3])
+    assert "fails" in breaks(path)
+    with tf.io.TFRecordWriter(str(file)) as writer:  # of another kind, which is left to the server
+        log = prediction_log_pb2.PredictionLog()
+        log.classify_log.request.model_spec.name = "m"
+        writer.write(log.SerializeToString())
+    assert breaks(path) == ""

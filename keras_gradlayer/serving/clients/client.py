@@ -128,7 +128,10 @@ class Client(ABC):
                 f"Signature '{signature}' takes {', '.join(sorted(specs))}. "
                 f"Received: {', '.join(sorted(inputs)) or 'nothing'}"
             )
-        arrays = {key: _array(signature, key, v, specs[key]) for key, v in inputs.items()}
+        arrays = {
+            key: _array(f"'{key}' of signature '{signature}'", value, specs[key])
+            for key, value in inputs.items()
+        }
         lengths = {key: len(a) if a.ndim else None for key, a in arrays.items()}
         if len(set(lengths.values())) != 1 or not all(lengths.values()):
             raise ValueError(
@@ -138,38 +141,33 @@ class Client(ABC):
         return arrays
 
 
-def _array(signature, key, value, spec):
-    name = f"'{key}' of signature '{signature}'"
+def _array(name, value, info):
+    """`value` as an array of the type that a signature takes."""
     try:
         value = np.asarray(value)
     except ValueError as e:
         raise ValueError(f"{name} must be an array: {e}") from e
-    if value.dtype.kind in "OSU" and (spec is None or tf.as_dtype(spec.dtype) != tf.string):
+    if info is None:
+        shape = tf.TensorShape([None] * max(value.ndim, 1))
+        dtype = tf.int64 if value.dtype.kind in "iu" else tf.float32
+    else:
+        shape, dtype = tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype)
+    if value.dtype.kind in "OSU" and dtype != tf.string:
         raise ValueError(f"{name} must be numbers. Received: {value.dtype}")
     if value.ndim and not len(value):
         return value  # which has no rows, whatever their type
-    if spec is None:
-        dtype = np.dtype("int64" if value.dtype.kind in "iu" else "float32")
-        shape = (-1,) * max(value.ndim, 1)
-    else:
-        dtype = tf.dtypes.as_dtype(spec.dtype).as_numpy_dtype
-        shape = tuple(d.size for d in spec.tensor_shape.dim)
-        if spec.tensor_shape.unknown_rank:
-            shape = (-1,) * value.ndim
-    fits = value.ndim == len(shape) and all(s in (-1, d) for s, d in zip(shape, value.shape))
-    if not fits or not np.can_cast(value.dtype, dtype, "same_kind"):
-        expected = ", ".join("n" if d == -1 else str(d) for d in shape)
+    castable = np.can_cast(value.dtype, dtype.as_numpy_dtype, "same_kind")
+    if not castable or not shape.is_compatible_with(value.shape):
+        expected = f"{dtype.name} of shape {shape}".replace("None", "n")
         raise ValueError(
-            f"{name} must be {np.dtype(dtype)} of shape ({expected}{',' * (len(shape) == 1)}). "
-            f"Received: {value.dtype} of shape {value.shape}"
+            f"{name} must be {expected}. Received: {value.dtype} of shape {value.shape}"
         )
-    array = value.astype(dtype)
-    if array.dtype.kind in "iu" and value.size and not np.array_equal(array, value):
-        raise ValueError(f"{name} must fit in {np.dtype(dtype)}. Received: {value.max()}")
-    if tf.dtypes.as_dtype(dtype).is_floating:
-        bad = int(np.sum(~np.isfinite(array.astype("float64"))))
-        if bad:
-            raise ValueError(f"{name} must be finite. Received: {bad} NaN or infinite values")
+    array = value.astype(dtype.as_numpy_dtype)
+    if dtype.is_integer and not np.array_equal(array, value):
+        raise ValueError(f"{name} must fit in {dtype.name}. Received: {value.max()}")
+    bad = int(np.sum(~np.isfinite(array.astype("float64")))) if dtype.is_floating else 0
+    if bad:
+        raise ValueError(f"{name} must be finite. Received: {bad} NaN or infinite values")
     return array
 
 

@@ -4,9 +4,7 @@ import pathlib
 import urllib.parse
 
 from keras_gradlayer.serving.clients.client import Client
-from keras_gradlayer.serving.clients.grpc_client import GrpcClient
 from keras_gradlayer.serving.clients.local_client import LocalClient
-from keras_gradlayer.serving.clients.rest_client import RestClient
 
 
 def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client:
@@ -23,6 +21,7 @@ def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client
 
     Raises:
         ValueError: for another kind of address.
+        ImportError: if the protocol's package is missing (TensorFlow brings both).
 
     Example:
 
@@ -34,10 +33,19 @@ def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client
     parts = urllib.parse.urlsplit(url)
     if url and (pathlib.Path(url).is_dir() or not parts.scheme):
         return LocalClient(url, model=model, **kwargs)
-    if parts.scheme in ("grpc", "grpcs") and parts.port:
-        return GrpcClient(parts.netloc, parts.scheme == "grpcs", model=model, **kwargs)
-    if parts.scheme in ("http", "https") and parts.netloc:
-        return RestClient(url, model=model, **kwargs)
+    try:
+        if parts.scheme in ("grpc", "grpcs") and parts.port:
+            from keras_gradlayer.serving.clients.grpc_client import GrpcClient
+
+            return GrpcClient(parts.netloc, parts.scheme == "grpcs", model=model, **kwargs)
+        if parts.scheme in ("http", "https") and parts.netloc:
+            from keras_gradlayer.serving.clients.rest_client import RestClient
+
+            return RestClient(url, model=model, **kwargs)
+    except ImportError as e:
+        raise ImportError(
+            f"{parts.scheme}:// needs the package {e.name}: pip install 'keras-gradlayer[serving]'"
+        ) from e
     raise ValueError(
         "Expected an address such as grpc://localhost:8500 or http://localhost:8501, or the folder "
         f"of a model. Received: {url!r}"

@@ -5,12 +5,8 @@ import json
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 
+from keras_gradlayer.serving import messages
 from keras_gradlayer.serving.clients.client import Client
 
 _RETRY = {
@@ -57,40 +53,39 @@ class GrpcClient(Client):
             self._channel = grpc.secure_channel(address, credentials, _OPTIONS)
         else:
             self._channel = grpc.insecure_channel(address, _OPTIONS)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
 
     def _send(self, signature, inputs):
-        request = predict_pb2.PredictRequest()
-        self._name(request)
+        request = messages.PredictRequest()
         request.model_spec.signature_name = signature
         for key, value in inputs.items():
             request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-        outputs = self._call(self._stub.Predict, request).outputs
+        outputs = self._call("Predict", request, messages.PredictResponse).outputs
         return {key: np.asarray(tf.make_ndarray(proto)) for key, proto in outputs.items()}
 
     def _fetch_signatures(self):
-        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        self._name(request)
-        answer = self._call(self._stub.GetModelMetadata, request)
-        published = get_model_metadata_pb2.SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(published)
-        return published.signature_def
+        request = messages.GetModelMetadataRequest(metadata_field=["signature_def"])
+        answer = self._call("GetModelMetadata", request, messages.GetModelMetadataResponse)
+        packed = answer.metadata["signature_def"].value
+        return messages.SignatureDefMap.FromString(packed).signature_def
 
-    def _name(self, request):
+    def _call(self, method, request, response):
         request.model_spec.name = self.model
         if self.version is not None:
             request.model_spec.version.value = self.version
         elif self.label is not None:
             request.model_spec.version_label = self.label
-
-    def _call(self, method, request):
+        call = self._channel.unary_unary(
+            f"/tensorflow.serving.PredictionService/{method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=response.FromString,
+        )
         try:
             metadata = [(key.lower(), value) for key, value in self.headers.items()]
-            return method(request, timeout=self.timeout, metadata=metadata)
+            return call(request, timeout=self.timeout, metadata=metadata)
         except grpc.RpcError as e:
             kind = _ERRORS.get(e.code(), RuntimeError)
             raise kind(f"The server answered {e.code().name}: {e.details()}") from e

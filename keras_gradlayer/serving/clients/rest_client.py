@@ -1,19 +1,34 @@
 """Calling a served sampler over HTTP."""
 
 import base64
-import time
+import threading
+import weakref
 
 import numpy as np
 import requests
 from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from urllib3.exceptions import ReadTimeoutError
+from urllib3.util import Retry
 
 from keras_gradlayer.serving.clients.client import Client
 
-_PAUSES = (0.1, 0.2, 0.4, 0.8)
+_RETRIES = 4
 _BUSY = (502, 503)
-_REFUSED = (400, 404, 412, 422)
-_CONNECTIONS = 256
+_ERRORS = {
+    **dict.fromkeys((400, 404, 412, 422), ValueError),
+    **dict.fromkeys(_BUSY, ConnectionError),
+    504: TimeoutError,
+}
+
+
+class _Retry(Retry):
+    """Asks again where the server is busy or breaks off, and not where it is slow."""
+
+    def increment(self, method=None, url=None, response=None, error=None, *args, **kwargs):
+        if isinstance(error, ReadTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, *args, **kwargs)
 
 
 class RestClient(Client):
@@ -33,15 +48,30 @@ class RestClient(Client):
             self._url += f"/versions/{self.version}"
         elif self.label is not None:
             self._url += f"/labels/{self.label}"
-        self._session = requests.Session()
-        self._session.headers.update(self.headers)
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._own, self._sessions = threading.local(), weakref.WeakSet()
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        for session in self._sessions:
+            session.close()
+
+    def _session(self):
+        """The calling thread's own: a session is not safe to share."""
+        if not hasattr(self._own, "session"):
+            self._own.session = session = requests.Session()
+            self._sessions.add(session)
+            session.headers.update(self.headers)
+            retry = _Retry(
+                total=_RETRIES,
+                backoff_factor=0.1,
+                status_forcelist=_BUSY,
+                allowed_methods=None,  # all: a prediction changes nothing
+                raise_on_status=False,
+                respect_retry_after_header=False,
+            )
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
+        return self._own.session
 
     def _send(self, signature, inputs):
         rows = {key: _rows(value) for key, value in inputs.items()}
@@ -66,56 +96,39 @@ class RestClient(Client):
             if "ready" in self._call("GET", ""):
                 return {}  # KServe, which does not publish them
             raise
-        published = get_model_metadata_pb2.SignatureDefMap()
-        json_format.ParseDict(
-            answer["metadata"]["signature_def"], published, ignore_unknown_fields=True
-        )
-        return published.signature_def
+        published = answer["metadata"]["signature_def"]["signature_def"]
+        return {
+            name: json_format.ParseDict(
+                signature, meta_graph_pb2.SignatureDef(), ignore_unknown_fields=True
+            )
+            for name, signature in published.items()
+        }
 
     def _call(self, method, path, **kwargs):
-        """Ask until there is an answer, which may be that the request is wrong."""
-        end = time.monotonic() + self.timeout
-        for pause in (*_PAUSES, None):
+        """The content of the answer, or the error that it tells of."""
+        url = self._url + path
+        timeout = self.timeout / (1 + _RETRIES), self.timeout  # to connect, to read
+        try:
+            answer = self._session().request(method, url, timeout=timeout, **kwargs)
+        except requests.Timeout as e:
+            raise TimeoutError(f"The server did not answer within {self.timeout} s.") from e
+        except requests.RequestException as e:
+            inner = e.args[0] if e.args else e
+            cause = str(getattr(inner, "reason", inner)).split(": ", 1)[-1]
+            raise ConnectionError(f"{self._url} could not be reached: {cause}") from e
+        if answer.ok:
             try:
-                left = max(end - time.monotonic(), 1e-3)
-                answer = self._session.request(method, self._url + path, timeout=left, **kwargs)
-            except requests.Timeout as e:
-                raise TimeoutError(f"The server did not answer within {self.timeout} s.") from e
-            except requests.RequestException as e:
-                problem = ConnectionError(f"{self._url} could not be reached: {_cause(e)}")
-            else:
-                if answer.status_code not in _BUSY:
-                    return _read(answer)
-                problem = ConnectionError(f"The server answered {_reason(answer)}")
-            if pause is None or time.monotonic() + pause > end:
-                raise problem
-            time.sleep(pause)
-
-
-def _read(answer):
-    """The content of an answer, or the error that it tells of."""
-    if answer.status_code == requests.codes.gateway_timeout:
-        raise TimeoutError(f"The server answered {_reason(answer)}")
-    if not answer.ok:
-        kind = ValueError if answer.status_code in _REFUSED else RuntimeError
-        raise kind(f"The server answered {_reason(answer)}")
-    try:
-        return answer.json()
-    except requests.JSONDecodeError as e:
-        raise RuntimeError(f"The server did not answer with JSON: {answer.text[:200]}") from e
-
-
-def _cause(error):
-    """What is at the bottom of an error of requests."""
-    inner = error.args[0] if error.args else error
-    return str(getattr(inner, "reason", inner)).split(": ", 1)[-1]
-
-
-def _reason(answer):
-    try:
-        return f"{answer.status_code}: {answer.json()['error']}"
-    except (ValueError, KeyError, TypeError):
-        return f"{answer.status_code}: {answer.text[:200]}"
+                return answer.json()
+            except requests.JSONDecodeError as e:
+                raise RuntimeError(
+                    f"The server did not answer with JSON: {answer.text[:200]}"
+                ) from e
+        try:
+            reason = answer.json()["error"]
+        except (ValueError, KeyError, TypeError):
+            reason = answer.text[:200]
+        kind = _ERRORS.get(answer.status_code, RuntimeError)
+        raise kind(f"The server answered {answer.status_code}: {reason}")
 
 
 def _rows(values):
