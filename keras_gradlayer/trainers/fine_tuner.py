@@ -18,8 +18,8 @@ from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.copying import copy_model, policy_of
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import Sampler
+from keras_gradlayer.models.splitting import cut
 from keras_gradlayer.trainers._carrying import _Carrying
-from keras_gradlayer.trainers._cutting import cut
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
 _log = logging.getLogger(__name__)
