@@ -89,7 +89,7 @@ class Graph:
         while waiting:
             x = waiting.pop(0)
             if id(x) not in found and self.is_selected(x):
-                waiting += self.call_of(x).inputs
+                waiting = self.call_of(x).inputs + waiting
             found[id(x)] = x
         return list(found.values())
 
@@ -126,7 +126,7 @@ def _kind_of_layer(layer):
     return "activation" if is_activation(layer) else "unknown"
 
 
-def is_graph(model: keras.Operation) -> bool:
+def is_graph(model: keras.Operation | None) -> bool:
     """Whether a model is all told by its graph: a built Functional or Sequential one."""
     known = isinstance(model, (keras.Sequential, keras.Function)) and _origin(type(model).call)
     return known and bool(getattr(model, "outputs", None))

@@ -26,8 +26,8 @@ def output_range(model: keras.Model) -> tuple[float, float]:
         found = keras.ops.cast(head((scale * rows).astype("float32"), training=False), "float32")
         return np.array([-np.nanmin(found), np.nanmax(found)])
 
-    bounds = np.maximum(extremes(4.0), extremes(1e4))
-    huge = extremes(6e4 if head.inputs[0].dtype == "float16" else 1e30)
+    bounds = np.maximum(extremes(4.0), extremes(1e3))
+    huge = extremes(1e4 if head.inputs[0].dtype == "float16" else 1e30)
     grows = huge > bounds + 0.01 * (1 + np.abs(bounds))
     low, high = np.where(grows, np.inf, np.maximum(bounds, huge)).tolist()
     return -low, high

@@ -45,14 +45,8 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
     >>> generator = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(2, "tanh")])
     >>> base, head = split(generator)       # a linear Dense, and tanh
     """
-    if is_graph(generator):
-        inputs, outputs = len(generator.inputs), len(generator.outputs)
-        if (inputs, outputs) != (1, 1):
-            raise ValueError(
-                "Expected a generator with one input and one output. Received: "
-                f"'{generator.name}' with {inputs} input(s) and {outputs} output(s)"
-            )
-    elif insert != "bottom":
+    _check_ends(generator)
+    if insert != "bottom" and not is_graph(generator):
         raise ValueError(
             "Only a built Functional or Sequential generator can be cut at 'top' or at a layer. "
             f"Received: '{generator.name}' of type {type(generator).__name__}. "
@@ -99,17 +93,30 @@ def cut(
             "`output_activation` goes with insert='top'. Received: "
             f"output_activation={output_activation!r} with insert={insert!r}"
         )
+    if generator is not None and output_activation == "auto" and insert != "bottom":
+        return split(generator, insert)
+    _check_ends(generator)
     dtype = generator.variable_dtype if generator is not None else None
     identity = _one_layer("base", layers.Identity, latent.shape, dtype)
     if insert == "bottom" and generator is not None:
         return identity, generator
-    if output_activation == "auto" and generator is not None:
-        return split(generator, insert)
     name = "tanh" if output_activation == "auto" else output_activation
     base = identity if generator is None else generator
-    shape = _checks.output_shape(base, latent.shape)[1:]
+    values = base(keras.KerasTensor((None, *latent.shape)))
+    dtype = keras.backend.result_type(values.dtype, base.variable_dtype)
     activation = functools.partial(layers.Activation, name)
-    return base, _one_layer("head", activation, shape, dtype)
+    return base, _one_layer("head", activation, values.shape[1:], dtype)
+
+
+def _check_ends(generator):
+    if not is_graph(generator):
+        return
+    inputs, outputs = len(generator.inputs), len(generator.outputs)
+    if (inputs, outputs) != (1, 1):
+        raise ValueError(
+            "Expected a generator with one input and one output. Received: "
+            f"'{generator.name}' with {inputs} input(s) and {outputs} output(s)"
+        )
 
 
 def _split_top(generator, names=("base", "head")):
@@ -195,6 +202,8 @@ def _part(x, cuts):
 
 
 def _model(name, generator, inputs, outputs):
+    if any(outputs is x for x in keras.tree.flatten(inputs)):  # a model needs a layer
+        outputs = layers.Identity(dtype=outputs.dtype)(outputs)
     model = keras.Model(inputs, outputs, name=name)
     model.dtype_policy = generator.dtype_policy
     return model
