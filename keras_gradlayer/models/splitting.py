@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_gradlayer import _checks
 from keras_gradlayer.latents.latent import Latent
-from keras_gradlayer.models._graph import Graph, is_activation, is_graph
+from keras_gradlayer.models._graph import Graph, is_activation, is_graph, selects
 
 
 def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, keras.Model]:
@@ -46,39 +46,16 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
     >>> base, head = split(generator)       # a linear Dense, and tanh
     """
     _check_ends(generator)
-    if insert != "bottom" and not is_graph(generator):
+    if insert == "bottom":
+        shape, dtype = generator.input_shape[1:], generator.variable_dtype
+        return _one_layer("base", layers.Identity, shape, dtype), generator
+    if not is_graph(generator):
         raise ValueError(
             "Only a built Functional or Sequential generator can be cut at 'top' or at a layer. "
             f"Received: '{generator.name}' of type {type(generator).__name__}. "
             "insert='bottom' takes any generator."
         )
-    if insert == "bottom":
-        shape, dtype = generator.input_shape[1:], generator.variable_dtype
-        return _one_layer("base", layers.Identity, shape, dtype), generator
-    if insert == "top":
-        return _split_top(generator)
-    graph = Graph(generator)
-    cuts = {c.layer.name: c.outputs for c in graph.calls if isinstance(c.layer, layers.Layer)}
-    if insert not in cuts:
-        raise ValueError(
-            f"`insert` must be 'top', 'bottom' or the name of a layer of '{generator.name}', one "
-            f"of {', '.join(cuts)}. Received: insert={insert!r}"
-        )
-    cut = cuts[insert][0]
-    x = keras.Input(cut.shape[1:], dtype=cut.dtype)
-    end = graph.replay({id(cut): x})
-    if end is None:
-        raise ValueError(
-            f"'{generator.name}' cannot be cut after '{insert}': later layers need more than its "
-            "output. Expected a layer that everything passes through."
-        )
-    if any(cut is x for x in graph.tail()) and graph.kind(cut) == "activation":
-        _checks.warn(
-            f"insert={insert!r} puts gradient layers behind the output activation of "
-            f"'{generator.name}', so that samples may leave its range. Expected insert='top', or "
-            "a layer before the activation."
-        )
-    return _model("base", generator, graph.inputs, cut), _model("head", generator, x, end)
+    return _split_top(generator) if insert == "top" else _split_after(generator, insert)
 
 
 def cut(
@@ -119,49 +96,84 @@ def _check_ends(generator):
         )
 
 
+def _split_after(generator, name):
+    graph = Graph(generator)
+    cuts = {c.layer.name: c.outputs for c in graph.calls if isinstance(c.layer, layers.Layer)}
+    if name not in cuts:
+        raise ValueError(
+            f"`insert` must be 'top', 'bottom' or the name of a layer of '{generator.name}', one "
+            f"of {', '.join(cuts)}. Received: insert={name!r}"
+        )
+    cut = cuts[name][0]
+    x = keras.Input(cut.shape[1:], dtype=cut.dtype)
+    output = graph.replay({id(cut): x})
+    if output is None:
+        raise ValueError(
+            f"'{generator.name}' cannot be cut after '{name}': later layers need more than its "
+            "output. Expected a layer that everything passes through."
+        )
+    base, head = _model("base", generator, graph.inputs, cut), _model("head", generator, x, output)
+    if graph.kind(cut) == "activation" and all(map(selects, head.operations[1:])):
+        _checks.warn(
+            f"insert={name!r} puts gradient layers behind the output activation of "
+            f"'{generator.name}', so that samples may leave its range. Expected insert='top', or "
+            "a layer before the activation."
+        )
+    return base, head
+
+
 def _split_top(generator, names=("base", "head")):
     graph = Graph(generator)
     if graph.kind(graph.output) == "linear":
         # No output activation: gradient layers go after the last layer.
-        cut = graph.output
-        base = _model(names[0], generator, graph.inputs, cut)
-        return base, _one_layer(names[1], layers.Identity, cut.shape[1:], cut.dtype)
-    inner = {}  # each inner model is cut once
-    places = [_before(graph, x, inner) for x in graph.tail() if not graph.is_selected(x)]
+        base = _model(names[0], generator, graph.inputs, graph.output)
+        return base, _one_layer(
+            names[1], layers.Identity, base.output_shape[1:], base.outputs[0].dtype
+        )
+    parts = {}  # of each layer that holds an activation
+    places = [_before(graph, end, parts) for end in graph.ends(graph.output)]
     cuts = list({id(cut): cut for cut, _, _ in places}.values())
-    joined = _join(generator, cuts)
+    joined = cuts[0]
+    if len(cuts) > 1:
+        shapes = [x.shape for x in cuts]
+        if len({s[:-1] for s in shapes}) > 1 or None in [s[-1] for s in shapes]:
+            raise ValueError(
+                f"The output activations of '{generator.name}' stand in branches of shapes "
+                f"{', '.join(map(str, shapes))}, which do not go into one tensor. Expected "
+                "branches that differ in the last axis alone, or another `insert`."
+            )
+        dtype = keras.backend.result_type(*(x.dtype for x in cuts))
+        joined = layers.Concatenate(name="joined", dtype=dtype)(cuts)
     x = keras.Input(joined.shape[1:], dtype=joined.dtype)
-    parts = dict(zip(map(id, cuts), _part(x, cuts)))
-    known = {id(end): rest(parts[id(cut)]) for cut, rest, end in places}
-    return (
-        _model(names[0], generator, graph.inputs, joined),
-        _model(names[1], generator, x, graph.replay(known)),
-    )
+    pieces = [x]
+    if len(cuts) > 1:
+        starts = np.cumsum([s[-1] for s in shapes[:-1]]).tolist()
+        pieces = keras.ops.split(x, starts, axis=-1)
+    pieces = dict(zip(map(id, cuts), pieces))
+    known = {id(y): rest(pieces[id(cut)]) if rest else pieces[id(cut)] for cut, rest, y in places}
+    head = _model(names[1], generator, x, graph.replay(known))
+    return _model(names[0], generator, graph.inputs, joined), head
 
 
-def _before(graph, end, inner):
-    """(cut, rest, what `rest(cut)` stands for), the cut being before the activation of `end`."""
+def _before(graph, end, parts):
+    """(cut, rest, y): the tensor before the activation of `end`, and y = rest(cut)."""
     kind, call = graph.kind(end), graph.call_of(end)
     if kind == "unknown":
         raise ValueError(
-            f"'{graph.model.name}' ends with the {type(call.layer).__name__} "
-            f"'{call.layer.name}', which may or may not be an output activation, or hold one. "
-            "Expected a keras.layers.Activation or an activation of keras.ops, or for a FineTuner "
-            "the argument `output_activation` (None if there is none), or another `insert`."
+            f"'{graph.name}' ends with the {type(call.layer).__name__} '{call.layer.name}', which "
+            "may or may not be an output activation, or hold one. Expected a "
+            "keras.layers.Activation or an activation of keras.ops, or for a FineTuner the "
+            "argument `output_activation` (None if there is none), or another `insert`."
         )
     if kind == "linear":
-        return end, _same, end
+        return end, None, end
     if is_activation(call.layer):
         (cut,) = call.inputs
-        return cut, _same, cut
-    if id(call.layer) not in inner:
-        inner[id(call.layer)] = _split_layer(call.layer)
-    base, head = inner[id(call.layer)]
-    return base(*call.args, **call.kwargs), head, end
-
-
-def _same(x):
-    return x
+        return cut, None, cut
+    if id(call.layer) not in parts:
+        parts[id(call.layer)] = _split_layer(call.layer)
+    (base, head), (args, kwargs) = parts[id(call.layer)], call.arguments
+    return base(*args, **kwargs), head, end
 
 
 def _split_layer(layer):
@@ -179,26 +191,6 @@ def _split_layer(layer):
     linear.build_from_config(layer.get_build_config())
     linear.set_weights(layer.get_weights())
     return linear, layers.Activation(layer.activation, name=names[1], dtype=policy)
-
-
-def _join(generator, cuts):
-    """Tensors side by side in one."""
-    if len(cuts) == 1:
-        return cuts[0]
-    if len({x.shape[:-1] for x in cuts}) > 1 or None in [x.shape[-1] for x in cuts]:
-        raise ValueError(
-            f"The output activations of '{generator.name}' stand in branches of shapes "
-            f"{', '.join(str(x.shape) for x in cuts)}, which do not go into one tensor. Expected "
-            "branches that differ in the last axis alone, or another `insert`."
-        )
-    dtype = keras.backend.result_type(*(x.dtype for x in cuts))
-    return layers.Concatenate(name="joined", dtype=dtype)(cuts)
-
-
-def _part(x, cuts):
-    """The tensors that were joined."""
-    ends = np.cumsum([c.shape[-1] for c in cuts]).tolist()
-    return keras.ops.split(x, ends[:-1], axis=-1) if len(cuts) > 1 else [x]
 
 
 def _model(name, generator, inputs, outputs):
