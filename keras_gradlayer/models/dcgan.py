@@ -61,9 +61,10 @@ def dcgan_generator(
             layers.BatchNormalization(),
             layers.ReLU(),
         ]
+    precision = keras.backend.result_type(keras.config.dtype_policy().variable_dtype, "float32")
     stack += [
         layers.Conv2DTranspose(channels, 5, strides=2, padding="same", name=names[-1]),
-        layers.Activation("tanh", dtype="float32"),
+        layers.Activation("tanh", dtype=precision),  # at least float32
     ]
     return keras.Sequential(stack, name="dcgan_generator")
 

@@ -1,42 +1,15 @@
 """Cutting a generator in two at the place where gradient layers go in."""
 
+import functools
+from collections.abc import Callable
+
 import keras
+import numpy as np
 from keras import layers
 
-# Layers that rearrange or rescale values: the output activation may stand before them.
-_REARRANGING = (
-    layers.Reshape,
-    layers.Flatten,
-    layers.Permute,
-    layers.Identity,
-    layers.Rescaling,
-    layers.Cropping1D,
-    layers.Cropping2D,
-    layers.Cropping3D,
-)
-_REARRANGING_OPS = ("Reshape", "Transpose", "Squeeze", "ExpandDims", "GetItem")
-_ACTIVATIONS = (
-    layers.Activation,
-    layers.ReLU,
-    layers.LeakyReLU,
-    layers.ELU,
-    layers.Softmax,
-)
-# Layers whose `activation` argument is applied to their output.
-_FUSED = (
-    layers.Dense,
-    layers.EinsumDense,
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv1D,
-    layers.SeparableConv2D,
-)
+from keras_gradlayer import _checks
+from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.models._graph import Graph, is_activation, is_graph, selects
 
 
 def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, keras.Model]:
@@ -44,155 +17,191 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
 
     Use it to put something between the two, as `FineTuner` does with its gradient layers.
 
-    Source: the insertion points of Nitanda & Suzuki, AISTATS 2018, sections 4 and 5.
+    Source: the insertion points of Nitanda & Suzuki, AISTATS 2018, sections 3.1 and 3.3.
 
     Args:
         generator: a built Functional or Sequential Keras model with one input and one output.
         insert: where to cut. `"top"`: just before the output activation, also where it is fused
-            into the last layer (`Dense(..., activation="tanh")`) or followed by layers that only
-            reshape; without one the head is linear. `"bottom"`: the base is the identity and the
-            head the whole generator (here any Keras model with a known input shape will do).
-            Otherwise the name of a layer: the base ends with that layer.
+            into the last layer (`Dense(..., activation="tanh")`), ends an inner model, or is
+            followed by layers that only select or spread values (reshaping, cropping, padding,
+            resizing, pooling). Of several branches with activations, concatenated, the base gives
+            the values before them, side by side in the last axis. Without an activation the head
+            is the identity. `"bottom"`: the base is the identity and the head the whole generator
+            (here any Keras model with a known input shape will do). Otherwise the name of a layer:
+            the base ends with the last call of that layer.
 
     Returns:
         (base, head), two Keras models. They share their layers and weights with the generator,
-        save for a layer whose fused activation was split off, which is a copy.
+        except that a layer whose fused activation was split off is a copy.
 
     Raises:
-        ValueError: if there is no layer of that name (the names are listed), or the layers after
-            the cut need more than the cut layer's output, or the generator has no graph to cut.
+        ValueError: if the generator has several inputs or outputs, or no graph to cut; if there is
+            no layer of that name (the names are listed), or later layers need more than its
+            output; if the generator may end with an activation that cannot be seen, such as that
+            of a recurrent layer or a `Lambda`.
 
     Example:
 
     >>> generator = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(2, "tanh")])
     >>> base, head = split(generator)       # a linear Dense, and tanh
     """
+    _check_ends(generator)
     if insert == "bottom":
-        return _identity(generator.input_shape[1:]), generator
-    z, _ = _ends(generator)
-    if insert == "top":
-        return _split_top(generator)
-    names = [layer.name for layer in generator.layers]
-    if insert not in names:
+        shape, dtype = generator.input_shape[1:], generator.variable_dtype
+        return _one_layer("base", layers.Identity, shape, dtype), generator
+    if not is_graph(generator):
+        raise ValueError(
+            "Only a built Functional or Sequential generator can be cut at 'top' or at a layer. "
+            f"Received: '{generator.name}' of type {type(generator).__name__}. "
+            "insert='bottom' takes any generator."
+        )
+    return _split_top(generator) if insert == "top" else _split_after(generator, insert)
+
+
+def cut(
+    generator: keras.Model | None,
+    insert: str,
+    latent: Latent,
+    output_activation: str | Callable | None,
+) -> tuple[keras.Model, keras.Model]:
+    """Base and head of a `FineTuner`, from its arguments of these names."""
+    if output_activation != "auto" and insert != "top":
+        raise ValueError(
+            "`output_activation` goes with insert='top'. Received: "
+            f"output_activation={output_activation!r} with insert={insert!r}"
+        )
+    if generator is not None and output_activation == "auto" and insert != "bottom":
+        return split(generator, insert)
+    _check_ends(generator)
+    dtype = generator.variable_dtype if generator is not None else None
+    identity = _one_layer("base", layers.Identity, latent.shape, dtype)
+    if insert == "bottom" and generator is not None:
+        return identity, generator
+    name = "tanh" if output_activation == "auto" else output_activation
+    base = identity if generator is None else generator
+    values = base(keras.KerasTensor((None, *latent.shape)))
+    dtype = keras.backend.result_type(values.dtype, base.variable_dtype)
+    activation = functools.partial(layers.Activation, name)
+    return base, _one_layer("head", activation, values.shape[1:], dtype)
+
+
+def _check_ends(generator):
+    if not is_graph(generator):
+        return
+    inputs, outputs = len(generator.inputs), len(generator.outputs)
+    if (inputs, outputs) != (1, 1):
+        raise ValueError(
+            "Expected a generator with one input and one output. Received: "
+            f"'{generator.name}' with {inputs} input(s) and {outputs} output(s)"
+        )
+
+
+def _split_after(generator, name):
+    graph = Graph(generator)
+    cuts = {c.layer.name: c.outputs for c in graph.calls if isinstance(c.layer, layers.Layer)}
+    if name not in cuts:
         raise ValueError(
             f"`insert` must be 'top', 'bottom' or the name of a layer of '{generator.name}', one "
-            f"of {', '.join(names)}. Received: insert={insert!r}"
+            f"of {', '.join(cuts)}. Received: insert={name!r}"
         )
-    cut = _output_of(generator, generator.get_layer(insert))
-    return keras.Model(z, cut), _after(generator, cut)
-
-
-def _split_top(generator):
-    z, end = _ends(generator)
-    out = end
-    while _rearranges(_maker(out)[0]):
-        out = _maker(out)[1]
-    layer, before = _maker(out)
-    if isinstance(layer, keras.Model):
-        # The end of the graph is a model of its own: cut that one.
-        inner_base, inner_head = _split_top(layer)
-        base, heads = inner_base(before), [inner_head]
-    elif isinstance(layer, _ACTIVATIONS) or _is_activation_op(layer):
-        return keras.Model(z, before), _after(generator, before)
-    elif not _without_activation(layer):
+    cut = cuts[name][0]
+    x = keras.Input(cut.shape[1:], dtype=cut.dtype)
+    output = graph.replay({id(cut): x})
+    if output is None:
         raise ValueError(
-            f"'{generator.name}' ends with the {type(layer).__name__} '{layer.name}', which may or "
-            "may not be an output activation. Expected a keras.layers.Activation or an activation "
-            "of keras.ops, or for a FineTuner the argument `output_activation`."
+            f"'{generator.name}' cannot be cut after '{name}': later layers need more than its "
+            "output. Expected a layer that everything passes through."
         )
-    elif isinstance(layer, _FUSED) and layer.activation is not keras.activations.linear:
-        linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
-        base = linear(before)
-        linear.set_weights(layer.get_weights())
-        activation = layers.Activation(layer.activation, dtype=layer.dtype_policy)
-        heads = [activation]
-    else:
+    base, head = _model("base", generator, graph.inputs, cut), _model("head", generator, x, output)
+    if graph.kind(cut) == "activation" and all(map(selects, head.operations[1:])):
+        _checks.warn(
+            f"insert={name!r} puts gradient layers behind the output activation of "
+            f"'{generator.name}', so that samples may leave its range. Expected insert='top', or "
+            "a layer before the activation."
+        )
+    return base, head
+
+
+def _split_top(generator, names=("base", "head")):
+    graph = Graph(generator)
+    if graph.kind(graph.output) == "linear":
         # No output activation: gradient layers go after the last layer.
-        return generator, _identity(generator.output_shape[1:])
-    if out is not end:
-        heads.append(_after(generator, out))
-    cut = x = keras.Input(base.shape[1:], dtype=base.dtype)
-    for part in heads:
-        x = part(x)
-    return keras.Model(z, base), keras.Model(cut, x)
-
-
-def _is_activation_op(operation):
-    """Whether this is an activation called as a function, such as `keras.ops.tanh(x)`."""
-    names = {name.replace("_", "") for name in dir(keras.activations)}
-    return _is_op(operation) and type(operation).__name__.lower() in names
-
-
-def _is_op(operation):
-    return not isinstance(operation, layers.Layer)
-
-
-def _rearranges(operation):
-    name = type(operation).__name__
-    return isinstance(operation, _REARRANGING) or (_is_op(operation) and name in _REARRANGING_OPS)
-
-
-def _without_activation(operation):
-    """Whether it holds no activation that could be an output's: no function, no wrapped layer."""
-    if isinstance(operation, layers.Wrapper):
-        activation = getattr(operation.layer, "activation", keras.activations.linear)
-        return activation is keras.activations.linear
-    return not (_is_op(operation) or isinstance(operation, layers.Lambda))
-
-
-def _maker(tensor):
-    """The layer that made a tensor of a graph, and the tensor that it was given."""
-    history = tensor._keras_history
-    inputs = history.operation._inbound_nodes[history.node_index].input_tensors
-    return history.operation, inputs[0] if len(inputs) == 1 else None
-
-
-def _output_of(generator, layer):
-    """The tensor that a layer gives in this graph; it may stand in others, too."""
-    _, out = _ends(generator)
-    waiting = [out]
-    while waiting:
-        tensor = waiting.pop()
-        history = tensor._keras_history
-        if history.operation is layer:
-            return tensor
-        waiting += history.operation._inbound_nodes[history.node_index].input_tensors
-    raise ValueError(f"The output of '{generator.name}' does not depend on '{layer.name}'.")
-
-
-def _after(generator, cut):
-    """What a generator does with the tensor `cut`."""
-    _, x = _ends(generator)
-    if cut is x:
-        return _identity(cut.shape[1:])
-    try:
-        return keras.Model(cut, x)
-    except ValueError as e:
-        raise ValueError(
-            f"'{generator.name}' cannot be cut after '{_maker(cut)[0].name}': later layers need "
-            "more than its output. Expected a layer that everything passes through."
-        ) from e
-
-
-def _identity(shape):
-    return keras.Sequential([layers.Input(shape), layers.Identity()])
-
-
-def _ends(generator):
-    """The input and output tensor of a generator's graph."""
-    inputs = getattr(generator, "inputs", None) or []
-    outputs = getattr(generator, "outputs", None) or []
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ValueError(
-            "Only a built Functional or Sequential generator with one input and one output can be "
-            f"cut at 'top' or at a layer. Received: '{generator.name}' of type "
-            f"{type(generator).__name__}. insert='bottom' takes any generator."
+        base = _model(names[0], generator, graph.inputs, graph.output)
+        return base, _one_layer(
+            names[1], layers.Identity, base.output_shape[1:], base.outputs[0].dtype
         )
-    return inputs[0], outputs[0]
+    parts = {}  # of each layer that holds an activation
+    places = [_before(graph, end, parts) for end in graph.ends(graph.output)]
+    cuts = list({id(cut): cut for cut, _, _ in places}.values())
+    joined = cuts[0]
+    if len(cuts) > 1:
+        shapes = [x.shape for x in cuts]
+        if len({s[:-1] for s in shapes}) > 1 or None in [s[-1] for s in shapes]:
+            raise ValueError(
+                f"The output activations of '{generator.name}' stand in branches of shapes "
+                f"{', '.join(map(str, shapes))}, which do not go into one tensor. Expected "
+                "branches that differ in the last axis alone, or another `insert`."
+            )
+        dtype = keras.backend.result_type(*(x.dtype for x in cuts))
+        joined = layers.Concatenate(name="joined", dtype=dtype)(cuts)
+    x = keras.Input(joined.shape[1:], dtype=joined.dtype)
+    pieces = [x]
+    if len(cuts) > 1:
+        starts = np.cumsum([s[-1] for s in shapes[:-1]]).tolist()
+        pieces = keras.ops.split(x, starts, axis=-1)
+    pieces = dict(zip(map(id, cuts), pieces))
+    known = {id(y): rest(pieces[id(cut)]) if rest else pieces[id(cut)] for cut, rest, y in places}
+    head = _model(names[1], generator, x, graph.replay(known))
+    return _model(names[0], generator, graph.inputs, joined), head
 
 
-def cut(generator, insert, latent, output_activation):
-    """TEMPORARY until the merge."""
-    from keras_gradlayer.trainers._cutting import cut as f
+def _before(graph, end, parts):
+    """(cut, rest, y): the tensor before the activation of `end`, and y = rest(cut)."""
+    kind, call = graph.kind(end), graph.call_of(end)
+    if kind == "unknown":
+        raise ValueError(
+            f"'{graph.name}' ends with the {type(call.layer).__name__} '{call.layer.name}', which "
+            "may or may not be an output activation, or hold one. Expected a "
+            "keras.layers.Activation or an activation of keras.ops, or for a FineTuner the "
+            "argument `output_activation` (None if there is none), or another `insert`."
+        )
+    if kind == "linear":
+        return end, None, end
+    if is_activation(call.layer):
+        (cut,) = call.inputs
+        return cut, None, cut
+    if id(call.layer) not in parts:
+        parts[id(call.layer)] = _split_layer(call.layer)
+    (base, head), (args, kwargs) = parts[id(call.layer)], call.arguments
+    return base(*args, **kwargs), head, end
 
-    return f(generator, insert, latent, output_activation)
+
+def _split_layer(layer):
+    """A layer that ends with an activation: what is before that, and the rest."""
+    names = f"{layer.name}_base", f"{layer.name}_head"
+    if is_graph(layer):
+        return _split_top(layer, names)
+    policy = layer.dtype_policy
+    if isinstance(layer, layers.TimeDistributed):
+        parts = zip(_split_layer(layer.layer), names)
+        return tuple(layers.TimeDistributed(p, name=name, dtype=policy) for p, name in parts)
+    linear = type(layer).from_config(
+        {**layer.get_config(), "activation": "linear", "name": names[0]}
+    )
+    linear.build_from_config(layer.get_build_config())
+    linear.set_weights(layer.get_weights())
+    return linear, layers.Activation(layer.activation, name=names[1], dtype=policy)
+
+
+def _model(name, generator, inputs, outputs):
+    if any(outputs is x for x in keras.tree.flatten(inputs)):  # a model needs a layer
+        outputs = layers.Identity(dtype=outputs.dtype)(outputs)
+    model = keras.Model(inputs, outputs, name=name)
+    model.dtype_policy = generator.dtype_policy
+    return model
+
+
+def _one_layer(name, layer, shape, dtype):
+    model = keras.Sequential([layers.Input(shape, dtype=dtype), layer(dtype=dtype)], name=name)
+    model.dtype_policy = dtype or keras.config.dtype_policy()
+    return model

@@ -64,6 +64,27 @@ def test_fused_output_activation_of_images():
     assert not np.allclose(moved, generator(z))
 
 
+def test_samples_stay_in_the_range_of_activations_that_are_not_last():
+    z = keras.Input((6,))
+    branches = [keras.layers.Dense(2, "tanh")(z), keras.layers.Dense(3, "softmax")(z)]
+    table = keras.Model(z, keras.layers.Concatenate()(branches))
+    pixels = keras.layers.Dense(48), keras.layers.Reshape((4, 4, 3))
+    images = keras.Sequential(
+        [keras.Input((6,)), *pixels, keras.layers.Activation("tanh"), keras.layers.UpSampling2D()]
+    )
+    for generator in (table, images):
+        ends = keras.layers.Flatten(), keras.layers.Dense(1, kernel_initializer="ones")
+        critic = keras.Sequential([keras.Input(generator.output_shape[1:]), *ends])
+        tuner = kgl.FineTuner(generator, critic, step_size=5.0)
+        z = tuner.latent.sample(64, seed=0)
+        np.testing.assert_allclose(tuner(z), generator(z), atol=1e-6)
+        tuner.stack.append()
+        moved = np.asarray(tuner(z))
+        assert np.abs(moved).max() <= 1
+        assert moved.mean() > np.mean(generator(z)) + 0.01
+        assert (tuner.base.name, tuner.head.name) == ("base", "head")
+
+
 def test_output_activation():
     linear = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
     critic = kgl.models.mlp_critic((2,))
