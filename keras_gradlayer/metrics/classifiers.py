@@ -143,9 +143,14 @@ def _first(outputs, names):
 
 
 def _hub_module(url: str) -> Callable:
-    """A TensorFlow Hub module, which is fetched once and then kept by TensorFlow Hub."""
-    import tensorflow_hub as hub
-
+    """A TensorFlow Hub module; TensorFlow Hub downloads it once and caches it."""
+    try:
+        import tensorflow_hub as hub
+    except Exception as e:  # its needs may clash with what is installed
+        raise ImportError(
+            f"The classifier {url} needs the package tensorflow-hub: "
+            "pip install 'keras-gradlayer[metrics]'"
+        ) from e
     try:
         return hub.load(url)
     except Exception as e:  # whatever the network, the archive or the SavedModel says

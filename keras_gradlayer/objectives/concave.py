@@ -1,4 +1,4 @@
-"""The general form that the other objectives are cases of."""
+"""The general form of the Wasserstein and minimax objectives."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ class Concave(Objective):
     f(t) = t is `Wasserstein`; f(t) = −log(1 + exp(−t)), the log of the sigmoid, is `Minimax`.
 
     Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable", NeurIPS
-    2017, Eq. (1).
+    2017, Eq. (2).
 
     Args:
         f: a function of tensors, entry by entry: a name of `keras.activations`, such as

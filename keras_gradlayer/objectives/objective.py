@@ -1,4 +1,4 @@
-"""What the critic and the generator play for."""
+"""The base class of objectives."""
 
 from typing import Self
 

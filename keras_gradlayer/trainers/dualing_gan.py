@@ -157,6 +157,7 @@ class DualingGAN(GAN):
 
     def compile(
         self,
+        *,
         generator_optimizer: str | keras.optimizers.Optimizer | None = None,
         **kwargs,
     ) -> None:

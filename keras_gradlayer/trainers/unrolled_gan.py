@@ -25,7 +25,8 @@ class UnrolledGAN(GAN):
     `step_size`, they are the plain gradient ascent on V − R of Eq. (8). The generator descends
     all of V, since the real part now depends on it, too; so `"non_saturating"` is `"minimax"`
     here. No gradient goes through a step that has no derivative, such as Adam's where its second
-    moment is exactly 0.
+    moment is exactly 0. Through batch normalization TensorFlow's second derivatives, and so these
+    gradients, are approximate.
 
     Args:
         generator: as for `GAN`.

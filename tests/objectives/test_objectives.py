@@ -89,9 +89,8 @@ def test_concave_is_the_general_form():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_gan_trains_by_it(name, tmp_path):
     """One SGD step of each player is the step that the objective's gradient makes."""
-    make = {"jit_compile": False}
     gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)), objective=name)
-    gan.compile("sgd", keras.optimizers.SGD(1.0), **make)
+    gan.compile(critic_optimizer=keras.optimizers.SGD(1.0), jit_compile=False)
     real = tf.constant(oracles.points(16))
     before = [tf.identity(v) for v in gan.critic.trainable_variables]
     seed = gan.seed_generator.state.numpy()
