@@ -52,8 +52,8 @@ def solve(
 ) -> _Solution:
     """Maximise the dual by Newton's method; float64, in N dimensions whatever the critic's size.
 
-    The iterate is θ, with N λ = σ(−θ), so the box is never left: θ_i is what the margin
-    y_i (F_i + a_i·s) is to be at the optimum, where θ = margin.
+    The iterate is θ, with N λ = σ(−θ), which stays in the box. At the optimum θ_i is the margin
+    y_i (F_i + a_i·s).
 
     Args:
         gram: a_i·a_j, shape (N, N).
@@ -63,8 +63,8 @@ def solve(
         squared_norm: ‖w‖², a scalar.
         decay: C, positive.
         radius: Δ, positive; may be infinite.
-        steps: the most Newton steps.
-        tolerance: the duality gap to stop at.
+        steps: maximum number of Newton steps.
+        tolerance: duality gap at which to stop.
     """
     gram, projections, scores, signs, squared_norm, decay, radius = (
         tf.cast(x if tf.is_tensor(x) else np.asarray(x, "float64"), "float64")
@@ -76,7 +76,7 @@ def solve(
     reach = tf.sqrt(2 * radius)  # the longest step
 
     def at(theta):
-        """Where the iterate stands: λ, its products, and the values of primal and dual."""
+        """At an iterate: λ, its products, and the values of primal and dual."""
         weights = tf.sigmoid(-theta) / n
         along = tf.linalg.matvec(gram, weights) - decay * projections  # y_i a_i·v
         squared = tf.reduce_sum(weights * (along - decay * projections))

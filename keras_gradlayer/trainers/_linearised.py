@@ -1,4 +1,4 @@
-"""A critic's scores as a linear function of its variables, exactly or near their values."""
+"""A critic's scores as a linear function of its variables, exact or linearised."""
 
 from collections.abc import Sequence
 

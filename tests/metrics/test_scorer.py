@@ -145,7 +145,7 @@ def test_bad_input(tmp_path):
 
 
 def test_hub_module(tmp_path):
-    """A Hub module's folder is taken as its URL is; one that cannot be had is a clear error."""
+    """A Hub module's folder is taken as its URL is; one that cannot be loaded is a clear error."""
 
     class Module(tf.Module):
         def __init__(self):
@@ -161,7 +161,7 @@ def test_hub_module(tmp_path):
     scorer = kgl.metrics.Scorer(tmp_path / "hub", images(12, 16, 3))
     found = scorer(images(12, 16, 3, seed=1))
     assert found.conditions["resizing"] == "16x16 to 299x299, bilinear"
-    with pytest.raises(ValueError, match="cannot be had.*needs a network the first time"):
+    with pytest.raises(ValueError, match="cannot be loaded.*needs a network the first time"):
         kgl.metrics.Scorer("https://hub.invalid/inception/1", images(12, 16, 3))
 
 
