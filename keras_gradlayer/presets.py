@@ -38,9 +38,6 @@ def wgan(limit: float = 0.01, critic_steps: int = 5, learning_rate: float = 5e-5
         critic_steps: n_critic, critic updates before each generator update.
         learning_rate: α, of both optimizers.
 
-    Returns:
-        A `Preset`.
-
     Example:
 
     >>> preset = wgan()
@@ -53,11 +50,11 @@ def wgan(limit: float = 0.01, critic_steps: int = 5, learning_rate: float = 5e-5
     >>> x = keras.random.normal((320, 2))
     >>> history = gan.fit(x, batch_size=64, callbacks=preset.callbacks, verbose=0)
     """
-    return Preset(
+    return _preset(
         "wasserstein",
-        keras.optimizers.RMSprop(learning_rate),
-        keras.optimizers.RMSprop(learning_rate),
-        [callbacks.CriticInnerLoop(critic_steps), callbacks.WeightClipping(limit)],
+        lambda: keras.optimizers.RMSprop(learning_rate),
+        critic_steps,
+        callbacks.WeightClipping(limit),
     )
 
 
@@ -79,22 +76,12 @@ def wgan_gp(
         critic_steps: n_critic.
         learning_rate: α, of both optimizers.
 
-    Returns:
-        A `Preset`.
-
     Example:
 
     >>> preset = wgan_gp(one_sided=True)
     """
-    return Preset(
-        "wasserstein",
-        _adam(learning_rate, 0.9),
-        _adam(learning_rate, 0.9),
-        [
-            callbacks.CriticInnerLoop(critic_steps),
-            callbacks.GradientPenalty(penalty, one_sided),
-        ],
-    )
+    penalties = [callbacks.GradientPenalty(penalty, one_sided)]
+    return _preset("wasserstein", _adam(learning_rate, 0.9), critic_steps, *penalties)
 
 
 def dragan(penalty: float = 10.0, critic_steps: int = 1, learning_rate: float = 2e-4) -> Preset:
@@ -108,19 +95,12 @@ def dragan(penalty: float = 10.0, critic_steps: int = 1, learning_rate: float = 
         critic_steps: critic updates before each generator update.
         learning_rate: of both optimizers.
 
-    Returns:
-        A `Preset`.
-
     Example:
 
     >>> preset = dragan()
     """
-    return Preset(
-        "non_saturating",
-        _adam(learning_rate, 0.999),
-        _adam(learning_rate, 0.999),
-        [callbacks.CriticInnerLoop(critic_steps), callbacks.DRAGANPenalty(penalty)],
-    )
+    penalties = [callbacks.DRAGANPenalty(penalty)]
+    return _preset("non_saturating", _adam(learning_rate, 0.999), critic_steps, *penalties)
 
 
 def ct_gan(
@@ -144,24 +124,21 @@ def ct_gan(
         critic_steps: n_critic.
         learning_rate: of both optimizers.
 
-    Returns:
-        A `Preset`.
-
     Example:
 
     >>> preset = ct_gan(margin=0.2)
     """
-    return Preset(
-        "wasserstein",
-        _adam(learning_rate, 0.9),
-        _adam(learning_rate, 0.9),
-        [
-            callbacks.CriticInnerLoop(critic_steps),
-            callbacks.GradientPenalty(penalty),
-            callbacks.ConsistencyPenalty(consistency, margin),
-        ],
-    )
+    penalties = [
+        callbacks.GradientPenalty(penalty),
+        callbacks.ConsistencyPenalty(consistency, margin),
+    ]
+    return _preset("wasserstein", _adam(learning_rate, 0.9), critic_steps, *penalties)
+
+
+def _preset(objective, optimizer, critic_steps, *added):
+    inner_loop = callbacks.CriticInnerLoop(critic_steps)
+    return Preset(objective, optimizer(), optimizer(), [inner_loop, *added])
 
 
 def _adam(learning_rate, beta_2):
-    return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=beta_2)
+    return lambda: keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=beta_2)

@@ -43,15 +43,23 @@ def cifar10(
     return _images("cifar10", split, batch_size, seed, shuffle, data_dir)
 
 
-def mnist(
-    split: str = "train",
-    batch_size: int = 64,
-    seed: int = 0,
-    shuffle: bool = True,
-    data_dir: str | None = None,
-) -> tf.data.Dataset:
+def mnist(split: str = "train", **options) -> tf.data.Dataset:
     """MNIST: 28x28 grey digits, batches (batch_size, 28, 28, 1). Otherwise as `cifar10`."""
-    return _images("mnist", split, batch_size, seed, shuffle, data_dir)
+    return _images("mnist", split, **options)
+
+
+def stl10(split: str = "unlabelled", **options) -> tf.data.Dataset:
+    """STL-10, downsampled to 48x48, batches (batch_size, 48, 48, 3). Otherwise as `cifar10`.
+
+    The unlabelled split by default. Each pixel is the mean of the 2x2 pixels it covers, rounded to
+    a byte. Source: the experiments of Nitanda & Suzuki (2018, section 7).
+    """
+
+    def halve(image):
+        image = tf.image.resize(image, (48, 48), method="area")
+        return tf.cast(tf.round(image), "uint8")
+
+    return _images("stl10", split, prepare=halve, **options)
 
 
 def stacked_mnist(
@@ -64,8 +72,8 @@ def stacked_mnist(
     """Three MNIST digits as the channels of an image: 1,000 modes, batches (batch_size, 28, 28, 3).
 
     An epoch has as many images as MNIST; each is three digits drawn independently, without
-    replacement within a channel. Without `shuffle` the three are one digit and its two
-    successors. Otherwise as `cifar10`.
+    replacement within a channel. Without `shuffle` the three are a digit and its two successors.
+    Otherwise as `cifar10`.
 
     Source: Metz et al., "Unrolled Generative Adversarial Networks", ICLR 2017, section 3.3.1.
     """
@@ -78,26 +86,6 @@ def stacked_mnist(
         channels = [tf.data.Dataset.from_tensor_slices(np.roll(images, -i, 0)) for i in range(3)]
     stacked = tf.data.Dataset.zip(*channels).map(lambda *x: tf.concat(x, axis=-1))
     return _scaled(stacked.batch(batch_size, drop_remainder=True))
-
-
-def stl10(
-    split: str = "unlabelled",
-    batch_size: int = 64,
-    seed: int = 0,
-    shuffle: bool = True,
-    data_dir: str | None = None,
-) -> tf.data.Dataset:
-    """STL-10, downsampled to 48x48, batches (batch_size, 48, 48, 3). Otherwise as `cifar10`.
-
-    The unlabelled split by default. Each pixel is the mean of the 2x2 pixels it covers, rounded to
-    a byte. Source: the experiments of Nitanda & Suzuki (2018, section 7).
-    """
-
-    def halve(image):
-        image = tf.image.resize(image, (48, 48), method="area")
-        return tf.cast(tf.round(image), "uint8")
-
-    return _images("stl10", split, batch_size, seed, shuffle, data_dir, halve)
 
 
 def image_folder(
@@ -182,7 +170,7 @@ def _first_unreadable(directory):
     return "files that change while they are read"
 
 
-def _images(name, split, batch_size, seed, shuffle, data_dir, prepare=tf.identity):
+def _images(name, split, batch_size=64, seed=0, shuffle=True, data_dir=None, prepare=tf.identity):
     _check(batch_size, seed)
     data = _load(name, split, data_dir, prepare)
     return _pipeline(f"{name}[{split!r}]", data, batch_size, seed, shuffle)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import keras
-import tensorflow as tf
 
 from keras_gradlayer.objectives.objective import Objective
 
@@ -31,14 +30,6 @@ class Concave(Objective):
 
     def __init__(self, f: str | Callable):
         self.f = keras.activations.get(f)
-
-    def value(self, real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
-        """E f(D(x)) + E f(−D(g(z)))."""
-        return tf.reduce_mean(self.f(real_scores)) + self.generator_loss(fake_scores)
-
-    def generator_loss(self, fake_scores: tf.Tensor) -> tf.Tensor:
-        """E f(−D(g(z)))."""
-        return tf.reduce_mean(self.f(-fake_scores))
 
     def get_config(self) -> dict:
         """Config with f serialized."""

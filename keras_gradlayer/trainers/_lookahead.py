@@ -43,10 +43,10 @@ class Lookahead(keras.StatelessScope):
         self._variables, self._step_size = variables, step_size
         self._scale = optimizer.scale_loss  # the identity, but for float16
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        self._assigning = _Assigning(self._optimizer, variables)
-        self._tape, self._leaves = None, {}
         if step_size is None:
             _check_followed(self._optimizer)
+        self._targets = [v.value for v in variables]  # read outside the scope
+        self._tape, self._leaves = None, {}
 
     def step(self, loss: Callable[[], tf.Tensor]) -> None:
         """One update down `loss`."""
@@ -58,16 +58,15 @@ class Lookahead(keras.StatelessScope):
             value = self._scale(loss())
         self._tape = None
         gradients = tape.gradient(value, list(self._leaves.values()))
-        rate = self._optimizer.learning_rate
-        for v, parts in zip(self._variables, gradients, strict=True):
+        rate, update_step = self._optimizer.learning_rate, type(self._optimizer).update_step
+        for v, target, parts in zip(self._variables, self._targets, gradients, strict=True):
             parts = [g for g in parts if g is not None]
             if not parts:  # Keras leaves such a variable and its momentum alone
                 continue
             gradient = tf.add_n(parts)
             gradient = _without_nan(gradient / self._scale(tf.ones((), gradient.dtype)))
             if self._step_size is None:
-                target = self._assigning.targets[id(v)]
-                type(self._optimizer).update_step(self._assigning, gradient, target, rate)
+                update_step(_Assigning(self._optimizer, target, v), gradient, target, rate)
             else:
                 v.assign(v - self._step_size * gradient)
             if v.constraint is not None:
@@ -86,28 +85,26 @@ class Lookahead(keras.StatelessScope):
 
 
 class _Assigning:
-    """An optimizer whose `update_step` assigns in a `keras.StatelessScope`.
+    """An optimizer whose `update_step` for one variable assigns in a `keras.StatelessScope`.
 
-    On TensorFlow, Keras' optimizers look a variable up by its `tf.Variable`, and assign to that
-    one past any scope.
+    On TensorFlow, Keras' optimizers know a variable by its `tf.Variable`, the target, and assign
+    to `tf.Variable`s past any scope.
     """
 
-    def __init__(self, optimizer, variables):
-        self._optimizer = optimizer
-        self.targets = {id(v): v.value for v in variables}
-        self._variables = {id(v.value): v for v in variables}
+    def __init__(self, optimizer, target, variable):
+        self._optimizer, self._target, self._variable = optimizer, target, variable
 
     def __getattr__(self, name):
         return getattr(self._optimizer, name)
 
     def assign(self, variable, value):
-        self._variables.get(id(variable), variable).assign(value)
+        (self._variable if variable is self._target else variable).assign(value)
 
     def assign_add(self, variable, value):
-        self._variables.get(id(variable), variable).assign_add(value)
+        self.assign(variable, (self._variable if variable is self._target else variable) + value)
 
     def assign_sub(self, variable, value):
-        self._variables.get(id(variable), variable).assign_sub(value)
+        self.assign_add(variable, -value)
 
 
 @tf.custom_gradient

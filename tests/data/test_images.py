@@ -120,7 +120,7 @@ def test_stacked_mnist_is_three_digits():
 
 
 def test_stacked_mnist_has_a_thousand_modes(real_data):
-    """Counted by the classifier: 10,000 images, so that each mode is expected ten times."""
+    """Counted by the classifier: 10,000 images, so that ten of each mode are expected."""
     classifier_file = pathlib.Path(real_data).parent / "eval" / "mnist_cnn.keras"
     if not classifier_file.exists():
         pytest.skip("there is no classifier beside the data")
