@@ -58,6 +58,7 @@ class Classifier:
         digest = hashlib.sha256()
         for v in variables:
             digest.update(np.ascontiguousarray(v.numpy()).tobytes())
+        self._source = name
         self.name = f"{name} ({digest.hexdigest()[:8]})" if variables else name
         self._classify = tf.function(self._outputs, reduce_retracing=True, autograph=False)
 
@@ -107,13 +108,13 @@ class Classifier:
             received = sorted(given) if given else type(outputs).__name__
             raise ValueError(
                 "A classifier must give a dict of 'logits' and 'features'. "
-                f"Received from '{self.name}': {received}"
+                f"Received from '{self._source}': {received}"
             )
         logits = tf.cast(given["logits"], "float32")
         if logits.shape.rank != 2:
             raise ValueError(
                 "The logits of a classifier must be of shape (batch, classes). "
-                f"Received from '{self.name}': {tuple(logits.shape)}"
+                f"Received from '{self._source}': {tuple(logits.shape)}"
             )
         return logits, tf.reshape(tf.cast(features, "float32"), (tf.shape(logits)[0], -1))
 
