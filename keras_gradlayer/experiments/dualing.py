@@ -3,6 +3,8 @@
 Source: Li et al., "Dualing GANs", NeurIPS 2017, section 4, on the eight Gaussians of this package.
 """
 
+import functools
+
 import keras
 import numpy as np
 
@@ -32,20 +34,17 @@ def train(method: str, iterations: int, every: int) -> np.ndarray:
     layers = keras.layers
     hidden = [layers.Dense(64, "relu") for _ in range(2)]
     generator = keras.Sequential([layers.Input((8,)), *hidden, layers.Dense(2, "tanh")])
-    optimizer = keras.optimizers.Adam(_RATE, beta_1=0.5)
+    adam = functools.partial(keras.optimizers.Adam, _RATE, beta_1=0.5)
     deep = mlp_critic((2,), units=64, depth=2)
     if method == "linear":
         gan = DualingGAN(generator, _linear_critic(), "linear", weight_decay=0.01)
-        gan.compile(generator_optimizer=optimizer)
+        gan.compile(generator_optimizer=adam())
     elif method in ("cost", "score"):
         gan = DualingGAN(generator, deep, method)
-        gan.compile(generator_optimizer=optimizer)
+        gan.compile(generator_optimizer=adam())
     else:
         gan = GAN(generator, deep if method == "GAN" else _linear_critic(), "minimax")
-        gan.compile(
-            generator_optimizer=optimizer,
-            critic_optimizer=keras.optimizers.Adam(_RATE, beta_1=0.5),
-        )
+        gan.compile(generator_optimizer=adam(), critic_optimizer=adam())
     samples = data.eight_gaussians(n=200 * _BATCH, batch_size=_BATCH).repeat()
     latents, found = gan.latent.sample(2000, seed=0), []
     for _ in tqdm(range(iterations // every), desc=method):
@@ -56,11 +55,7 @@ def train(method: str, iterations: int, every: int) -> np.ndarray:
 
 
 def run(path):
-    """Plot the score of each method during training, over three seeds.
-
-    Args:
-        path: PNG file to write.
-    """
+    """Plot the score of each method during training, over three seeds, into a PNG file."""
     from matplotlib.figure import Figure
 
     every = 100

@@ -68,11 +68,7 @@ def slopes(gan: GAN, toy: str) -> np.ndarray:
 
 
 def run(path):
-    """Draw samples over the level sets of the critic, for each method and toy.
-
-    Args:
-        path: PNG file to write.
-    """
+    """Draw samples over the level sets of the critic, for each method and toy, into a PNG file."""
     rows, scores = {}, {}
     for method in METHODS:
         rows[method], scores[method] = [], []

@@ -8,6 +8,8 @@ Figure 1; the models and settings are those of its published code. Metz et al., 
 Generative Adversarial Networks", ICLR 2017.
 """
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -53,10 +55,8 @@ def train(method: str, iterations: int, every: int) -> list[np.ndarray]:
         gan = UnrolledGAN(generator, critic, steps=10, objective="minimax")
     else:
         gan = GAN(generator, critic, "minimax")
-    gan.compile(
-        generator_optimizer=keras.optimizers.Adam(_RATE, 0.5, 0.999, epsilon=1e-8),
-        critic_optimizer=keras.optimizers.Adam(_RATE, 0.5, 0.999, epsilon=1e-8),
-    )
+    adam = functools.partial(keras.optimizers.Adam, _RATE, 0.5, 0.999, epsilon=1e-8)
+    gan.compile(generator_optimizer=adam(), critic_optimizer=adam())
     callbacks = [GeneratorGradientRegularizer(0.5)] if method == "regularised" else []
     data, latents = _data(), gan.latent.sample(2000, seed=0)
     found = [gan.predict(latents, batch_size=2000, verbose=0)]
@@ -72,11 +72,7 @@ def coverage(samples: np.ndarray) -> ModeCoverage:
 
 
 def run(path):
-    """Plot the samples of the three methods during training.
-
-    Args:
-        path: PNG file to write.
-    """
+    """Plot the samples of the three methods during training, into a PNG file."""
     every, shown = 2000, (0, 1, 2, 5, 10)
     rows = {}
     for method, title in METHODS.items():

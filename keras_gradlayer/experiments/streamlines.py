@@ -7,6 +7,8 @@ Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable
 Figure 3.
 """
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -35,10 +37,8 @@ class System:
         critic = keras.Sequential([layers.Input((1,)), _Square(), layers.Dense(1, use_bias=False)])
         generator = keras.Sequential([layers.Input((1,)), layers.Dense(1, use_bias=False)])
         self._gan = GAN(generator, critic, objective, latent=_Grid((1,)), simultaneous=True)
-        self._gan.compile(
-            generator_optimizer=keras.optimizers.SGD(_RATE),
-            critic_optimizer=keras.optimizers.SGD(_RATE),
-        )
+        sgd = functools.partial(keras.optimizers.SGD, _RATE)
+        self._gan.compile(generator_optimizer=sgd(), critic_optimizer=sgd())
         GeneratorGradientRegularizer(weight).set_model(self._gan)
         self._data = _Grid((1,)).sample(_POINTS)
         self._step = tf.function(self._gan.critic_update, autograph=False)
@@ -93,11 +93,7 @@ def promised_rate(objective: str, weight: float) -> float:
 
 
 def run(path):
-    """Plot the flows of both objectives at four weights of the regulariser.
-
-    Args:
-        path: PNG file to write.
-    """
+    """Plot the flows of both objectives at four weights of the regulariser, into a PNG file."""
     from matplotlib.figure import Figure
 
     w, a = np.meshgrid(np.linspace(-2, 2, 17), np.linspace(-0.2, 2.6, 17))

@@ -71,11 +71,7 @@ def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarr
 
 
 def run(path):
-    """Plot the generator's gradient and V against the critic's updates.
-
-    Args:
-        path: PNG file to write.
-    """
+    """Plot the generator's gradient and V against the critic's updates, into a PNG file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.4), layout="constrained")

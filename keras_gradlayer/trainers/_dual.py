@@ -41,13 +41,13 @@ class _Solution(NamedTuple):
 
 def solve(
     gram: tf.Tensor,
-    projections: tf.Tensor,
-    scores: tf.Tensor,
     signs: tf.Tensor,
-    squared_norm: tf.Tensor,
     decay: float,
-    radius: tf.Tensor | float,
     steps: int,
+    projections: tf.Tensor | float = 0.0,
+    scores: tf.Tensor | float = 0.0,
+    squared_norm: tf.Tensor | float = 0.0,
+    radius: tf.Tensor | float = np.inf,
     tolerance: float = 1e-10,
 ) -> _Solution:
     """Maximise the dual by Newton's method; float64, in N dimensions whatever the critic's size.
@@ -57,20 +57,20 @@ def solve(
 
     Args:
         gram: a_i·a_j, shape (N, N).
+        signs: y_i, 1 or −1, shape (N,).
+        decay: C, positive.
+        steps: maximum number of Newton steps.
         projections: a_i·w, shape (N,).
         scores: F_i, shape (N,).
-        signs: y_i, 1 or −1, shape (N,).
         squared_norm: ‖w‖², a scalar.
-        decay: C, positive.
-        radius: Δ, positive; may be infinite.
-        steps: maximum number of Newton steps.
+        radius: Δ, positive.
         tolerance: duality gap at which to stop.
     """
     gram, projections, scores, signs, squared_norm, decay, radius = (
         tf.cast(x if tf.is_tensor(x) else np.asarray(x, "float64"), "float64")
         for x in (gram, projections, scores, signs, squared_norm, decay, radius)
     )
-    n = tf.cast(tf.shape(scores)[0], "float64")
+    n = tf.cast(tf.shape(signs)[0], "float64")
     gram = gram * signs[:, None] * signs[None]
     projections, scores = signs * projections, signs * scores
     reach = tf.sqrt(2 * radius)  # the longest step

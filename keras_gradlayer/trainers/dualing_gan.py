@@ -3,7 +3,6 @@
 from collections.abc import Mapping, MutableMapping
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
@@ -303,18 +302,8 @@ class DualingGAN(GAN):
         # in float64: w* is a small difference of sums, divided by C
         features = _linearised.features(self.critic, tf.stop_gradient(x))
         features = [tf.cast(a, "float64") for a in features]
-        zeros = tf.zeros_like(signs)
-        solution = _dual.solve(
-            gram=_linearised.gram(features),
-            projections=zeros,
-            scores=zeros,
-            signs=signs,
-            squared_norm=0.0,
-            decay=self.weight_decay,
-            radius=np.inf,
-            steps=self.inner_steps,
-        )
-        return solution, features
+        gram = _linearised.gram(features)
+        return _dual.solve(gram, signs, self.weight_decay, self.inner_steps), features
 
     def _combine(self, x, weights):
         """Σ weights ∇_w F(x), one tensor a variable; gradients flow to `x`."""

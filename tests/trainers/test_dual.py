@@ -20,8 +20,9 @@ class Problem:
     def dual(self, steps=100):
         w, gram = self.w, self.features @ self.features.T
         radius = tf.constant(self.radius, "float64")
-        arguments = gram, self.features @ w, self.scores, self.signs, w @ w, self.decay
-        return solve(*arguments, radius, steps)
+        return solve(
+            gram, self.signs, self.decay, steps, self.features @ w, self.scores, w @ w, radius
+        )
 
     def step(self, solution):
         """s = (Σ λ y a − C w)/(C + λ_T)."""
