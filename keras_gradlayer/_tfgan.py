@@ -1,8 +1,8 @@
-"""TF-GAN's `eval` and `losses` on the TensorFlow of today.
+"""TF-GAN's `eval` and `losses` on current versions of TensorFlow.
 
-Importing `tensorflow_gan` itself fails since TensorFlow 2.16, for want of `tf.estimator`, which
-neither of these two subpackages uses. They are imported here past the `__init__` of the packages
-around them.
+Importing `tensorflow_gan` itself has failed since TensorFlow 2.16, which removed `tf.estimator`.
+These two subpackages do not use it; they are imported here without running the `__init__` of the
+packages around them.
 """
 
 import importlib.util
@@ -10,9 +10,17 @@ import sys
 import types
 import warnings
 
+_MISSING = (
+    "Classifier scores and kernel distances need the packages tensorflow-gan and tensorflow-hub: "
+    "pip install 'keras-gradlayer[metrics]'"
+)
+
 
 def _load(*names):
-    root = importlib.util.find_spec("tensorflow_gan").submodule_search_locations[0]
+    spec = importlib.util.find_spec("tensorflow_gan")
+    if spec is None:
+        raise ImportError(_MISSING)
+    root = spec.submodule_search_locations[0]
     packages = {"tensorflow_gan": root, "tensorflow_gan.python": f"{root}/python"}
     shells = {name: types.ModuleType(name) for name in packages if name not in sys.modules}
     for name, shell in shells.items():
@@ -20,8 +28,10 @@ def _load(*names):
     sys.modules.update(shells)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tensorflow-hub's own, about setuptools
+            warnings.simplefilter("ignore")  # tensorflow-hub warns of setuptools
             return [importlib.import_module(f"tensorflow_gan.python.{name}") for name in names]
+    except Exception as e:  # whatever tensorflow-hub or setuptools says
+        raise ImportError(_MISSING) from e
     finally:
         for name in shells:
             del sys.modules[name]

@@ -10,13 +10,13 @@ __all__ = ["Preset", "ct_gan", "dragan", "wgan", "wgan_gp"]
 
 
 class Preset(NamedTuple):
-    """What a method needs beside a generator and a critic; made anew by each call.
+    """What a method needs beside a generator and a critic; each call makes new objects.
 
     Attributes:
         objective: for `kgl.GAN`.
         generator_optimizer: for `compile`.
         critic_optimizer: for `compile`.
-        callbacks: for `fit`, to add others to.
+        callbacks: for `fit`; append your own.
         batch_size: of the data.
     """
 
@@ -34,27 +34,27 @@ def wgan(limit: float = 0.01, critic_steps: int = 5, learning_rate: float = 5e-5
     RMSprop of 5e-5.
 
     Args:
-        limit: c, what the critic's weights are clipped to.
-        critic_steps: n_critic, critic updates before each of the generator.
+        limit: c, the bound on each of the critic's weights.
+        critic_steps: n_critic, critic updates before each generator update.
         learning_rate: α, of both optimizers.
-
-    Returns:
-        A `Preset`.
 
     Example:
 
     >>> preset = wgan()
     >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
     >>> gan = kgl.GAN(generator, mlp_critic((2,)), preset.objective)
-    >>> gan.compile(preset.generator_optimizer, preset.critic_optimizer)
+    >>> gan.compile(
+    ...     generator_optimizer=preset.generator_optimizer,
+    ...     critic_optimizer=preset.critic_optimizer,
+    ... )
     >>> x = keras.random.normal((320, 2))
     >>> history = gan.fit(x, batch_size=64, callbacks=preset.callbacks, verbose=0)
     """
-    return Preset(
+    return _preset(
         "wasserstein",
-        keras.optimizers.RMSprop(learning_rate),
-        keras.optimizers.RMSprop(learning_rate),
-        [callbacks.CriticInnerLoop(critic_steps), callbacks.WeightClipping(limit)],
+        lambda: keras.optimizers.RMSprop(learning_rate),
+        critic_steps,
+        callbacks.WeightClipping(limit),
     )
 
 
@@ -76,48 +76,31 @@ def wgan_gp(
         critic_steps: n_critic.
         learning_rate: α, of both optimizers.
 
-    Returns:
-        A `Preset`.
-
     Example:
 
     >>> preset = wgan_gp(one_sided=True)
     """
-    return Preset(
-        "wasserstein",
-        _adam(learning_rate, 0.9),
-        _adam(learning_rate, 0.9),
-        [
-            callbacks.CriticInnerLoop(critic_steps),
-            callbacks.GradientPenalty(penalty, one_sided),
-        ],
-    )
+    penalties = [callbacks.GradientPenalty(penalty, one_sided)]
+    return _preset("wasserstein", _adam(learning_rate, 0.9), critic_steps, *penalties)
 
 
 def dragan(penalty: float = 10.0, critic_steps: int = 1, learning_rate: float = 2e-4) -> Preset:
-    """The non-saturating GAN with its critic's gradient held around the data.
+    """The non-saturating GAN with a penalty on the critic's gradient around the data.
 
     Source: Kodali et al., "On Convergence and Stability of GANs", 2017: λ = 10, k = 1; the
     optimizer, Adam of 2e-4 with β1 = 0.5, is that of Radford et al. (2016).
 
     Args:
         penalty: λ.
-        critic_steps: critic updates before each of the generator.
+        critic_steps: critic updates before each generator update.
         learning_rate: of both optimizers.
-
-    Returns:
-        A `Preset`.
 
     Example:
 
     >>> preset = dragan()
     """
-    return Preset(
-        "non_saturating",
-        _adam(learning_rate, 0.999),
-        _adam(learning_rate, 0.999),
-        [callbacks.CriticInnerLoop(critic_steps), callbacks.DRAGANPenalty(penalty)],
-    )
+    penalties = [callbacks.DRAGANPenalty(penalty)]
+    return _preset("non_saturating", _adam(learning_rate, 0.999), critic_steps, *penalties)
 
 
 def ct_gan(
@@ -141,24 +124,21 @@ def ct_gan(
         critic_steps: n_critic.
         learning_rate: of both optimizers.
 
-    Returns:
-        A `Preset`.
-
     Example:
 
     >>> preset = ct_gan(margin=0.2)
     """
-    return Preset(
-        "wasserstein",
-        _adam(learning_rate, 0.9),
-        _adam(learning_rate, 0.9),
-        [
-            callbacks.CriticInnerLoop(critic_steps),
-            callbacks.GradientPenalty(penalty),
-            callbacks.ConsistencyPenalty(consistency, margin),
-        ],
-    )
+    penalties = [
+        callbacks.GradientPenalty(penalty),
+        callbacks.ConsistencyPenalty(consistency, margin),
+    ]
+    return _preset("wasserstein", _adam(learning_rate, 0.9), critic_steps, *penalties)
+
+
+def _preset(objective, optimizer, critic_steps, *added):
+    inner_loop = callbacks.CriticInnerLoop(critic_steps)
+    return Preset(objective, optimizer(), optimizer(), [inner_loop, *added])
 
 
 def _adam(learning_rate, beta_2):
-    return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=beta_2)
+    return lambda: keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=beta_2)

@@ -15,7 +15,9 @@ PRESETS = {
 
 def fit(preset, critic, updates=20):
     gan = kgl.GAN(oracles.point_generator(), critic, preset.objective)
-    gan.compile(preset.generator_optimizer, preset.critic_optimizer)
+    gan.compile(
+        generator_optimizer=preset.generator_optimizer, critic_optimizer=preset.critic_optimizer
+    )
     data = kgl.data.eight_gaussians(batch_size=preset.batch_size).repeat()
     history = gan.fit(data, steps_per_epoch=updates, callbacks=preset.callbacks, verbose=0)
     return gan, history.history

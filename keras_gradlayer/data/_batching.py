@@ -1,4 +1,4 @@
-"""Batches of an array, shuffled by their numbers."""
+"""Batches of an array, shuffled by row number."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,15 +9,15 @@ _SMALL = 2**24
 def batches_of(
     x: np.ndarray, batch_size: int, shuffle: bool = True, seed: int | None = None
 ) -> tf.data.Dataset:
-    """A dataset of full batches; those of another order at each pass, if shuffled.
+    """A dataset of full batches, in a new order at each pass if shuffled.
 
-    A large array is read where it lies: TensorFlow would copy it more than once.
+    A large array is read in place, since TensorFlow would copy it more than once.
 
     Args:
         x: samples, shape (n, ...).
-        batch_size: samples in a batch; those that do not fill one are left out.
+        batch_size: samples in a batch; a last, smaller one is dropped.
         shuffle: whether to shuffle at each pass.
-        seed: integer that the order follows from; by default the global seed.
+        seed: integer that fixes the order; by default the global seed.
     """
     rows = tf.data.Dataset.range(len(x))
     if shuffle:

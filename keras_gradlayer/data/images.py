@@ -1,13 +1,15 @@
-"""Image data sets through TensorFlow Datasets, as the trainers take them."""
+"""Image data sets, from TensorFlow Datasets and from folders."""
 
+import importlib
 import os
 import pathlib
 
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
+from absl import logging
 
+from keras_gradlayer import _checks
 from keras_gradlayer.data._batching import batches_of
 
 
@@ -25,7 +27,7 @@ def cifar10(
     Args:
         split: a TFDS split, such as "train", "test" or "train[:1000]".
         batch_size: images in a batch; the last, smaller one is dropped.
-        seed: integer that the order of each epoch follows from.
+        seed: integer of at least 0 that fixes the order of each epoch.
         shuffle: whether to shuffle at each epoch.
         data_dir: where TFDS keeps its data; `TFDS_DATA_DIR` or its own default if `None`.
 
@@ -33,22 +35,31 @@ def cifar10(
         A `tf.data.Dataset` of float32 batches (batch_size, 32, 32, 3) in [-1, 1].
 
     Raises:
-        ValueError: if there is no full batch.
+        ValueError: if there is no full batch, or for a seed that is no integer of at least 0.
+        ImportError: if TensorFlow Datasets cannot be imported.
 
     Example: `data = cifar10(batch_size=64)`
     """
     return _images("cifar10", split, batch_size, seed, shuffle, data_dir)
 
 
-def mnist(
-    split: str = "train",
-    batch_size: int = 64,
-    seed: int = 0,
-    shuffle: bool = True,
-    data_dir: str | None = None,
-) -> tf.data.Dataset:
+def mnist(split: str = "train", **options) -> tf.data.Dataset:
     """MNIST: 28x28 grey digits, batches (batch_size, 28, 28, 1). Otherwise as `cifar10`."""
-    return _images("mnist", split, batch_size, seed, shuffle, data_dir)
+    return _images("mnist", split, **options)
+
+
+def stl10(split: str = "unlabelled", **options) -> tf.data.Dataset:
+    """STL-10, downsampled to 48x48, batches (batch_size, 48, 48, 3). Otherwise as `cifar10`.
+
+    The unlabelled split by default. Each pixel is the mean of the 2x2 pixels it covers, rounded to
+    a byte. Source: the experiments of Nitanda & Suzuki (2018, section 7).
+    """
+
+    def halve(image):
+        image = tf.image.resize(image, (48, 48), method="area")
+        return tf.cast(tf.round(image), "uint8")
+
+    return _images("stl10", split, prepare=halve, **options)
 
 
 def stacked_mnist(
@@ -61,14 +72,13 @@ def stacked_mnist(
     """Three MNIST digits as the channels of an image: 1,000 modes, batches (batch_size, 28, 28, 3).
 
     An epoch has as many images as MNIST; each is three digits drawn independently, without
-    replacement within a channel. Without `shuffle` the three are one digit and its two
-    successors. Otherwise as `cifar10`.
+    replacement within a channel. Without `shuffle` the three are a digit and its two successors.
+    Otherwise as `cifar10`.
 
     Source: Metz et al., "Unrolled Generative Adversarial Networks", ICLR 2017, section 3.3.1.
     """
-    digits = _load("mnist", split, data_dir)
-    images = _in_memory(digits)
-    _check_batch(f"mnist[{split!r}]", images, batch_size)
+    _check(batch_size, seed)
+    images = _in_memory(f"mnist[{split!r}]", _load("mnist", split, data_dir), batch_size)
     data = tf.data.Dataset.from_tensor_slices(images)
     if shuffle:
         channels = [data.shuffle(len(images), seed=3 * seed + i) for i in range(3)]
@@ -78,26 +88,6 @@ def stacked_mnist(
     return _scaled(stacked.batch(batch_size, drop_remainder=True))
 
 
-def stl10(
-    split: str = "unlabelled",
-    batch_size: int = 64,
-    seed: int = 0,
-    shuffle: bool = True,
-    data_dir: str | None = None,
-) -> tf.data.Dataset:
-    """STL-10, downsampled to 48x48, batches (batch_size, 48, 48, 3). Otherwise as `cifar10`.
-
-    The unlabelled split by default, and each pixel the mean of the 2x2 it covers, as in Nitanda &
-    Suzuki (2018, section 5), rounded to a byte.
-    """
-
-    def halve(image):
-        image = tf.image.resize(image, (48, 48), method="area")
-        return tf.cast(tf.round(image), "uint8")
-
-    return _images("stl10", split, batch_size, seed, shuffle, data_dir, halve)
-
-
 def image_folder(
     directory: str | os.PathLike,
     image_shape: tuple[int, int, int],
@@ -105,24 +95,25 @@ def image_folder(
     seed: int = 0,
     shuffle: bool = True,
 ) -> tf.data.Dataset:
-    """A folder of image files of one's own, resized to one shape.
+    """Your own image files, resized to one shape.
 
     Args:
         directory: folder that holds the files, at any depth.
         image_shape: (height, width, channels) to resize to; 1 or 3 channels.
         batch_size: images in a batch; the last, smaller one is dropped.
-        seed: integer that the order of each epoch follows from.
+        seed: integer of at least 0 that fixes the order of each epoch.
         shuffle: whether to shuffle at each epoch.
 
     Returns:
         A `tf.data.Dataset` of float32 batches (batch_size, *image_shape) in [-1, 1].
 
     Raises:
-        ValueError: if the folder has fewer images than a batch, a file that cannot be read, or for
-            another number of channels.
+        ValueError: if the folder has fewer images than a batch or a file that cannot be read, for
+            another number of channels, or a seed that is no integer of at least 0.
 
     Example: `data = image_folder("photos", (64, 64, 3))`
     """
+    _check(batch_size, seed)
     images = read_images(directory, image_shape)
     try:
         return _pipeline(f"'{directory}'", images, batch_size, seed, shuffle)
@@ -135,10 +126,10 @@ def image_folder(
 def stream_folder(
     directory: str | os.PathLike, image_shape: tuple[int, int, int], count: int
 ) -> tf.data.Dataset:
-    """Batches of up to `count` images of a folder, read as they are used, in [-1, 1].
+    """Batches of up to `count` images of a folder in [-1, 1], read as they are used.
 
-    The same ones at the first pass through each such dataset, in an order that is shuffled: the
-    first files of a folder are often those of one class.
+    The images are shuffled, since the first files of a folder are often of one class; the first
+    pass through each such dataset gives the same ones.
     """
     images = read_images(directory, image_shape, shuffle=True, seed=0)
     return _scaled(images.take(count).batch(250))
@@ -169,7 +160,7 @@ def read_images(
 
 
 def _first_unreadable(directory):
-    """The first file that Keras takes for an image, and that cannot be decoded."""
+    """The first file with the name of an image that cannot be decoded."""
     for path in sorted(pathlib.Path(directory).rglob("*")):
         if path.suffix.lower() in (".bmp", ".gif", ".jpeg", ".jpg", ".png"):
             try:
@@ -179,33 +170,51 @@ def _first_unreadable(directory):
     return "files that change while they are read"
 
 
-def _images(name, split, batch_size, seed, shuffle, data_dir, prepare=tf.identity):
+def _images(name, split, batch_size=64, seed=0, shuffle=True, data_dir=None, prepare=tf.identity):
+    _check(batch_size, seed)
     data = _load(name, split, data_dir, prepare)
     return _pipeline(f"{name}[{split!r}]", data, batch_size, seed, shuffle)
 
 
 def _load(name, split, data_dir, prepare=tf.identity):
-    data = tfds.load(name, split=split, data_dir=data_dir)
+    data = _tfds_load()(name, split=split, data_dir=data_dir)
     return data.map(lambda x: prepare(x["image"]), num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _tfds_load():
+    """`tensorflow_datasets.load`; where its import fails, TFDS logs that and goes on without it."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        return importlib.import_module("tensorflow_datasets").load
+    except Exception as e:  # of any kind, such as a clash over protobuf
+        raise ImportError(
+            "kgl.data.cifar10, mnist, stacked_mnist and stl10 need TensorFlow Datasets, which "
+            f"cannot be imported ({e}): pip install 'keras-gradlayer[data]'"
+        ) from e
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _pipeline(name, data, batch_size, seed, shuffle):
     """Batches of scaled images, from a dataset of single ones as bytes, kept in memory."""
-    images = _in_memory(data)
-    _check_batch(name, images, batch_size)
+    images = _in_memory(name, data, batch_size)
     return _scaled(batches_of(images, batch_size, shuffle, seed))
 
 
-def _in_memory(data):
-    return np.concatenate(list(data.batch(1000).as_numpy_iterator()))
-
-
-def _check_batch(name, images, batch_size):
-    if not 1 <= batch_size <= len(images):
+def _in_memory(name, data, batch_size):
+    images = np.concatenate(list(data.batch(1000).as_numpy_iterator()))
+    if batch_size > len(images):
         raise ValueError(
-            "`batch_size` must be at least 1 and at most the number of images. "
+            "`batch_size` must be at most the number of images. "
             f"Received: batch_size={batch_size} for {len(images)} images of {name}"
         )
+    return images
+
+
+def _check(batch_size, seed):
+    _checks.positive_int("batch_size", batch_size)
+    _checks.positive_int("seed", seed, zero_ok=True)
 
 
 def _scaled(data):

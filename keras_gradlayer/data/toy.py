@@ -37,13 +37,14 @@ def eight_gaussians(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.dat
     Args:
         n: number of points, as many from each mode as n allows.
         batch_size: points in a batch; the last, smaller one is dropped.
-        seed: integer; the points and the order of each epoch follow from it.
+        seed: integer of at least 0 that fixes the points and the order of each epoch.
 
     Returns:
         A `tf.data.Dataset` of float32 batches of shape (batch_size, 2), shuffled at each epoch.
 
     Raises:
-        ValueError: if `batch_size` or `n` is not positive, or there is no full batch.
+        ValueError: if `batch_size` or `n` is not positive, there is no full batch, or `seed` is no
+            integer of at least 0.
 
     Example:
 
@@ -65,7 +66,7 @@ def twenty_five_gaussians(n: int = 1000, batch_size: int = 50, seed: int = 0) ->
 
 
 def swiss_roll(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dataset:
-    """A swiss roll seen from its end: a spiral of one and a half turns.
+    """A swiss roll in cross-section: a spiral of one and a half turns.
 
     Angle t uniform in [1.5π, 4.5π), at radius t, with Gaussian noise of standard deviation 0.25,
     all divided by 16.
@@ -76,16 +77,20 @@ def swiss_roll(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dat
 
     >>> batch = next(iter(swiss_roll()))
     """
-    rng = np.random.default_rng(seed)
+    rng = _rng(seed)
     t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=_checks.positive_int("n", n)))
     points = t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1)
     return _dataset((points + rng.normal(scale=0.25, size=points.shape)) / 16, batch_size, seed)
 
 
 def _mixture(mixture, n, seed):
-    rng = np.random.default_rng(seed)
+    rng = _rng(seed)
     mode = np.arange(_checks.positive_int("n", n)) % len(mixture.centers)
     return mixture.centers[mode] + rng.normal(scale=mixture.stddev, size=(n, 2))
+
+
+def _rng(seed):
+    return np.random.default_rng(_checks.positive_int("seed", seed, zero_ok=True))
 
 
 def _dataset(points, batch_size, seed):

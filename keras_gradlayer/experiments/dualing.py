@@ -1,12 +1,12 @@
-"""How steadily a GAN learns whose critic is solved for, in three ways, beside one that descends.
+"""How steadily GANs learn: three whose critic is solved for, and one whose critic is descended.
 
 Source: Li et al., "Dualing GANs", NeurIPS 2017, section 4, on the eight Gaussians of this package.
 """
 
+import functools
+
 import keras
 import numpy as np
-from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from keras_gradlayer import data
 from keras_gradlayer.metrics import mode_coverage
@@ -23,26 +23,28 @@ def train(method: str, iterations: int, every: int) -> np.ndarray:
     Args:
         method: one of `METHODS`.
         iterations: updates of each player.
-        every: how often to look.
+        every: iterations between two measurements.
 
     Returns:
         The share of the samples within four standard deviations of a mode, after each `every`
         iterations.
     """
+    from tqdm import tqdm
+
     layers = keras.layers
     hidden = [layers.Dense(64, "relu") for _ in range(2)]
     generator = keras.Sequential([layers.Input((8,)), *hidden, layers.Dense(2, "tanh")])
-    optimizer = keras.optimizers.Adam(_RATE, beta_1=0.5)
+    adam = functools.partial(keras.optimizers.Adam, _RATE, beta_1=0.5)
     deep = mlp_critic((2,), units=64, depth=2)
     if method == "linear":
         gan = DualingGAN(generator, _linear_critic(), "linear", weight_decay=0.01)
-        gan.compile(optimizer)
+        gan.compile(generator_optimizer=adam())
     elif method in ("cost", "score"):
         gan = DualingGAN(generator, deep, method)
-        gan.compile(optimizer)
+        gan.compile(generator_optimizer=adam())
     else:
         gan = GAN(generator, deep if method == "GAN" else _linear_critic(), "minimax")
-        gan.compile(optimizer, keras.optimizers.Adam(_RATE, beta_1=0.5))
+        gan.compile(generator_optimizer=adam(), critic_optimizer=adam())
     samples = data.eight_gaussians(n=200 * _BATCH, batch_size=_BATCH).repeat()
     latents, found = gan.latent.sample(2000, seed=0), []
     for _ in tqdm(range(iterations // every), desc=method):
@@ -53,11 +55,9 @@ def train(method: str, iterations: int, every: int) -> np.ndarray:
 
 
 def run(path):
-    """Draw the score against the training of each method, over three seeds.
+    """Plot the score of each method during training, over three seeds, into a PNG file."""
+    from matplotlib.figure import Figure
 
-    Args:
-        path: PNG file to write.
-    """
     every = 100
     figure = Figure(figsize=(8, 3.8), layout="constrained")
     ax = figure.subplots()

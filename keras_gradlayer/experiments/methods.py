@@ -1,9 +1,10 @@
-"""Four ways to hold a critic Lipschitz, on three toy data sets.
+"""Four ways to keep a critic Lipschitz, on three toy data sets.
 
-Clipped weights end at the clip and leave the critic almost flat; a gradient penalty holds its slope
-near 1 between the data and the samples, the one-sided one below 1, and DRAGAN's around the data.
-λ = 0.1, as in the published code for toys. With 10 the two-sided penalty outweighs the distance,
-here below 1: it holds the slope at 1 where the best critic would be flat, and the samples circle.
+Clipped weights end at the limit and leave the critic almost flat. A gradient penalty keeps its
+slope near 1 between the data and the samples, the one-sided penalty below 1, and DRAGAN's penalty
+near 1 around the data. λ = 0.1, as in the published code for toys. With 10 the two-sided penalty
+outweighs the distance, here below 1: it keeps the slope at 1 where the best critic would be flat,
+and the samples circle.
 
 Source: Gulrajani et al., "Improved Training of Wasserstein GANs", NeurIPS 2017, Figure 1; Kodali et
 al., "On Convergence and Stability of GANs", 2017.
@@ -11,7 +12,6 @@ al., "On Convergence and Stability of GANs", 2017.
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from keras_gradlayer import data, presets
 from keras_gradlayer._gradients import input_gradient, sample_norm
@@ -40,14 +40,18 @@ def train(method: str, toy: str, iterations: int, parts: int = 1) -> GAN:
         method: one of `METHODS`.
         toy: one of `TOYS`.
         iterations: of the generator.
-        parts: in how many parts to show the progress.
+        parts: steps of the progress bar.
     """
+    from tqdm import tqdm
+
     layers = keras.layers
     hidden = [layers.Dense(128, "relu") for _ in range(3)]
     generator = keras.Sequential([layers.Input((2,)), *hidden, layers.Dense(2, "tanh")])
     preset = METHODS[method]()
     gan = GAN(generator, mlp_critic((2,)), preset.objective)
-    gan.compile(preset.generator_optimizer, preset.critic_optimizer)
+    gan.compile(
+        generator_optimizer=preset.generator_optimizer, critic_optimizer=preset.critic_optimizer
+    )
     samples = TOYS[toy](n=40 * _BATCH, batch_size=_BATCH).repeat()
     steps = iterations * preset.callbacks[0].critic_steps
     for _ in tqdm(range(parts), desc=f"{method}, {toy}"):
@@ -64,11 +68,7 @@ def slopes(gan: GAN, toy: str) -> np.ndarray:
 
 
 def run(path):
-    """Draw samples over the level sets of the critic, for each method and toy.
-
-    Args:
-        path: PNG file to write.
-    """
+    """Draw samples over the level sets of the critic, for each method and toy, into a PNG file."""
     rows, scores = {}, {}
     for method in METHODS:
         rows[method], scores[method] = [], []

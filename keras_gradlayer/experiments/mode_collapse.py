@@ -1,17 +1,18 @@
-"""Eight narrow Gaussians, and how many of them a GAN holds: plain, regularised, unrolled.
+"""Eight narrow Gaussians, and how many of them a GAN covers: plain, regularised, unrolled.
 
-The plain GAN falls from mode to mode. The gradient regulariser and unrolling are two answers: with
-either the generator avoids where the critic can still gain.
+The plain GAN falls from mode to mode. The gradient regulariser and unrolling both make the
+generator avoid samples where the critic can still gain.
 
 Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable", NeurIPS 2017,
-Figure 4 and its published code, from which the models and settings are; Metz et al., "Unrolled
+Figure 1; the models and settings are those of its published code. Metz et al., "Unrolled
 Generative Adversarial Networks", ICLR 2017.
 """
+
+import functools
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from keras_gradlayer.callbacks import GeneratorGradientRegularizer
 from keras_gradlayer.data import GaussianMixture
@@ -31,11 +32,13 @@ def train(method: str, iterations: int, every: int) -> list[np.ndarray]:
     Args:
         method: one of `METHODS`.
         iterations: one step of the critic and one of the generator each.
-        every: how often to draw samples.
+        every: iterations between two sets of samples.
 
     Returns:
         Arrays of 2,000 samples, shape (2000, 2): before, and after each `every` iterations.
     """
+    from tqdm import tqdm
+
     layers = keras.layers
     init = keras.initializers.Orthogonal(0.8)
 
@@ -52,7 +55,8 @@ def train(method: str, iterations: int, every: int) -> list[np.ndarray]:
         gan = UnrolledGAN(generator, critic, steps=10, objective="minimax")
     else:
         gan = GAN(generator, critic, "minimax")
-    gan.compile(*(keras.optimizers.Adam(_RATE, 0.5, 0.999, epsilon=1e-8) for _ in "DG"))
+    adam = functools.partial(keras.optimizers.Adam, _RATE, 0.5, 0.999, epsilon=1e-8)
+    gan.compile(generator_optimizer=adam(), critic_optimizer=adam())
     callbacks = [GeneratorGradientRegularizer(0.5)] if method == "regularised" else []
     data, latents = _data(), gan.latent.sample(2000, seed=0)
     found = [gan.predict(latents, batch_size=2000, verbose=0)]
@@ -68,11 +72,7 @@ def coverage(samples: np.ndarray) -> ModeCoverage:
 
 
 def run(path):
-    """Draw the samples of the three methods as they train.
-
-    Args:
-        path: PNG file to write.
-    """
+    """Plot the samples of the three methods during training, into a PNG file."""
     every, shown = 2000, (0, 1, 2, 5, 10)
     rows = {}
     for method, title in METHODS.items():

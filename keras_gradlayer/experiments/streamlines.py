@@ -1,16 +1,17 @@
 """Where gradient descent leads a GAN of two parameters: D(x) = w x², G(z) = a z.
 
 Data and latents are uniform on [−1, 1], so that (w, a) = (0, 1) is the equilibrium. The Wasserstein
-GAN circles around it; with the gradient regulariser it comes in.
+GAN circles around it; with the gradient regulariser it converges.
 
 Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable", NeurIPS 2017,
 Figure 3.
 """
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 from keras_gradlayer.callbacks import GeneratorGradientRegularizer
 from keras_gradlayer.latents.latent import Latent
@@ -36,7 +37,8 @@ class System:
         critic = keras.Sequential([layers.Input((1,)), _Square(), layers.Dense(1, use_bias=False)])
         generator = keras.Sequential([layers.Input((1,)), layers.Dense(1, use_bias=False)])
         self._gan = GAN(generator, critic, objective, latent=_Grid((1,)), simultaneous=True)
-        self._gan.compile(keras.optimizers.SGD(_RATE), keras.optimizers.SGD(_RATE))
+        sgd = functools.partial(keras.optimizers.SGD, _RATE)
+        self._gan.compile(generator_optimizer=sgd(), critic_optimizer=sgd())
         GeneratorGradientRegularizer(weight).set_model(self._gan)
         self._data = _Grid((1,)).sample(_POINTS)
         self._step = tf.function(self._gan.critic_update, autograph=False)
@@ -68,13 +70,13 @@ class System:
 
 
 def promised_rate(objective: str, weight: float) -> float:
-    """The least exponential rate at which the theorems say that the flow comes in.
+    """The least exponential rate of convergence that the theorems guarantee.
 
     It is minus the bound on the real parts of the Jacobian's eigenvalues, for this system of one
     parameter a player: K_DD = E x⁴ = 1/5 and K_DG = ∂/∂a E (a z)² = 2/3.
 
-    Source: Nagarajan & Kolter (2017): the stability of GANs without regulariser, and of the
-    Wasserstein GAN with it; there is no rate for others.
+    Source: Nagarajan & Kolter (2017), Theorem 3.1 for the GAN without the regulariser, and
+    Theorem 3.2 for the Wasserstein GAN with it; they give no rate for others.
 
     Args:
         objective: "minimax" with a weight of 0, or "wasserstein".
@@ -91,11 +93,9 @@ def promised_rate(objective: str, weight: float) -> float:
 
 
 def run(path):
-    """Draw the flows of both objectives at four weights of the regulariser.
+    """Plot the flows of both objectives at four weights of the regulariser, into a PNG file."""
+    from matplotlib.figure import Figure
 
-    Args:
-        path: PNG file to write.
-    """
     w, a = np.meshgrid(np.linspace(-2, 2, 17), np.linspace(-0.2, 2.6, 17))
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     axes = figure.subplots(len(OBJECTIVES), len(WEIGHTS), sharex=True, sharey=True)
@@ -122,7 +122,7 @@ class _Square(keras.layers.Layer):
 
 
 class _Grid(Latent):
-    """Evenly spaced points of [−1, 1], in the place of uniform samples."""
+    """Evenly spaced points of [−1, 1] instead of uniform samples."""
 
     def sample(self, n, seed=None):
         n = tf.cast(n, "float32")

@@ -1,4 +1,4 @@
-"""What a well-trained critic still teaches a generator whose samples lie beside the data.
+"""What a well-trained critic still teaches a generator whose samples lie off the data.
 
 The data are uniform on the segment from (0, 0) to (0, 1), the samples on the one from (θ, 0) to
 (θ, 1): two parallel lines, for which the Jensen-Shannon divergence is log 2 and the Wasserstein
@@ -11,8 +11,6 @@ Networks", ICLR 2017, Theorems 2.4 and 2.6; Arjovsky et al., "Wasserstein GAN", 
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from keras_gradlayer import _random
 from keras_gradlayer.callbacks import GradientPenalty
@@ -26,17 +24,19 @@ _BATCH = 256
 
 
 def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarray]:
-    """Train a critic against a generator that stands still.
+    """Train a critic against a fixed generator.
 
     Args:
         objective: name of the objective; "wasserstein" comes with the gradient penalty.
         updates: of the critic.
-        every: how often to look.
+        every: updates between two measurements.
 
     Returns:
-        Arrays by name: `updates`, the counts at which was looked; `gradient`, the norm of the
-        generator's gradient; `value`, V.
+        Arrays by name: `updates`, the critic updates at each measurement; `gradient`, the norm of
+        the generator's gradient; `value`, V.
     """
+    from tqdm import tqdm
+
     layers = keras.layers
     generator = keras.Sequential([layers.Input((1,)), _Line(THETA)])
     gan = GAN(generator, mlp_critic((2,), units=64), objective, latent=Uniform((1,), 0.0, 1.0))
@@ -55,27 +55,25 @@ def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarr
     def some_updates():
         tf.while_loop(lambda i: i < every, update, (0,))
 
-    def look():
+    def measure():
         real, fake = data(), gan.generate(_BATCH)
         [gradient] = gan.generator_gradients(real)
         return tf.abs(gradient[0]), gan.objective.value(gan.scores(real), gan.scores(fake))
 
     some_updates = tf.function(some_updates, autograph=False)
-    look = tf.function(look, autograph=False)
-    seen = [look()]
+    measure = tf.function(measure, autograph=False)
+    seen = [measure()]
     for _ in tqdm(range(updates // every), desc=OBJECTIVES[objective]):
         some_updates()
-        seen.append(look())
+        seen.append(measure())
     gradient, value = np.array(seen, "float64").T
     return {"updates": every * np.arange(len(seen)), "gradient": gradient, "value": value}
 
 
 def run(path):
-    """Draw the generator's gradient, and V, against the critic's training.
+    """Plot the generator's gradient and V against the critic's updates, into a PNG file."""
+    from matplotlib.figure import Figure
 
-    Args:
-        path: PNG file to write.
-    """
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for objective, title in OBJECTIVES.items():

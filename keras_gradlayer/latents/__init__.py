@@ -1,4 +1,4 @@
-"""Latent distributions: serializable, without state."""
+"""Latent distributions: serializable and stateless."""
 
 from keras_gradlayer.latents.gaussian import Gaussian
 from keras_gradlayer.latents.uniform import Uniform

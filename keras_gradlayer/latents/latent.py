@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike
 
 
 class Latent:
-    """A distribution of independent float32 entries, serializable and without state.
+    """A distribution of independent float32 entries, serializable and stateless.
 
-    The same seed gives other numbers inside a function compiled by XLA than outside, for
+    A seed gives different numbers inside and outside a function compiled by XLA, because
     TensorFlow's generators differ there.
 
-    To add one, implement `sample`, `_sample_stateless` and `get_config`.
+    To add a distribution, implement `sample`, `_sample_stateless` and `get_config`.
 
     Args:
         shape: shape of one sample, a tuple of positive integers.
@@ -37,24 +37,38 @@ class Latent:
 
         Args:
             n: how many, an integer or an integer tensor.
-            seed: an integer, or a `keras.random.SeedGenerator`, which moves on at each call.
+            seed: an integer of 64 bits, or a `keras.random.SeedGenerator`, which advances at each
+                call; by default the next numbers of Keras' global stream.
 
         Returns:
             A float32 tensor of shape (n, *shape).
+
+        Raises:
+            ValueError: for any other seed.
         """
         raise NotImplementedError
 
     def sample_rows(self, seeds: ArrayLike) -> tf.Tensor:
         """Draw one sample for each seed; row i depends on `seeds[i]` alone.
 
-        Slower than `sample`; use it where a sample must be found again by its number.
+        Slower than `sample`; use it where each sample must be reproducible by its own seed.
 
         Args:
             seeds: integers of shape (n,).
 
         Returns:
             A float32 tensor of shape (n, *shape).
+
+        Raises:
+            ValueError: if `seeds` are not integers of 64 bits.
         """
+        seeds = seeds if tf.is_tensor(seeds) else np.asarray(seeds)
+        integers = np.dtype(getattr(seeds.dtype, "as_numpy_dtype", seeds.dtype)).kind in "iu"
+        if not integers or len(seeds.shape) != 1:
+            raise ValueError(
+                "`seeds` must be integers of 64 bits, shape (n,). "
+                f"Received: {seeds.dtype} of shape {tuple(seeds.shape)}"
+            )
         seeds = tf.cast(seeds, "int64")
         return tf.map_fn(
             lambda s: self._sample_stateless(tf.stack([s, tf.zeros_like(s)])),

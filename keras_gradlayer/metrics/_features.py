@@ -1,11 +1,11 @@
-"""What the distances between two sets of features take."""
+"""Validation of features, and passes over them in blocks."""
 
 import numpy as np
 
 
 def two_sets(a, b, least=1, names=("a", "b")):
-    """Both as float matrices of as many columns, finite; the precision is that which they have."""
-    a, b = _floats(a), _floats(b)
+    """Both as finite float matrices with equal numbers of columns, in their own precision."""
+    a, b = floats(a), floats(b)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
         rows = {1: "", 2: " with at least two rows each"}.get(least, f" with {least} rows or more")
         raise ValueError(
@@ -28,11 +28,12 @@ def check_finite(name, x):
 
 
 def blocks(rows, columns, values=2**20):
-    """Slices of so many rows, of some 8 MB as float64 each."""
+    """Slices over the rows, each about 8 MB of float64."""
     size = max(1, values // max(1, columns))
     return [slice(i, i + size) for i in range(0, rows, size)]
 
 
-def _floats(x):
+def floats(x):
+    """An array as it is if it is of float32 or float64, else as float64."""
     x = np.asarray(x)
     return x if x.dtype in ("float32", "float64") else x.astype("float64")

@@ -1,4 +1,4 @@
-"""How callbacks score samples: by a `Scorer`, or by a function of one's own."""
+"""Scores of samples by a `Scorer` or by a user's function, for callbacks and step rules."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from keras_gradlayer.metrics.scorer import DIRECTIONS, SCORES, Scorer
 
 
 def check_scorer(scorer):
-    """Check that it is something to score with."""
+    """Check that `scorer` can be called on samples."""
     if not callable(scorer):
         raise TypeError(
             "`scorer` must be a kgl.metrics.Scorer or a function of samples. "
@@ -28,18 +28,18 @@ def measure(scorer, batches):
 
 
 def conditions_of(scorer, samples, sample_shape):
-    """What the scores of so many samples of this shape depend on, as far as it is known."""
-    return scorer._conditions(samples, sample_shape) if isinstance(scorer, Scorer) else {}
+    """The known conditions of scores of so many samples of this shape."""
+    return scorer.conditions(samples, sample_shape) if isinstance(scorer, Scorer) else {}
 
 
 def check_monitor(scorer, monitor):
-    """Check that a `Scorer` gives that score; what a function gives is seen when it is called."""
+    """Check that a `Scorer` has a score of that name; a function is checked when it is called."""
     if monitor is not None and isinstance(scorer, Scorer):
         main_score(scorer, SCORES, monitor)
 
 
 def main_score(scorer, scores, monitor=None):
-    """The name of the score that says what is better."""
+    """The name of the score to compare by."""
     name = monitor or ("frechet_distance" if isinstance(scorer, Scorer) else next(iter(scores), ""))
     if name not in scores:
         raise ValueError(f"`monitor` must be one of {', '.join(scores)}. Received: {name!r}")
@@ -47,6 +47,6 @@ def main_score(scorer, scores, monitor=None):
 
 
 def loss_of(scores, name, mode=None):
-    """The score as something to lower; NaN is worse than all else."""
+    """A score as a value to minimise; NaN is the worst."""
     sign = -1 if (mode or DIRECTIONS.get(name, "min")) == "max" else 1
     return sign * scores[name] if np.isfinite(scores[name]) else np.inf

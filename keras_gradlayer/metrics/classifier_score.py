@@ -1,4 +1,4 @@
-"""The Inception score, with a classifier of one's own."""
+"""The Inception score, for the logits of any classifier."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ def classifier_score(logits: ArrayLike) -> float:
     """How sure a classifier is of each sample, and how varied its answers are over all.
 
     exp(E KL(p(y|x) ‖ p(y))), from 1 to the number of classes. With Inception's logits it is the
-    Inception score. Scores of different classifiers or numbers of samples do not compare.
+    Inception score. Do not compare scores of different classifiers or numbers of samples.
 
     Source: Salimans et al., "Improved Techniques for Training GANs", 2016, through TF-GAN.
 
@@ -23,7 +23,7 @@ def classifier_score(logits: ArrayLike) -> float:
         The score, a float.
 
     Raises:
-        ValueError: if `logits` is not of that shape.
+        ValueError: if `logits` does not have this shape.
 
     Example:
 
@@ -39,8 +39,8 @@ class SplitScore(NamedTuple):
     """What `split_classifier_score` found.
 
     Attributes:
-        mean: of the parts' scores.
-        stddev: of the parts' scores, with the number of parts as the divisor.
+        mean: mean of the parts' scores.
+        stddev: standard deviation of the parts' scores, with the number of parts as the divisor.
     """
 
     mean: float
@@ -48,22 +48,22 @@ class SplitScore(NamedTuple):
 
 
 def split_classifier_score(logits: ArrayLike, splits: int = 10) -> SplitScore:
-    """The score of each of some parts of the samples, as papers print it: mean ± deviation.
+    """Mean and standard deviation of the scores of parts of the samples, as papers report it.
 
-    The deviation is over parts of one set of samples; it says nothing of another training run.
-    The mean is lower than the score of all samples together, the more so the smaller the parts.
+    The deviation is over parts of one set of samples; it says nothing about another training run.
+    The mean is lower than the score of all samples together, and lower still for smaller parts.
 
     Source: Salimans et al., "Improved Techniques for Training GANs", 2016, with 10 parts.
 
     Args:
         logits: array of shape (n, classes).
-        splits: how many consecutive parts.
+        splits: number of consecutive parts.
 
     Returns:
         A `SplitScore`.
 
     Raises:
-        ValueError: if `logits` is not of that shape, or there are fewer rows than parts.
+        ValueError: if `logits` does not have this shape, or has fewer rows than parts.
 
     Example:
 

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import pathlib
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -11,17 +10,17 @@ import tensorflow as tf
 
 
 class Classifier:
-    """What an image classifier makes of batches of images: logits and features.
+    """Logits and features of batches of images, by any network.
 
-    Use it to score images by any network; `Scorer` makes one of what it is given. Images of another
-    size than the network takes are resized (bilinear, with antialiasing where they shrink), grey
-    ones are repeated for networks that take colour, and `resizing` says so.
+    `Scorer` makes one from what it is given. Images of another size than the network takes are
+    resized (bilinear, with antialiasing where they shrink), and grey images are repeated for
+    networks that take colour; `resizing` says so.
 
     Args:
-        source: a Keras model, or the path of its `.keras` file, that gives a dict of `"logits"`,
+        source: a Keras model, or the path of its `.keras` file, that returns a dict of `"logits"`,
             shape (batch, classes), and `"features"`, shape (batch, d), for images in [-1, 1]; or
-            the URL or folder of a TensorFlow Hub module that gives `"logits"` and `"pool_3"`, such
-            as TF-GAN's Inception at `https://tfhub.dev/tensorflow/tfgan/eval/inception/1`.
+            the URL or folder of a TensorFlow Hub module that returns `"logits"` and `"pool_3"`,
+            such as TF-GAN's Inception at `https://tfhub.dev/tensorflow/tfgan/eval/inception/1`.
 
     Call arguments:
         images: float array of shape (batch, height, width, channels) in [-1, 1].
@@ -30,88 +29,49 @@ class Classifier:
 
     Raises:
         TypeError: if `source` is none of these.
-        ValueError: if it does not take images or give logits and features, or is a URL that cannot
-            be had; if images have other channels than it takes.
+        ValueError: if it does not take images or does not return logits and features, if its URL
+            cannot be loaded, or if images have other channels than it takes.
         OSError: if there is no such file.
+        ImportError: for a Hub module without the package tensorflow-hub.
 
     Example: `Classifier("classifier.keras")`
     """
 
     def __init__(self, source: keras.Model | str | os.PathLike):
+        self._arguments = {"training": False}
         if isinstance(source, keras.Model):
-            self._open(source, source.name, _input_shape(source), source.weights)
+            self._model, name = source, source.name
         elif not isinstance(source, (str, os.PathLike)):
             raise TypeError(
                 "`classifier` must be a Keras model, the path of one, or the URL of a TensorFlow "
                 f"Hub module. Received: {source!r}"
             )
         elif "://" in str(source) or pathlib.Path(source).is_dir():
-            module = _hub_module(str(source))
-            self._open(module, str(source), (299, 299, 3), getattr(module, "variables", ()))
+            self._model, name, self._arguments = _hub_module(str(source)), str(source), {}
         elif not pathlib.Path(source).is_file():
             raise FileNotFoundError(f"There is no classifier at {source}.")
         else:
-            model = keras.saving.load_model(source, compile=False)
-            self._open(model, pathlib.Path(source).stem, _input_shape(model), model.weights)
-
-    def _open(self, model, name, input_shape, variables):
-        self._input_shape = tuple(input_shape)
-        if len(self._input_shape) != 3:
-            raise ValueError(
-                "A classifier takes images, (height, width, channels). "
-                f"Received: '{name}' for inputs of shape {self._input_shape}"
-            )
+            self._model = keras.saving.load_model(source, compile=False)
+            name = pathlib.Path(source).stem
+        self._input_shape = _input_shape(self._model, name)
+        variables = getattr(self._model, "weights", getattr(self._model, "variables", ()))
         digest = hashlib.sha256()
         for v in variables:
             digest.update(np.ascontiguousarray(v.numpy()).tobytes())
+        self._source = name
         self.name = f"{name} ({digest.hexdigest()[:8]})" if variables else name
-        kwargs = {"training": False} if isinstance(model, keras.Model) else {}
+        self._classify = tf.function(self._outputs, reduce_retracing=True, autograph=False)
 
-        def classify(images):
-            outputs = model(images, **kwargs)
-            missing = [k for k in (("logits",), ("features", "pool_3")) if not _first(outputs, k)]
-            if missing:
-                given = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
-                raise ValueError(
-                    "A classifier must give a dict of 'logits' and 'features'. "
-                    f"Received from '{name}': {given}"
-                )
-            logits, features = outputs["logits"], outputs[_first(outputs, ("features", "pool_3"))]
-            if logits.shape.rank != 2:
-                raise ValueError(
-                    "The logits of a classifier must be of shape (batch, classes). "
-                    f"Received from '{name}': {tuple(logits.shape)}"
-                )
-            return tf.cast(logits, "float32"), tf.reshape(
-                tf.cast(features, "float32"), (tf.shape(logits)[0], -1)
-            )
-
-        self._classify = tf.function(classify, reduce_retracing=True, autograph=False)
-
-    def _fit(self, images):
-        """Images in the size and the channels of the network."""
-        size, channels = self._input_shape[:2], self._input_shape[2]
-        if images.shape[3] not in (channels, 1) and channels is not None:
-            raise ValueError(
-                f"The classifier {self.name} takes images of {channels} channels. "
-                f"Received: {images.shape[3]}"
-            )
-        if None not in size and tuple(images.shape[1:3]) != size:
-            images = tf.image.resize(images, size, antialias=True)
-        if channels == 3 and images.shape[3] == 1:
-            images = tf.image.grayscale_to_rgb(images)
-        return images
+    def __call__(self, images: np.ndarray | tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and features of a batch."""
+        # Resized outside the program, whose trace may be for any number of channels.
+        logits, features = self._classify(self._resized(tf.cast(images, "float32")))
+        return logits.numpy(), features.numpy()
 
     @property
     def channels(self) -> int:
         """How many channels the network takes."""
         return self._input_shape[2]
-
-    def __call__(self, images: np.ndarray | tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Logits and features of a batch."""
-        # Outside the program: its trace may be for any number of channels.
-        logits, features = self._classify(self._fit(tf.cast(images, "float32")))
-        return logits.numpy(), features.numpy()
 
     def resizing(self, image_shape: tuple[int, ...]) -> str:
         """What is done to images of this shape before they are classified.
@@ -119,39 +79,79 @@ class Classifier:
         Args:
             image_shape: (height, width, channels).
         """
-        to, channels = self._input_shape[:2], self._input_shape[2]
+        (*size, channels), (*to, expected) = image_shape, self._input_shape
         parts = []
-        if None not in to and tuple(image_shape[:2]) != to:
-            parts.append(f"{image_shape[0]}x{image_shape[1]} to {to[0]}x{to[1]}, bilinear")
-        if channels == 3 and image_shape[2] == 1:
+        if None not in to and size != to:
+            parts.append(f"{size[0]}x{size[1]} to {to[0]}x{to[1]}, bilinear")
+        if expected == 3 and channels == 1:
             parts.append("grey to colour")
         return "; ".join(parts) or "none"
 
+    def _resized(self, images):
+        *size, channels = self._input_shape
+        if images.shape[3] not in (channels, 1) and channels is not None:
+            raise ValueError(
+                f"The classifier {self.name} takes images of {channels} channels. "
+                f"Received: {images.shape[3]}"
+            )
+        if None not in size and list(images.shape[1:3]) != size:
+            images = tf.image.resize(images, size, antialias=True)
+        if channels == 3 and images.shape[3] == 1:
+            images = tf.image.grayscale_to_rgb(images)
+        return images
 
-def _input_shape(model):
+    def _outputs(self, images):
+        outputs = self._model(images, **self._arguments)
+        given = outputs if isinstance(outputs, dict) else {}
+        features = given.get("features", given.get("pool_3"))
+        if "logits" not in given or features is None:
+            received = sorted(given) if given else type(outputs).__name__
+            raise ValueError(
+                "A classifier must give a dict of 'logits' and 'features'. "
+                f"Received from '{self._source}': {received}"
+            )
+        logits = tf.cast(given["logits"], "float32")
+        if logits.shape.rank != 2:
+            raise ValueError(
+                "The logits of a classifier must be of shape (batch, classes). "
+                f"Received from '{self._source}': {tuple(logits.shape)}"
+            )
+        return logits, tf.reshape(tf.cast(features, "float32"), (tf.shape(logits)[0], -1))
+
+
+def _input_shape(model, name):
+    """Height, width and channels; 299 x 299 in colour for Hub modules, which are Inception's."""
+    if not isinstance(model, keras.Model):
+        return (299, 299, 3)
     shape = getattr(model, "input_shape", None)
     if shape is None:
         raise ValueError(
             "A classifier must be a Functional or Sequential model, whose input shape is known. "
-            f"Received: '{model.name}', a {type(model).__name__}"
+            f"Received: '{name}', a {type(model).__name__}"
         )
-    return shape[1:]
+    if len(shape) != 4:
+        raise ValueError(
+            "A classifier takes images, (height, width, channels). "
+            f"Received: '{name}' for inputs of shape {tuple(shape[1:])}"
+        )
+    return tuple(shape[1:])
 
 
-def _first(outputs, names):
-    return next((n for n in names if isinstance(outputs, dict) and n in outputs), None)
-
-
-def _hub_module(url: str) -> Callable:
-    """A TensorFlow Hub module, which is fetched once and then kept by TensorFlow Hub."""
-    import tensorflow_hub as hub
-
+def _hub_module(url):
+    """A TensorFlow Hub module; TensorFlow Hub downloads it once and caches it."""
+    try:
+        import tensorflow_hub as hub
+    except Exception as e:  # its requirements may clash with what is installed
+        raise ImportError(
+            f"The classifier {url} needs the package tensorflow-hub: "
+            "pip install 'keras-gradlayer[metrics]'"
+        ) from e
     try:
         return hub.load(url)
     except Exception as e:  # whatever the network, the archive or the SavedModel says
         raise ValueError(
-            f"The classifier {url} cannot be had: {type(e).__name__}: {str(e).splitlines()[0]} "
-            "It needs a network the first time. Expected a URL that can be reached, or a Keras "
-            "model that gives 'logits' and 'features'; scores by another classifier do not "
-            "compare with those by Inception."
+            f"The classifier {url} cannot be loaded: {type(e).__name__}: "
+            f"{str(e).splitlines()[0]} It needs a network the first time. Expected a URL that can "
+            "be reached, or a Keras model that gives 'logits' and 'features'; scores by another "
+            "classifier do not compare with those by Inception."
         ) from e

@@ -10,10 +10,12 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     """Squared Fréchet distance between the normal distributions fitted to two sets of features.
 
     ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½). With Inception's pooled features it is the FID.
-    Distances of different features or numbers of samples do not compare. The moments are added up
-    block by block in float64: beside the arrays, memory is that of a few matrices d x d.
+    Do not compare distances of different features or numbers of samples. The moments are summed
+    block by block in float64: beyond the arrays, memory is that of a few d x d matrices.
 
-    Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", 2017, through TF-GAN.
+    Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", NeurIPS 2017, Eq. (6).
+    TF-GAN gives the same values for features of order 1, but drops singular values below 1e-10;
+    here nothing depends on the unit of the features.
 
     Args:
         a: array of features, shape (n, d).
@@ -23,7 +25,7 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
         The distance, a float.
 
     Raises:
-        ValueError: if the arrays are not of such shapes or have fewer than two rows, or hold NaN
+        ValueError: if the arrays do not have these shapes, have fewer than two rows, or hold NaN
             or infinite values.
 
     Example:
@@ -32,11 +34,10 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     >>> round(frechet_distance(x, x + 1), 3)
     3.0
     """
-    from keras_gradlayer._tfgan import classifier_metrics
-
     a, b = two_sets(a, b, least=2)
     (mean_a, cov_a), (mean_b, cov_b) = _moments(a), _moments(b)
-    root = float(classifier_metrics.trace_sqrt_product(cov_a, cov_b))
+    # With Σ = L Lᵀ the eigenvalues of Σ_a Σ_b are the squared singular values of L_aᵀ L_b.
+    root = np.linalg.svd(_factor(cov_a).T @ _factor(cov_b), compute_uv=False).sum()
     return float(np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a + cov_b) - 2 * root)
 
 
@@ -48,3 +49,10 @@ def _moments(x):
         centered = x[rows] - mean
         products += centered.T @ centered
     return mean, products / (len(x) - 1)
+
+
+def _factor(cov):
+    """L with L Lᵀ = Σ, of as many columns as Σ has rank."""
+    values, vectors = np.linalg.eigh(cov)
+    kept = values > values[-1] * len(values) * np.finfo(float).eps
+    return vectors[:, kept] * np.sqrt(values[kept])

@@ -8,11 +8,12 @@ from keras_gradlayer.metrics._features import two_sets
 
 
 def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
-    """Squared maximum mean discrepancy of two sets of features, without bias.
+    """Unbiased estimate of the squared maximum mean discrepancy of two sets of features.
 
-    With the kernel (xᵀy / d + 1)³, and averaged over blocks of at most 1,024 rows, for which both
-    sets are shuffled, always alike. With Inception's pooled features it is the KID. Unlike the
-    Fréchet distance it does not fall with the number of samples; near 0 it may be negative.
+    The kernel is (xᵀy / d + 1)³. The estimate is averaged over blocks of at most 1,024 rows, for
+    which both sets are shuffled with a fixed seed. With Inception's pooled features it is the KID.
+    Unlike the Fréchet distance it does not fall with the number of samples; near 0 it may be
+    negative.
 
     Source: Bińkowski et al., "Demystifying MMD GANs", ICLR 2018, through TF-GAN.
 
@@ -24,8 +25,8 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
         The distance, a float.
 
     Raises:
-        ValueError: if the arrays are not of such shapes, one is too small for two rows a block, or
-            there are NaN or infinite values.
+        ValueError: if the arrays do not have these shapes, are too small for two rows a block, or
+            hold NaN or infinite values.
 
     Example:
 
@@ -42,7 +43,7 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
     distance = classifier_metrics.kernel_classifier_distance_from_activations
     logger = tf.get_logger()
     level = logger.level
-    logger.setLevel("ERROR")  # TF-GAN's way to loop is deprecated, which is not the user's affair
+    logger.setLevel("ERROR")  # TF-GAN's loop is deprecated
     try:
         return float(np.mean([distance(x, y) for x, y in pairs]))
     finally:
@@ -50,7 +51,7 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def _parts(x, count):
-    """Shuffled rows in so many parts, the larger ones last, in float64 one at a time."""
+    """Shuffled rows in `count` parts, the larger ones last, converted to float64 one at a time."""
     order = np.random.default_rng(0).permutation(len(x))
     sizes = [len(x) // count + (k >= count - len(x) % count) for k in range(count)]
     parts = np.split(order, np.cumsum(sizes)[:-1])

@@ -1,4 +1,4 @@
-"""How samples spread over the modes of a mixture."""
+"""How samples are distributed over the modes of a mixture."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class ModeCoverage(NamedTuple):
 
     Attributes:
         shares: for each mode, the fraction of all samples that lie nearest to it, shape (modes,).
-        modes: number of modes that at least one sample lies within the radius of.
+        modes: number of modes with at least one sample within the radius.
         within: fraction of the samples within the radius of a mode.
     """
 
@@ -31,13 +31,13 @@ def mode_coverage(
         samples: array of shape (n, dim).
         centers: array of shape (modes, dim).
         stddev: standard deviation of the modes.
-        radius: how far from a center a sample still belongs to it, in standard deviations.
+        radius: largest distance of a mode's samples from its center, in standard deviations.
 
     Returns:
         A `ModeCoverage`.
 
     Raises:
-        ValueError: if the shapes do not fit, there are no samples or modes, or samples are not
+        ValueError: if the shapes do not match, there are no samples or modes, or samples are not
             finite.
 
     Example:

@@ -1,4 +1,4 @@
-"""How much of two sets of features lies within the other's reach."""
+"""Precision, recall, density and coverage of two sets of features."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class PrecisionRecall(NamedTuple):
         precision: fraction of the generated samples within reach of some real one, 0 to 1.
         recall: fraction of the real samples within reach of some generated one, 0 to 1.
         density: over the generated samples, the mean number of real ones they are within reach
-            of, over k; about 1 where the two sets are distributed alike, and not bounded by it.
+            of, over k; about 1 for equal distributions, and may exceed 1.
         coverage: fraction of the real samples that have a generated one within reach, 0 to 1.
     """
 
@@ -27,15 +27,15 @@ class PrecisionRecall(NamedTuple):
 
 
 def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> PrecisionRecall:
-    """Quality and variety, told apart: precision and recall, density and coverage.
+    """Quality and variety apart: precision and recall, density and coverage.
 
-    A sample reaches as far as its k-th nearest neighbour in its own set, itself not counted; the
-    reach of `recall` is that of the generated samples, of the three others that of the real ones.
+    The reach of a sample is the distance to its k-th nearest neighbour in its own set, itself not
+    counted. `recall` uses the reach of the generated samples, the others that of the real ones.
     All four depend on the numbers of samples. Time grows with n·m, memory with n + m.
 
     Source: Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative
     Models", NeurIPS 2019; Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative
-    Models", ICML 2020. Departure: one k for all four, the 5 of the second (the first has 3).
+    Models", ICML 2020. Departure: one k for all four, the second paper's 5 (the first has 3).
 
     Args:
         real: features of real samples, shape (n, d).
@@ -46,7 +46,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
         A `PrecisionRecall`.
 
     Raises:
-        ValueError: if the arrays are not of such shapes, have no more than k rows, or hold NaN or
+        ValueError: if the arrays do not have these shapes, have k rows or fewer, or hold NaN or
             infinite values.
 
     Example:
@@ -97,5 +97,5 @@ def _squared_distances(a, b, center):
 
 
 def _row_blocks(a, b):
-    """Rows of `a`, some 32 MB of distances to `b` at a time."""
+    """Slices over the rows of `a`, each about 32 MB of distances to `b`."""
     return blocks(len(a), len(b), 2**22)

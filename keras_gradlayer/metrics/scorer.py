@@ -1,4 +1,4 @@
-"""Scores of samples beside real images, in one stream."""
+"""Scores of streams of samples against real images."""
 
 import dataclasses
 import os
@@ -35,23 +35,23 @@ SCORES = (*DIRECTIONS, "classifier_score_stddev")
 
 @dataclasses.dataclass(frozen=True)
 class ScoreReport:
-    """Scores, and what they depend on beyond the samples.
+    """Scores, and the conditions under which they compare.
 
     Attributes:
         scores: floats by name: `classifier_score`, and `classifier_score_splits` and
             `classifier_score_stddev` over ten parts of the samples, `frechet_distance`,
             `kernel_distance`, `precision`, `recall`, `density` and `coverage`.
-        conditions: what has to be equal for scores to compare: `samples` and `real`, how many
-            there are, the `classifier` with a fingerprint of its weights, the `resizing` of
-            samples and of real images, and a fingerprint of the real images' features. The name
-            of a classifier is not compared where the fingerprint is.
+        conditions: what must be equal for scores to compare: the numbers of `samples` and of
+            `real` images, the `classifier` with a fingerprint of its weights, the `resizing` of
+            samples and of real images, and a fingerprint of the real images' features. Of a
+            classifier with a fingerprint the name is not compared.
     """
 
     scores: dict[str, float]
     conditions: dict[str, str | int]
 
     def differs_from(self, other: "ScoreReport") -> list[str]:
-        """The conditions in which two reports differ; none where their scores compare.
+        """The conditions in which two reports differ; empty if their scores compare.
 
         Args:
             other: another report.
@@ -69,23 +69,18 @@ class ScoreReport:
 
 
 def _compared(name, value):
-    """What has to be equal: of a classifier "name (fingerprint)" the fingerprint."""
+    """The part of a value to compare: the fingerprint of a classifier "name (fingerprint)"."""
     return value.rpartition(" (")[2] if name == "classifier" and value else value
 
 
 def format_scores(scores: dict[str, float]) -> str:
     """Scores in a line, such as "classifier score 4.241, Fréchet distance 10.09"."""
-    parts = []
-    for name, value in scores.items():
-        if name == "classifier_score_splits":
-            continue
-        if name == "classifier_score_stddev":
-            value = f"{scores['classifier_score_splits']:.3f} ± {value:.3f}"
-            parts[-1] += f" (of parts: {value})"
-            continue
-        label = name.replace("_", " ").replace("frechet", "Fréchet")
-        parts.append(f"{label} {value:.4g}")
-    return ", ".join(parts)
+    left = dict(scores)
+    mean, stddev = (left.pop(f"classifier_score_{k}", None) for k in ("splits", "stddev"))
+    parts = {k: f"{k.replace('_', ' ')} {v:.4g}" for k, v in left.items()}
+    if stddev is not None:
+        parts["classifier_score"] += f" (of parts: {mean:.3f} ± {stddev:.3f})"
+    return ", ".join(parts.values()).replace("frechet", "Fréchet")
 
 
 def format_conditions(conditions: dict[str, str | int]) -> str:
@@ -101,33 +96,31 @@ def format_conditions(conditions: dict[str, str | int]) -> str:
 
 
 class Scorer:
-    """Scores samples by a classifier, beside real images.
+    """Scores samples against real images, by a classifier.
 
     Use it to compare samplers, or one sampler at several depths; `kgl.callbacks.Scores` calls it
     during a fit. Samples and real images go through the classifier batch by batch, and only its
-    outputs are kept, as float32: memory does not grow with the size of the images, but by 4 bytes
-    for each feature of each of them, and twice that while they are put together.
+    outputs are kept, as float32: memory does not depend on the size of the images, but takes 4
+    bytes for each of their features, and twice that while batches are concatenated.
 
-    Source: the metrics', see `classifier_score`, `frechet_distance`, `kernel_distance` and
-    `precision_recall`.
+    Source: see `classifier_score`, `frechet_distance`, `kernel_distance` and `precision_recall`.
 
     Args:
-        classifier: a `Classifier`, or what makes one: a Keras model that gives logits and features,
+        classifier: a `Classifier` or its `source`: a Keras model that returns logits and features,
             the path of its file, or the URL of a TensorFlow Hub module.
-        real: real images in [-1, 1]: an array (n, height, width, channels) or an iterable of
-            batches, such as a `tf.data.Dataset`. Held-out ones, unless the sampler's training is
-            to be measured by the very images that it learned from.
-        count: how many samples and how many real images to take, at most.
+        real: real images in [-1, 1], preferably held out from training: an array (n, height, width,
+            channels) or an iterable of batches, such as a `tf.data.Dataset`.
+        count: maximum number of samples, and of real images.
 
     Call arguments:
         samples: generated images in the range of the real ones: an array or an iterable of batches.
-            A warning is given where none of their values is below 0.
+            Warns if none of their values is below 0.
 
     Returns (of a call): a `ScoreReport`. All scores are NaN if a sample has NaN or infinite values.
 
     Raises:
-        TypeError: for what is no array of images or stream of them, or for images as integers.
-        ValueError: if there are no images, they are not of one shape, or the real ones are not in
+        TypeError: if images are no arrays, or arrays of integers.
+        ValueError: if there are no images, if their shapes differ, or if the real ones are not in
             [-1, 1].
 
     Example:
@@ -165,7 +158,7 @@ class Scorer:
     def __call__(self, samples: ArrayLike | tf.data.Dataset | Iterable) -> ScoreReport:
         """Score the first `count` samples."""
         logits, features, shape, low, high = self._outputs("samples", samples)
-        conditions = self._conditions(len(features), shape)
+        conditions = self.conditions(len(features), shape)
         if not np.isfinite(high - low + features.sum(dtype="float64")):
             return ScoreReport(dict.fromkeys(SCORES, np.nan), conditions)
         if low >= 0:
@@ -186,7 +179,13 @@ class Scorer:
         }
         return ScoreReport(scores, conditions)
 
-    def _conditions(self, samples, image_shape):
+    def conditions(self, samples: int, image_shape: tuple[int, ...]) -> dict[str, str | int]:
+        """The conditions of a report on so many samples of this shape.
+
+        Args:
+            samples: number of samples.
+            image_shape: (height, width, channels).
+        """
         return {
             "samples": min(samples, self.count),
             **self._real_conditions,
@@ -195,7 +194,7 @@ class Scorer:
         }
 
     def _outputs(self, name, images):
-        """Logits and features, the images' shape, their lowest and their highest value."""
+        """Logits, features, and the images' shape, lowest and highest value."""
         logits, features, shape, low, high = [], [], None, np.inf, -np.inf
         for batch in _batches(name, images, self.count):
             if batch.shape[1:] != (shape or batch.shape[1:]):
@@ -203,7 +202,7 @@ class Scorer:
                     f"`{name}` must be images of one shape. Received: {shape} and {batch.shape[1:]}"
                 )
             shape = batch.shape[1:]
-            # NaN stays: it is the least and the greatest of all it is compared with.
+            # NaN propagates through both.
             low, high = np.minimum(low, batch.min()), np.maximum(high, batch.max())
             outputs = self.classifier(batch)
             logits.append(outputs[0])
@@ -216,13 +215,13 @@ class Scorer:
 def sample_batches(
     model: keras.Model, count: int, seed: int = 0, layers: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Samples of a model, batch by batch, those that `model.latent.sample(count, seed)` leads to.
+    """Samples of a model from `model.latent.sample(count, seed)`, batch by batch.
 
     Args:
-        model: a sampler, tuner or GAN of this package, or any Keras model from normal latents.
-        count: how many samples.
-        seed: integer that the latents follow from.
-        layers: how many gradient layers to apply, of a model that has them; all by default.
+        model: a sampler, tuner or GAN of this package, or any Keras model of normal latents.
+        count: number of samples.
+        seed: seed of the latents, an integer.
+        layers: number of gradient layers to apply, for a model that has them; all by default.
 
     Yields:
         Arrays of shape (up to 250, *sample shape).

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
+from keras_gradlayer.metrics._features import floats
 
 
 def sliced_wasserstein(
@@ -11,25 +12,25 @@ def sliced_wasserstein(
 ) -> float:
     """Wasserstein-1 distance on the line, averaged over random directions.
 
-    Use it for points, features, or small images; it needs no classifier. The mean over directions
-    of unit length of ∫|F − G|, with the distribution functions of real·u and fake·u. It falls with
-    the number of samples, and about like 1/√d with their dimension: compare within one number.
+    Use it for points, features, or small images; it needs no classifier. It is the mean over unit
+    directions u of ∫|F − G|, with F and G the distribution functions of real·u and fake·u. It falls
+    with the number of samples, and about as 1/√d with their dimension: compare values only at equal
+    numbers and dimensions.
 
-    Source: Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing", 2011; the
-    distance that Karras et al. (2018) take between patches, which TF-GAN has, here between whole
-    samples.
+    Source: Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing", 2011.
+    Karras et al. (2018), and TF-GAN, use it between patches; here it is between whole samples.
 
     Args:
         real: array of shape (n, ...).
         fake: array of shape (m, ...).
         projections: how many directions.
-        seed: integer that the directions follow from.
+        seed: integer of at least 0 that fixes the directions.
 
     Returns:
         The distance, a float, in the unit of the samples.
 
     Raises:
-        ValueError: if the samples' shapes differ.
+        ValueError: if the samples' shapes differ, or for other seeds and numbers of directions.
 
     Example:
 
@@ -37,7 +38,8 @@ def sliced_wasserstein(
     >>> round(sliced_wasserstein(x, x + 2), 6)
     2.0
     """
-    real, fake = np.asarray(real, "float32"), np.asarray(fake, "float32")
+    real, fake = floats(real), floats(fake)
+    _checks.positive_int("seed", seed, zero_ok=True)
     _checks.positive_int("projections", projections)
     if real.shape[1:] != fake.shape[1:] or real.ndim < 2 or not (real.size and fake.size):
         raise ValueError(
@@ -48,8 +50,8 @@ def sliced_wasserstein(
     rng, total = np.random.default_rng(seed), 0.0
     for _ in range(projections):
         u = rng.normal(size=real.shape[1])
-        u = (u / np.linalg.norm(u)).astype("float32")
-        total += _on_the_line(np.sort(real @ u), np.sort(fake @ u))
+        u /= np.linalg.norm(u)
+        total += _on_the_line(*(np.sort(x @ u.astype(x.dtype)) for x in (real, fake)))
     return float(total / projections)
 
 

@@ -1,4 +1,4 @@
-"""How samples spread over the combinations of several classes."""
+"""How samples are distributed over the combinations of several classes."""
 
 from typing import NamedTuple
 
@@ -21,21 +21,22 @@ class StackedModeCoverage(NamedTuple):
 def stacked_mode_coverage(labels: ArrayLike, classes: int = 10) -> StackedModeCoverage:
     """Count the combinations of classes among samples, such as the 1,000 of stacked MNIST.
 
-    Both figures depend on the number of samples: of 25,600 that are uniform over 1,000 modes, all
-    modes occur, and the divergence is about 999 / (2 · 25,600) = 0.02.
+    Both figures depend on the number of samples: for 25,600 uniform samples of 1,000 modes, all
+    modes occur and the divergence is about 999 / (2 · 25,600) = 0.02.
 
     Source: Metz et al., "Unrolled Generative Adversarial Networks", ICLR 2017, section 3.3.1;
     Srivastava et al., "VEEGAN", NeurIPS 2017, section 5.
 
     Args:
-        labels: integers of shape (n, parts), the class that a classifier finds in each part.
-        classes: how many there are.
+        labels: integers of shape (n, parts), the class of each part according to a classifier.
+        classes: number of classes.
 
     Returns:
         A `StackedModeCoverage`.
 
     Raises:
-        ValueError: if `labels` is not of that shape, or not of integers below `classes`.
+        ValueError: if `labels` does not have this shape, or holds anything but integers below
+            `classes`.
 
     Example:
 

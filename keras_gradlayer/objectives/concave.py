@@ -1,9 +1,8 @@
-"""The general form that the other objectives are cases of."""
+"""The general form of the Wasserstein and minimax objectives."""
 
 from collections.abc import Callable
 
 import keras
-import tensorflow as tf
 
 from keras_gradlayer.objectives.objective import Objective
 
@@ -15,7 +14,7 @@ class Concave(Objective):
     f(t) = t is `Wasserstein`; f(t) = −log(1 + exp(−t)), the log of the sigmoid, is `Minimax`.
 
     Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable", NeurIPS
-    2017, Eq. (1).
+    2017, Eq. (2).
 
     Args:
         f: a function of tensors, entry by entry: a name of `keras.activations`, such as
@@ -31,14 +30,6 @@ class Concave(Objective):
 
     def __init__(self, f: str | Callable):
         self.f = keras.activations.get(f)
-
-    def value(self, real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
-        """E f(D(x)) + E f(−D(g(z)))."""
-        return tf.reduce_mean(self.f(real_scores)) + self.generator_loss(fake_scores)
-
-    def generator_loss(self, fake_scores: tf.Tensor) -> tf.Tensor:
-        """E f(−D(g(z)))."""
-        return tf.reduce_mean(self.f(-fake_scores))
 
     def get_config(self) -> dict:
         """Config with f serialized."""

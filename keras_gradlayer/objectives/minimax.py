@@ -10,8 +10,7 @@ from keras_gradlayer.objectives.objective import Objective
 class Minimax(Objective):
     """V = E log D(x) + E log(1 − D(g(z))), with D the sigmoid of the critic's score.
 
-    The scores are logits: the critic ends without a sigmoid, and the logarithms are formed from
-    them without overflow.
+    The scores are logits: the critic ends without a sigmoid, and the logarithms do not overflow.
 
     Source: Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, Eq. (1).
 
@@ -19,16 +18,4 @@ class Minimax(Objective):
     """
 
     name = "minimax"
-
-    def value(self, real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
-        """E log D(x) + E log(1 − D(g(z)))."""
-        return _mean_log(real_scores) + _mean_log(-fake_scores)
-
-    def generator_loss(self, fake_scores: tf.Tensor) -> tf.Tensor:
-        """E log(1 − D(g(z)))."""
-        return _mean_log(-fake_scores)
-
-
-def _mean_log(scores):
-    """E log sigmoid(scores)."""
-    return tf.reduce_mean(tf.math.log_sigmoid(scores))
+    f = staticmethod(tf.math.log_sigmoid)

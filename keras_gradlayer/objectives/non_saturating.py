@@ -1,4 +1,4 @@
-"""The objective with the −log D alternative."""
+"""The minimax objective with the −log D alternative for the generator."""
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,9 @@ from keras_gradlayer.objectives.minimax import Minimax
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
 class NonSaturating(Minimax):
-    """The critic plays `Minimax`; the generator descends −E log D(g(z)), which does not saturate.
+    """The critic's V is that of `Minimax`; the generator descends −E log D(g(z)).
+
+    Its gradient does not vanish where the critic rejects the samples.
 
     Source: Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, section 3.
 
@@ -19,4 +21,4 @@ class NonSaturating(Minimax):
 
     def generator_loss(self, fake_scores: tf.Tensor) -> tf.Tensor:
         """−E log D(g(z))."""
-        return -tf.reduce_mean(tf.math.log_sigmoid(fake_scores))
+        return -tf.reduce_mean(self.f(fake_scores))

@@ -14,11 +14,4 @@ class Wasserstein(Objective):
     """
 
     name = "wasserstein"
-
-    def value(self, real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
-        """E f(x) − E f(g(z))."""
-        return tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)
-
-    def generator_loss(self, fake_scores: tf.Tensor) -> tf.Tensor:
-        """−E f(g(z))."""
-        return -tf.reduce_mean(fake_scores)
+    f = staticmethod(tf.identity)

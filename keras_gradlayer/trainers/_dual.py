@@ -41,42 +41,42 @@ class _Solution(NamedTuple):
 
 def solve(
     gram: tf.Tensor,
-    projections: tf.Tensor,
-    scores: tf.Tensor,
     signs: tf.Tensor,
-    squared_norm: tf.Tensor,
     decay: float,
-    radius: tf.Tensor | float,
     steps: int,
+    projections: tf.Tensor | float = 0.0,
+    scores: tf.Tensor | float = 0.0,
+    squared_norm: tf.Tensor | float = 0.0,
+    radius: tf.Tensor | float = np.inf,
     tolerance: float = 1e-10,
 ) -> _Solution:
     """Maximise the dual by Newton's method; float64, in N dimensions whatever the critic's size.
 
-    The iterate is θ, with N λ = σ(−θ), so the box is never left: θ_i is what the margin
-    y_i (F_i + a_i·s) is to be at the optimum, where θ = margin.
+    The iterate is θ, with N λ = σ(−θ), which stays in the box. At the optimum θ_i is the margin
+    y_i (F_i + a_i·s).
 
     Args:
         gram: a_i·a_j, shape (N, N).
+        signs: y_i, 1 or −1, shape (N,).
+        decay: C, positive.
+        steps: maximum number of Newton steps.
         projections: a_i·w, shape (N,).
         scores: F_i, shape (N,).
-        signs: y_i, 1 or −1, shape (N,).
         squared_norm: ‖w‖², a scalar.
-        decay: C, positive.
-        radius: Δ, positive; may be infinite.
-        steps: the most Newton steps.
-        tolerance: the duality gap to stop at.
+        radius: Δ, positive.
+        tolerance: duality gap at which to stop.
     """
     gram, projections, scores, signs, squared_norm, decay, radius = (
         tf.cast(x if tf.is_tensor(x) else np.asarray(x, "float64"), "float64")
         for x in (gram, projections, scores, signs, squared_norm, decay, radius)
     )
-    n = tf.cast(tf.shape(scores)[0], "float64")
+    n = tf.cast(tf.shape(signs)[0], "float64")
     gram = gram * signs[:, None] * signs[None]
     projections, scores = signs * projections, signs * scores
     reach = tf.sqrt(2 * radius)  # the longest step
 
     def at(theta):
-        """Where the iterate stands: λ, its products, and the values of primal and dual."""
+        """At an iterate: λ, its products, and the values of primal and dual."""
         weights = tf.sigmoid(-theta) / n
         along = tf.linalg.matvec(gram, weights) - decay * projections  # y_i a_i·v
         squared = tf.reduce_sum(weights * (along - decay * projections))

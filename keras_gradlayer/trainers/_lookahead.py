@@ -1,10 +1,11 @@
-"""Optimizer steps as functions, with gradients through them."""
+"""Updates of a model that are taken, differentiated through and forgotten."""
 
 from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
+_FOLLOWED = (keras.optimizers.SGD, keras.optimizers.Adam, keras.optimizers.RMSprop)
 _NOT_FOLLOWED = (
     "weight_decay",
     "clipnorm",
@@ -12,113 +13,114 @@ _NOT_FOLLOWED = (
     "global_clipnorm",
     "gradient_accumulation_steps",
     "ema_overwrite_frequency",
-    "amsgrad",
-    "nesterov",
 )
 
 
-def optimizer_steps(
-    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
-) -> Callable:
-    """What an optimizer would do next, as a function that gradients flow through.
+class Lookahead(keras.StatelessScope):
+    """A scope in which a model is updated as in `fit`, with gradients through the updates.
 
-    The function goes on from where the optimizer stands and leaves it there; each call is its
-    next step.
+    Whatever is assigned in it (weights, optimizer state, batch statistics, seeds) stays in it. A
+    layer may assign to its own weights in the forward pass, as spectral normalization does; then
+    an update takes the gradient at the assigned value and not through the assignment. The scope
+    does the same, while gradients through the whole update do pass through the assignment.
 
     Args:
-        optimizer: built `keras.optimizers.SGD` or `Adam`.
-        variables: the ones to step, among those that the optimizer was built for.
-
-    Returns:
-        (values, gradients) -> new values, lists of tensors in the order of `variables`; `None`
-        for a gradient is zero.
+        variables: the variables to update.
+        optimizer: built optimizer of these and perhaps other variables.
+        step_size: size of plain gradient steps instead of the optimizer's own.
 
     Raises:
-        ValueError: for other optimizers, and for settings that are not followed.
+        ValueError: if there is no `step_size` and the optimizer cannot be followed.
     """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # past loss scaling
-    kinds = {keras.optimizers.SGD: _SGD, keras.optimizers.Adam: _Adam}
-    known = type(optimizer) in kinds
+
+    def __init__(
+        self,
+        variables: Sequence[keras.Variable],
+        optimizer: keras.optimizers.Optimizer,
+        step_size: float | None = None,
+    ):
+        super().__init__()
+        self._variables, self._step_size = variables, step_size
+        self._scale = optimizer.scale_loss  # the identity, but for float16
+        self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        if step_size is None:
+            _check_followed(self._optimizer)
+        self._targets = [v.value for v in variables]  # read outside the scope
+        self._tape, self._leaves = None, {}
+
+    def step(self, loss: Callable[[], tf.Tensor]) -> None:
+        """One update down `loss`."""
+        self._leaves = {id(v): [] for v in self._variables}
+        with tf.GradientTape() as tape:
+            self._tape = tape
+            for v in self._variables:
+                v.assign(v)
+            value = self._scale(loss())
+        self._tape = None
+        gradients = tape.gradient(value, list(self._leaves.values()))
+        rate, update_step = self._optimizer.learning_rate, type(self._optimizer).update_step
+        for v, target, parts in zip(self._variables, self._targets, gradients, strict=True):
+            parts = [g for g in parts if g is not None]
+            if not parts:  # Keras leaves such a variable and its momentum alone
+                continue
+            gradient = tf.add_n(parts)
+            gradient = _without_nan(gradient / self._scale(tf.ones((), gradient.dtype)))
+            if self._step_size is None:
+                update_step(_Assigning(self._optimizer, target, v), gradient, target, rate)
+            else:
+                v.assign(v - self._step_size * gradient)
+            if v.constraint is not None:
+                v.assign(v.constraint(v))
+        self._optimizer.iterations.assign_add(1)
+
+    def add_update(self, update: tuple[keras.Variable, tf.Tensor]) -> None:
+        """Hold back an assignment; Keras calls it."""
+        variable, value = update
+        if self._tape is not None and id(variable) in self._leaves:
+            with self._tape.stop_recording():
+                value = tf.identity(value)
+            self._tape.watch(value)
+            self._leaves[id(variable)].append(value)
+        super().add_update((variable, value))
+
+
+class _Assigning:
+    """An optimizer whose `update_step` for one variable assigns in a `keras.StatelessScope`.
+
+    On TensorFlow, Keras' optimizers know a variable by its `tf.Variable`, the target, and assign
+    to `tf.Variable`s past any scope.
+    """
+
+    def __init__(self, optimizer, target, variable):
+        self._optimizer, self._target, self._variable = optimizer, target, variable
+
+    def __getattr__(self, name):
+        return getattr(self._optimizer, name)
+
+    def assign(self, variable, value):
+        (self._variable if variable is self._target else variable).assign(value)
+
+    def assign_add(self, variable, value):
+        self.assign(variable, (self._variable if variable is self._target else variable) + value)
+
+    def assign_sub(self, variable, value):
+        self.assign_add(variable, -value)
+
+
+@tf.custom_gradient
+def _without_nan(x):
+    """The identity; a derivative that does not exist, such as Adam's at 0 / (√0 + ε), is 0."""
+    return tf.identity(x), lambda d: tf.where(tf.math.is_finite(d), d, tf.zeros_like(d))
+
+
+def _check_followed(optimizer):
+    known = type(optimizer) in _FOLLOWED
     given = [name for name in _NOT_FOLLOWED if known and getattr(optimizer, name, None)]
     if not known or given:
         received = type(optimizer).__name__ + (f" with {', '.join(given)}" if given else "")
         raise ValueError(
             "UnrolledGAN looks ahead through the critic's own optimizer. Expected "
-            "keras.optimizers.SGD or Adam without clipping, weight decay, amsgrad and nesterov, "
-            f"or UnrolledGAN(..., step_size=...) for plain gradient steps. Received: {received}"
+            "keras.optimizers.SGD, Adam or RMSprop without clipping, weight decay and gradient "
+            "accumulation, or UnrolledGAN(..., step_size=...) for plain gradient steps. "
+            f"Received: {received}"
         )
-    return kinds[type(optimizer)](optimizer, variables)
-
-
-def gradient_steps(step_size: float) -> Callable:
-    """Plain gradient descent, in the form of `optimizer_steps`."""
-
-    def step(values, gradients):
-        return [v - step_size * g for v, g in zip(values, _filled(gradients, values))]
-
-    return step
-
-
-class _Steps:
-    def __init__(self, optimizer, variables):
-        self.optimizer = optimizer
-        self.iterations = tf.convert_to_tensor(optimizer.iterations)
-        self.indices = [optimizer._get_variable_index(v) for v in variables]
-
-    def slots(self, name):
-        slots = getattr(self.optimizer, name)
-        return [tf.convert_to_tensor(slots[i]) for i in self.indices]
-
-    def rate(self):
-        """The learning rate of the next step."""
-        rate = self.optimizer._learning_rate
-        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            return tf.cast(rate(self.iterations), "float32")
-        return tf.cast(self.optimizer.learning_rate, "float32")
-
-
-class _SGD(_Steps):
-    def __init__(self, optimizer, variables):
-        super().__init__(optimizer, variables)
-        self.momentum = optimizer.momentum
-        self.velocities = self.slots("momentums") if self.momentum else []
-
-    def __call__(self, values: Sequence, gradients: Sequence) -> list[tf.Tensor]:
-        moves = [-tf.cast(self.rate(), g.dtype) * g for g in _filled(gradients, values)]
-        if self.momentum:
-            moves = [self.momentum * m + d for m, d in zip(self.velocities, moves, strict=True)]
-            self.velocities = moves
-        self.iterations += 1
-        return [v + d for v, d in zip(values, moves, strict=True)]
-
-
-class _Adam(_Steps):
-    """Kingma & Ba, "Adam", ICLR 2015, the efficient order at the end of section 2, as in Keras."""
-
-    def __init__(self, optimizer, variables):
-        super().__init__(optimizer, variables)
-        self.epsilon = optimizer.epsilon
-        self.beta_1, self.beta_2 = optimizer.beta_1, optimizer.beta_2
-        self.m, self.v = self.slots("_momentums"), self.slots("_velocities")
-
-    def __call__(self, values: Sequence, gradients: Sequence) -> list[tf.Tensor]:
-        gradients, rate = _filled(gradients, values), self.rate()
-        self.iterations += 1
-        t = tf.cast(self.iterations, "float32")
-        alpha = rate * tf.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        self.m = [m + (1 - self.beta_1) * (g - m) for m, g in zip(self.m, gradients, strict=True)]
-        self.v = [v + (1 - self.beta_2) * (g * g - v) for v, g in zip(self.v, gradients)]
-        return [
-            x - tf.cast(alpha, x.dtype) * m / (_root(v) + self.epsilon)
-            for x, m, v in zip(values, self.m, self.v, strict=True)
-        ]
-
-
-def _root(v):
-    """The square root, with a gradient of zero at zero."""
-    positive = v > 0
-    return tf.where(positive, tf.sqrt(tf.where(positive, v, 1.0)), 0.0)
-
-
-def _filled(gradients, values):
-    return [tf.zeros_like(v) if g is None else g for g, v in zip(gradients, values, strict=True)]

@@ -1,9 +1,8 @@
-"""A GAN whose critic is solved for, through its dual."""
+"""A GAN whose critic is solved for through its dual."""
 
 from collections.abc import Mapping, MutableMapping
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
@@ -14,37 +13,35 @@ from keras_gradlayer.trainers.gan import GAN
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
 class DualingGAN(GAN):
-    """The critic's problem is solved on each batch instead of being descended.
+    """A GAN whose critic is solved for on each batch instead of descended.
 
     Use it where the two players of a GAN oscillate. On a batch of n real and n generated samples
     the critic F with weights w minimises
 
         f(w) = C/2 ‖w‖² + 1/(2n) Σ log(1 + exp(−F(x_i))) + 1/(2n) Σ log(1 + exp(F(G(z_i))))
 
-    (half of minus the minimax V, and weight decay), and the variants differ in how:
+    (half of minus the minimax V, and weight decay). The variants are:
 
     - `"linear"`, for a critic that is linear in its trainable variables, F = w·φ(x). The dual
-      turns the game into one maximisation over θ and λ, with λ_i in [0, 1/(2n)]: −‖Σ λ_x φ(x) −
-      Σ λ_z φ(G(z))‖²/(2C), a matching of moments, plus the entropies of 2n λ. At each step λ is
-      taken to its maximum and the generator a step up the same function; the critic becomes the
-      optimum w* = (Σ λ_x φ(x) − Σ λ_z φ(G(z)))/C.
-    - `"cost"`: f is linearised around w; its least value within ½‖s‖² ≤ Δ is at
-      s = −√(2Δ) ∇f/‖∇f‖.
-    - `"score"`: F is linearised around w, F(x) + s·∇F(x); what is left is convex in s and is
-      solved within ½‖s‖² ≤ Δ through its dual. With a linear critic and a wide Δ this is
-      `"linear"`.
+      turns the game into one maximisation over θ and λ, with λ_i in [0, 1/(2n)], of
+      −‖Σ λ_x φ(x) − Σ λ_z φ(G(z))‖²/(2C), which matches moments, plus the entropies of 2n λ. Each
+      step takes λ to its maximum and the generator one step up the same function; the critic
+      becomes w* = (Σ λ_x φ(x) − Σ λ_z φ(G(z)))/C.
+    - `"cost"`: f is linearised around w; its minimum within ½‖s‖² ≤ Δ is at s = −√(2Δ) ∇f/‖∇f‖.
+    - `"score"`: F is linearised around w, F(x) + s·∇F(x), which leaves a convex problem in s. It is
+      solved within ½‖s‖² ≤ Δ through its dual. With a linear critic and a wide Δ it is `"linear"`.
 
-    For the last two a step that does not lower f is not taken, and Δ follows the ratio of what f
-    fell by to what its model promised: below ¼ it is divided by four, above ¾, where the step
-    reached the bound, doubled, up to what it was at first: a critic that is taken to the optimum of
-    each batch leaves the generator little to learn from. The generator descends V.
+    `"cost"` and `"score"` reject a step that does not lower f. Δ follows the ratio of the decrease
+    of f to the predicted one: below ¼ it is divided by four; above ¾, for a step that reached the
+    bound, it is doubled, up to its first value. (A critic at the optimum of each batch leaves the
+    generator little to learn from.) The generator descends V.
 
     Source: Li et al., "Dualing GANs", NeurIPS 2017, Claims 1 to 3 and Algorithm 2. Departures:
     the inner problems are solved to their optimum by Newton's method on the dual; Δ has an upper
-    limit; the generator of the last two may descend −log D.
+    limit; the generator of `"cost"` and `"score"` may descend −log D.
 
-    The critic is always in inference mode here: dropout is off, and batch normalization uses its
-    stored statistics. `"score"` holds the gradients of 2n scores at once: 2n times the critic's
+    The critic is always in inference mode: dropout is off, and batch normalization uses its
+    moving statistics. `"score"` holds the gradients of 2n scores at once, 2n times the critic's
     trainable variables.
 
     Args:
@@ -52,11 +49,11 @@ class DualingGAN(GAN):
         critic: as for `GAN`. For `"linear"`, freeze the features (`trainable = False`) under a
             last `Dense(1)`.
         variant: `"linear"`, `"cost"` or `"score"`.
-        weight_decay: C, positive. Where real and generated samples are alike f is least at w = 0,
-            from which a deep critic does not return: keep it small there. A linear critic takes
-            more (0.01), and needs it where its features are many.
-        trust_region: Δ at first and at most, positive.
-        inner_steps: the most Newton steps on the dual.
+        weight_decay: C, positive. Where real and generated samples are alike, f is least at w = 0,
+            from which a deep critic does not return: keep it small. A linear critic takes more
+            (0.01), and needs it with many features.
+        trust_region: Δ, its first and largest value, positive.
+        inner_steps: maximum number of Newton steps on the dual.
         objective: `"minimax"`, or `"non_saturating"` for the last two variants.
         latent: as for `GAN`.
         **kwargs: the arguments of every Keras model (`name`).
@@ -67,8 +64,8 @@ class DualingGAN(GAN):
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
 
     `fit` logs the epoch means of `critic_loss` (f after the step), `wasserstein` (E F(x) −
-    E F(G(z))), `penalty` (C/2 ‖w‖²), `generator_loss`, and where there are such
-    `duality_gap` (of the inner problem) and `trust_region` (Δ after the step).
+    E F(G(z))), `penalty` (C/2 ‖w‖²), `generator_loss`, and by variant `duality_gap` (of the inner
+    problem) and `trust_region` (Δ after the step).
 
     Raises:
         ValueError: as for `GAN`, for arguments out of range, a critic that couples rows or has no
@@ -82,7 +79,7 @@ class DualingGAN(GAN):
     >>> gan.compile(generator_optimizer="adam")
     >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
 
-    A linear critic, on features that stay as they are:
+    A linear critic on frozen features:
 
     >>> features = keras.layers.Dense(64, "tanh", trainable=False)
     >>> critic = keras.Sequential([keras.layers.Input((2,)), features, keras.layers.Dense(1)])
@@ -158,6 +155,7 @@ class DualingGAN(GAN):
 
     def compile(
         self,
+        *,
         generator_optimizer: str | keras.optimizers.Optimizer | None = None,
         **kwargs,
     ) -> None:
@@ -166,9 +164,9 @@ class DualingGAN(GAN):
         Args:
             generator_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
                 by default.
-            **kwargs: `jit_compile="auto"`, `run_eagerly=False`,
-                `steps_per_execution="auto"`. "auto"
-                leaves XLA to `"cost"`: it is slow at factorising the dual's matrices.
+            **kwargs: `jit_compile="auto"`, `run_eagerly=False`, `steps_per_execution="auto"`. With
+                `jit_compile="auto"` only `"cost"` may use XLA, which is slow at factorising the
+                dual's matrices.
         """
         if "critic_optimizer" in kwargs:
             raise TypeError(
@@ -263,18 +261,18 @@ class DualingGAN(GAN):
         return {"duality_gap": solution.gap, **logs}
 
     def _try(self, real, fake, steps, before, promised, at_bound):
-        """Take the steps if f falls, and let the trust region follow how well it was foreseen."""
+        """Take the steps if f falls, and adapt the trust region to how well f was predicted."""
         variables = self.critic.trainable_variables
         old = [tf.convert_to_tensor(v) for v in variables]
         for v, o, s in zip(variables, old, steps):
             v.assign(o + tf.cast(s, v.dtype))
         *_, after = self._loss(real, fake)
         ratio = tf.math.divide_no_nan(before - after, promised)
-        taken = after <= before  # also where it is NaN, it is not taken
+        taken = after <= before  # False where it is NaN
         for v, o in zip(variables, old):
             v.assign(tf.where(taken, tf.convert_to_tensor(v), o))
         radius = tf.convert_to_tensor(self._radius)
-        # at a stationary point what f falls by is rounding, and says nothing
+        # at a stationary point the decrease of f is rounding
         still = promised <= 1e-6 * tf.abs(before)
         moved = tf.where(
             ~taken | (ratio < 0.25),
@@ -302,21 +300,11 @@ class DualingGAN(GAN):
         )
 
     def _solve_linear(self, x, signs):
-        # in float64: w* is a small difference of sums, over C
+        # in float64: w* is a small difference of sums, divided by C
         features = _linearised.features(self.critic, tf.stop_gradient(x))
         features = [tf.cast(a, "float64") for a in features]
-        zeros = tf.zeros_like(signs)
-        solution = _dual.solve(
-            gram=_linearised.gram(features),
-            projections=zeros,
-            scores=zeros,
-            signs=signs,
-            squared_norm=0.0,
-            decay=self.weight_decay,
-            radius=np.inf,
-            steps=self.inner_steps,
-        )
-        return solution, features
+        gram = _linearised.gram(features)
+        return _dual.solve(gram, signs, self.weight_decay, self.inner_steps), features
 
     def _combine(self, x, weights):
         """Σ weights ∇_w F(x), one tensor a variable; gradients flow to `x`."""

@@ -1,4 +1,6 @@
 import pathlib
+import sys
+import types
 
 import keras
 import numpy as np
@@ -36,6 +38,25 @@ def test_loaders_on_mock_data(load, shape):
         np.testing.assert_array_equal(batches(plain)[0], batches(plain)[0])
         with pytest.raises(ValueError, match="batch_size=21 for 20 images"):
             load(batch_size=21)
+
+
+def test_without_tensorflow_datasets(monkeypatch):
+    """Not installed, or, after an error that it swallows, without what it should have."""
+    for broken in (None, types.ModuleType("tensorflow_datasets")):
+        monkeypatch.setitem(sys.modules, "tensorflow_datasets", broken)
+        with pytest.raises(ImportError, match=r"cifar10, .*pip install 'keras-gradlayer\[data\]'"):
+            kgl.data.cifar10()
+    assert next(iter(kgl.data.swiss_roll())).shape == (50, 2)
+
+
+def test_bad_arguments_come_before_the_data(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    for load in (kgl.data.cifar10, kgl.data.stacked_mnist):
+        for seed in (1.5, True, -1, "1"):
+            with pytest.raises(ValueError, match="`seed` must be an integer of at least 0"):
+                load(seed=seed)
+        with pytest.raises(ValueError, match="`batch_size` must be an integer of at least 1"):
+            load(batch_size=0)
 
 
 def test_stl10_halves_by_area():
@@ -99,7 +120,7 @@ def test_stacked_mnist_is_three_digits():
 
 
 def test_stacked_mnist_has_a_thousand_modes(real_data):
-    """Counted by the classifier: 10,000 images, so that each mode is expected ten times."""
+    """Counted by the classifier: 10,000 images, so that ten of each mode are expected."""
     classifier_file = pathlib.Path(real_data).parent / "eval" / "mnist_cnn.keras"
     if not classifier_file.exists():
         pytest.skip("there is no classifier beside the data")

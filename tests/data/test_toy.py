@@ -33,6 +33,9 @@ def test_contract(name):
     assert points(load(n=130, batch_size=40)).shape == (120, 2)
     with pytest.raises(ValueError, match="Received: batch_size=51 for 50 points"):
         load(n=50, batch_size=51)
+    for seed in (1.5, True, -1):
+        with pytest.raises(ValueError, match="`seed` must be an integer of at least 0"):
+            load(seed=seed)
     with pytest.raises(ValueError, match="`n` must be an integer of at least 1"):
         load(n=0)
 

@@ -88,6 +88,20 @@ def test_resizing_and_colour():
     assert "bilinear; grey to colour, of the real images: 16x16 to 8x8, bilinear" in str(mixed)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_precision(dtype):
+    """Images, and classifiers, of another precision give the scores of float32."""
+    real, fake = (tf.cast(tf.cast(images(60, seed=i), "bfloat16"), dtype) for i in (1, 2))
+    model = classifier()
+    expected = kgl.metrics.Scorer(model, tf.cast(real, "float32"))(tf.cast(fake, "float32")).scores
+    assert kgl.metrics.Scorer(model, real)(fake).scores == pytest.approx(expected, rel=1e-6)
+    keras.config.set_dtype_policy("float64")
+    double = classifier()
+    double.set_weights(model.get_weights())
+    found = kgl.metrics.Scorer(double, real)(fake).scores
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
 def test_samples_that_are_no_images():
     """NaN in one sample is NaN in every score; values from 0 are seen."""
     scorer = kgl.metrics.Scorer(classifier(), images(50))
@@ -145,7 +159,7 @@ def test_bad_input(tmp_path):
 
 
 def test_hub_module(tmp_path):
-    """A Hub module's folder is taken as its URL is; one that cannot be had is a clear error."""
+    """A Hub module's folder is taken as its URL is; one that cannot be loaded is a clear error."""
 
     class Module(tf.Module):
         def __init__(self):
@@ -161,7 +175,7 @@ def test_hub_module(tmp_path):
     scorer = kgl.metrics.Scorer(tmp_path / "hub", images(12, 16, 3))
     found = scorer(images(12, 16, 3, seed=1))
     assert found.conditions["resizing"] == "16x16 to 299x299, bilinear"
-    with pytest.raises(ValueError, match="cannot be had.*needs a network the first time"):
+    with pytest.raises(ValueError, match="cannot be loaded.*needs a network the first time"):
         kgl.metrics.Scorer("https://hub.invalid/inception/1", images(12, 16, 3))
 
 

@@ -10,18 +10,18 @@ from tests.callbacks.test_generator_gradient_regularizer import Ones, Square
 
 def make(**kwargs):
     keras.utils.set_random_seed(0)
-    critic = kgl.models.mlp_critic((2,), units=8)
-    gan = kgl.UnrolledGAN(oracles.point_generator(), critic, steps=3)
-    gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3), **kwargs)
+    critic = kgl.models.mlp_critic((2,), units=8, depth=1)
+    gan = kgl.UnrolledGAN(oracles.point_generator(), critic, steps=2)
+    gan.compile(
+        generator_optimizer=keras.optimizers.Adam(1e-3),
+        critic_optimizer=keras.optimizers.Adam(1e-3),
+        **kwargs,
+    )
     return gan
 
 
 def test_contract(tmp_path):
     contract.check_trainer(make, tmp_path)
-
-
-def test_modes():
-    contract.check_trainer_modes(make)
 
 
 def parabola(w, a, steps, objective="wasserstein", step_size=0.05, critic_optimizer=None):
@@ -35,7 +35,11 @@ def parabola(w, a, steps, objective="wasserstein", step_size=0.05, critic_optimi
         generator, critic, steps, step_size, objective, Ones((1,)), simultaneous=True
     )
     critic_optimizer = critic_optimizer or keras.optimizers.SGD(0.2)
-    gan.compile(keras.optimizers.SGD(0.1), critic_optimizer, jit_compile=False)
+    gan.compile(
+        generator_optimizer=keras.optimizers.SGD(0.1),
+        critic_optimizer=critic_optimizer,
+        jit_compile=False,
+    )
     return gan
 
 
@@ -114,50 +118,142 @@ def test_momentum_is_unrolled():
     np.testing.assert_allclose(gan.generator.get_weights()[0], a - 0.1 * slope, rtol=1e-6)
 
 
-@pytest.mark.parametrize("frozen", [None, 0, 1])
+def _falling():
+    return keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.7)
+
+
+OPTIMIZERS = {
+    "sgd": lambda: keras.optimizers.SGD(_falling(), momentum=0.9),
+    "nesterov": lambda: keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
+    "adam": lambda: keras.optimizers.Adam(_falling(), beta_1=0.5),
+    "amsgrad": lambda: keras.optimizers.Adam(0.1, amsgrad=True),
+    "scaled": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1)),
+    "rmsprop": lambda: keras.optimizers.RMSprop(0.05, momentum=0.5, centered=True),
+}
+
+
+def batches():
+    return tf.constant(oracles.points(8)), tf.constant(oracles.points(8, seed=1))
+
+
+def foresight(gan, steps=3):
+    """V as foreseen, and V after as many updates of the critic itself, from the same seeds."""
+    real, fake, generate = *batches(), gan.generate
+    gan.generate = lambda n: fake
+    gan.critic_update(real)  # the optimizer has a state of its own
+    weights = {id(v) for v in gan.weights}
+    seeds = [v for v in gan.variables if id(v) not in weights]
+    drawn, before = [v.numpy() for v in seeds], gan.critic.get_weights()
+    foreseen = float(gan.generator_loss(real, fake))
+    for v, state in zip(seeds, drawn):
+        v.assign(state)
+    for a, b in zip(before, gan.critic.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)  # the steps are forgotten
+    for _ in range(steps):
+        gan.critic_update(real)
+    gan.generate = generate
+    return foreseen, float(gan.objective.value(gan.scores(real), gan.scores(fake)))
+
+
 @pytest.mark.parametrize(
-    "make_optimizer",
-    [
-        lambda: keras.optimizers.SGD(_falling(), momentum=0.9),
-        lambda: keras.optimizers.Adam(_falling(), beta_1=0.5),
-        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1)),
-    ],
+    ("name", "frozen"), [*((name, None) for name in OPTIMIZERS), ("sgd", 0), ("adam", 1)]
 )
-def test_the_steps_are_those_of_keras(make_optimizer, frozen):
-    """On several variables, one with a constraint, with a schedule, from a state of its own."""
+def test_the_steps_are_those_of_keras(name, frozen):
+    """On several variables, one with a constraint and one with a regularizer."""
     layers = keras.layers
     critic = keras.Sequential(
         [
             layers.Input((2,)),
-            layers.Dense(4, "tanh"),
+            layers.Dense(4, "tanh", kernel_regularizer="l2"),
             layers.Dense(4, "tanh", kernel_constraint=keras.constraints.MaxNorm(0.5)),
             layers.Dense(1),
         ]
     )
     gan = kgl.UnrolledGAN(oracles.point_generator(), critic, steps=3)
-    gan.compile(critic_optimizer=make_optimizer(), jit_compile=False)
-    real, fake = tf.constant(oracles.points(8)), tf.constant(oracles.points(8, seed=1))
-
-    def update():
-        optimizer = getattr(gan.critic_optimizer, "inner_optimizer", gan.critic_optimizer)
-        with tf.GradientTape() as tape:
-            loss = -gan._value(real, fake)
-        variables = critic.trainable_variables
-        optimizer.apply(tape.gradient(loss, variables), variables)
-
-    update()
+    gan.compile(critic_optimizer=OPTIMIZERS[name](), jit_compile=False)
     if frozen is not None:
         critic.layers[frozen].trainable = False
-    foreseen = float(gan.generator_loss(real, fake))
-    before = oracles.weights_of(critic)
-    for _ in range(3):
-        update()
-    assert float(gan._value(real, fake)) == pytest.approx(foreseen, rel=1e-5)
-    assert any(np.abs(a - b).max() > 0.01 for a, b in zip(before, oracles.weights_of(critic)))
+    now = float(gan._value(*batches()))
+    foreseen, found = foresight(gan)
+    assert found == pytest.approx(foreseen, rel=1e-5)
+    assert abs(found - now) > 1e-3
 
 
-def _falling():
-    return keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.7)
+LAYERS = {
+    "spectral norm": lambda power=1: [
+        keras.layers.SpectralNormalization(keras.layers.Dense(8, "tanh"), power),
+        keras.layers.SpectralNormalization(keras.layers.Dense(1), power),
+    ],
+    "batch norm": lambda: [
+        keras.layers.Dense(8, use_bias=False),
+        keras.layers.BatchNormalization(),
+        keras.layers.Activation("tanh"),
+        keras.layers.Dense(1),
+    ],
+    "dropout": lambda: [
+        keras.layers.Dense(8, "tanh"),
+        keras.layers.Dropout(0.5),
+        keras.layers.Dense(1),
+    ],
+}
+
+
+def of_layers(name, steps=3, dtype=None, **arguments):
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy(dtype or "float32")
+    inputs = keras.layers.Input((2,), dtype="float64" if dtype == "float64" else "float32")
+    critic = keras.Sequential([inputs, *LAYERS[name](**arguments)])
+    generator = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, "tanh")])
+    gan = kgl.UnrolledGAN(generator, critic, steps)
+    gan.compile(critic_optimizer=keras.optimizers.Adam(0.05), jit_compile=False)
+    return gan
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_an_update_changes_beside_its_gradient_is_foreseen(name):
+    """Layers that assign in the forward pass, and that draw random numbers; with a penalty, too."""
+    gan = of_layers(name)
+    kgl.callbacks.GradientPenalty(1.0).set_model(gan)
+    foreseen, found = foresight(gan)
+    assert found == pytest.approx(foreseen, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    # Keras holds the singular vectors constant, which is exact where they have converged
+    [("spectral norm", {"power": 30}), ("dropout", {})],
+)
+def test_gradient_through_such_layers(name, arguments):
+    """Against central differences of V after the critic's own updates, in float64.
+
+    Not with batch normalization: `tf.nn.moments` holds the mean constant in the variance, which
+    leaves first derivatives right and second ones not.
+    """
+    gan = of_layers(name, 2, "float64", **arguments)
+    real, fake = oracles.points(4), oracles.points(4, seed=1).astype("float64")
+    state = [(v, v.numpy()) for v in (*gan.critic.variables, *gan.critic_optimizer.variables)]
+
+    def value(fake):
+        for v, start in state:
+            v.assign(start)
+        fake = tf.constant(fake)
+        for _ in range(2):
+            with tf.GradientTape() as tape:
+                loss = -gan.objective.value(*(gan.critic(x, training=True) for x in (real, fake)))
+            variables = gan.critic.trainable_variables
+            gan.critic_optimizer.apply(tape.gradient(loss, variables), variables)
+        return float(gan.objective.value(*(gan.critic(x, training=True) for x in (real, fake))))
+
+    expected = oracles.finite_difference(value, fake)
+    for v, start in state:
+        v.assign(start)
+    x = tf.constant(fake)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        foreseen = gan.generator_loss(real, x)
+    # the scores are float32, whose rounding the updates carry on
+    np.testing.assert_allclose(tape.gradient(foreseen, x), expected, atol=2e-5)
+    assert np.abs(expected).max() > 1e-2
 
 
 def test_clipping_is_foreseen():
@@ -181,12 +277,46 @@ def test_each_unrolled_step_draws_its_own_numbers():
     Draw().set_model(gan)
     gan.generator_loss(*2 * [tf.constant(oracles.points(4))])
     after = float(keras.random.uniform((), seed=gan.seed_generator))
-    assert len({*drawn, after}) == 4
+    assert len({*drawn, after}) == 3
+
+
+def test_under_xla():
+    real, fake = batches()
+    values = [
+        float(tf.function(of_layers("spectral norm").generator_loss, **kwargs)(real, fake))
+        for kwargs in ({}, {"jit_compile": True})
+    ]
+    assert values[1] == pytest.approx(values[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["float64", "bfloat16", "mixed_bfloat16", "mixed_float16"])
+def test_precision(policy):
+    """V foreseen is V found, to the precision of the critic's scores."""
+    gan = of_layers("spectral norm", dtype=policy)
+    foreseen, found = foresight(gan)
+    assert found == pytest.approx(foreseen, rel=1e-5 if policy == "float64" else 0.05)
+    gan.fit(oracles.points(16), batch_size=8, verbose=0)
+    for w in oracles.weights_of(gan):
+        assert np.isfinite(np.asarray(w, "float64")).all()
+
+
+def test_without_steps_it_is_a_gan():
+    """To the last bit, whatever the objective."""
+    found = []
+    for cls, arguments in ((kgl.GAN, {}), (kgl.UnrolledGAN, {"steps": 0})):
+        keras.utils.set_random_seed(0)
+        critic = kgl.models.mlp_critic((2,), units=8)
+        gan = cls(oracles.point_generator(), critic, objective="non_saturating", **arguments)
+        gan.compile(jit_compile=False)
+        gan.fit(oracles.points(32), batch_size=8, verbose=0)
+        found.append(oracles.weights_of(gan))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_without_steps_any_optimizer_will_do():
     gan = kgl.UnrolledGAN(oracles.point_generator(), kgl.models.mlp_critic((2,), units=8), 0)
-    gan.compile(critic_optimizer="rmsprop")
+    gan.compile(critic_optimizer="nadam")
     gan.fit(oracles.points(32), verbose=0)
 
 
@@ -206,14 +336,17 @@ def test_no_gradient_is_nan_where_adam_has_seen_none():
     ("optimizer", "received"),
     [
         (lambda: keras.optimizers.Muon(), "Muon"),
-        (lambda: keras.optimizers.RMSprop(), "RMSprop"),
+        (lambda: keras.optimizers.Nadam(), "Nadam"),
         (lambda: keras.optimizers.AdamW(), "AdamW"),
-        (lambda: keras.optimizers.Adam(amsgrad=True, clipnorm=1.0), "Adam with clipnorm, amsgrad"),
+        (
+            lambda: keras.optimizers.Adam(clipnorm=1.0, weight_decay=0.1),
+            "Adam with weight_decay, c",
+        ),
     ],
 )
 def test_an_optimizer_that_cannot_be_unrolled(optimizer, received):
     models = oracles.point_generator(), kgl.models.mlp_critic((2,), units=8)
-    with pytest.raises(ValueError, match=rf"Expected\s.*SGD or Adam .*Received: {received}$"):
+    with pytest.raises(ValueError, match=rf"Expected .*SGD, Adam or .*Received: {received}"):
         kgl.UnrolledGAN(*models).compile(critic_optimizer=optimizer())
     kgl.UnrolledGAN(*models, step_size=0.1).compile(critic_optimizer=optimizer())
 
