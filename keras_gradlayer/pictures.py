@@ -6,7 +6,17 @@ import math
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
+
+
+def new_figure(width, height):
+    """An empty figure of that size in inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as e:
+        raise ImportError(
+            "Pictures need the package matplotlib: pip install 'keras-gradlayer[plots]'"
+        ) from e
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def flow_figure(path, sampler, latents, data, layers):
@@ -21,7 +31,7 @@ def flow_figure(path, sampler, latents, data, layers):
         data: points of shape (m, 2).
         layers: numbers of layers, one panel each.
     """
-    figure = Figure(figsize=(2.6 * (len(layers) + 1), 2.8), layout="constrained")
+    figure = new_figure(2.6 * (len(layers) + 1), 2.8)
     axes = figure.subplots(1, len(layers) + 1, sharex=True, sharey=True)
     replay = tf.function(
         lambda z, k: sampler(z, layers=k), jit_compile=sampler.jit_compile, autograph=False
@@ -49,7 +59,7 @@ def point_panels(path, rows, limit, data=None, scores=None):
             drawn underneath.
     """
     columns = max(len(panels) for panels in rows.values())
-    figure = Figure(figsize=(2 * columns + 0.4, 2.2 * len(rows)), layout="constrained")
+    figure = new_figure(2 * columns + 0.4, 2.2 * len(rows))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     grid = np.linspace(-limit, limit, 80, dtype="float32")
     plane = np.stack(np.meshgrid(grid, grid), axis=-1)
@@ -95,7 +105,7 @@ def sample_picture(path, samples, value_range=(-1, 1)):
             path=str(path),
         )
     elif samples.ndim == 2 and samples.shape[1] == 2:
-        figure = Figure(figsize=(4, 4), layout="constrained")
+        figure = new_figure(4, 4)
         ax = figure.subplots()
         ax.scatter(*samples.T, s=2)
         ax.set_aspect("equal")
@@ -120,7 +130,7 @@ def strip(path, steps, titles, value_range=(-1, 1)):
         point_panels(path, {"": list(zip(titles, steps))}, limit)
         return
     rows, columns = len(steps[0]), len(steps)
-    figure = Figure(figsize=(0.7 * columns, 0.7 * rows + 0.3), layout="constrained")
+    figure = new_figure(0.7 * columns, 0.7 * rows + 0.3)
     axes = figure.subplots(rows, columns, squeeze=False)
     for column, (images, title) in enumerate(zip(steps, titles)):
         axes[0][column].set_title(title, fontsize=7)
@@ -137,21 +147,39 @@ def _colours(images, value_range):
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
-def curves(path, log, unit):
-    """Draw the estimate of W1 and the penalty over a run.
+def curves(path, rows, x, names, unit, mark=None):
+    """Draw columns of a table, a panel each.
+
+    Args:
+        path: PNG file to write.
+        rows: the table's rows, dicts of numbers, or of their text.
+        x: where each row stands on the axis.
+        names: the columns to draw.
+        unit: what the axis counts.
+        mark: where to draw a line.
+    """
+    figure = new_figure(3.4 * len(names), 2.6)
+    for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
+        ax.plot(x, [float(row[name]) for row in rows], marker=".")
+        title = name.replace("_", " ").replace("frechet", "Fréchet")
+        ax.set(xlabel=unit, title="estimate of W1" if name == "wasserstein" else title)
+        ax.grid(alpha=0.3)
+        if mark is not None:
+            ax.axvline(mark, color="tab:gray", linestyle=":")
+    figure.savefig(path, dpi=120)
+
+
+def log_curves(path, log, unit, names=("wasserstein", "penalty")):
+    """Draw columns of a run's log, those of `names` that it has.
 
     Args:
         path: PNG file to write.
         log: CSV file that `keras.callbacks.CSVLogger` wrote.
         unit: what a row of it is, for the axis.
+        names: the columns to draw.
     """
     with open(log) as f:
         rows = list(csv.DictReader(f))
-    figure = Figure(figsize=(7, 2.8), layout="constrained")
-    names = {"wasserstein": "estimate of W1", "penalty": "penalty"}
-    for ax, (key, title) in zip(figure.subplots(1, 2), names.items()):
-        epochs = [int(r["epoch"]) + 1 for r in rows]
-        ax.plot(epochs, [float(r[key]) for r in rows], marker=".")
-        ax.set(xlabel=unit, title=title)
-        ax.grid(alpha=0.3)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    names = [name for name in names if rows and name in rows[0]]
+    if names:
+        curves(path, rows, [int(row["epoch"]) + 1 for row in rows], names, unit)
