@@ -3,7 +3,6 @@
 import csv
 import math
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -93,17 +92,8 @@ def sample_picture(path, samples, value_range=(-1, 1)):
     samples = np.asarray(samples)
     if samples.ndim == 4 and samples.shape[-1] in (1, 3, 4):
         rows = max(1, math.isqrt(len(samples)))
-        shown = samples[: rows * (len(samples) // rows)]
-        keras.visualization.plot_image_gallery(
-            _colours(shown, value_range),
-            rows=rows,
-            cols=len(samples) // rows,
-            value_range=(0, 1),
-            scale=0.6,
-            dpi=120,
-            transparent=False,
-            path=str(path),
-        )
+        grid = _tiled(_colours(samples, value_range), columns=len(samples) // rows)
+        tf.io.write_file(str(path), tf.io.encode_png(np.uint8(np.round(255 * grid))))
     elif samples.ndim == 2 and samples.shape[1] == 2:
         figure = new_figure(4, 4)
         ax = figure.subplots()
@@ -130,20 +120,33 @@ def strip(path, steps, titles, value_range=(-1, 1)):
         point_panels(path, {"": list(zip(titles, steps))}, limit)
         return
     rows, columns = len(steps[0]), len(steps)
+    grid = _tiled(np.swapaxes([_colours(images, value_range) for images in steps], 0, 1), columns)
     figure = new_figure(0.7 * columns, 0.7 * rows + 0.3)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for column, (images, title) in enumerate(zip(steps, titles)):
-        axes[0][column].set_title(title, fontsize=7)
-        for row, image in enumerate(_colours(images, value_range)):
-            axes[row][column].imshow(image)
-            axes[row][column].axis("off")
+    ax = figure.subplots()
+    ax.imshow(grid, interpolation="none")
+    width = grid.shape[1] / columns
+    ax.set_xticks((np.arange(columns) + 0.5) * width, titles, fontsize=7)
+    ax.tick_params(top=False, bottom=False, labeltop=True, labelbottom=False)
+    ax.set(yticks=[], frame_on=False)
     figure.savefig(path, dpi=120)
+
+
+def _tiled(images, columns):
+    """Images in [0, 1] as one, enlarged by a whole number, with white gaps; full rows only."""
+    images = np.reshape(images, (-1, *np.shape(images)[-3:]))
+    images = images[: len(images) // columns * columns]
+    scale = max(1, 64 // images.shape[1])
+    images = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    images = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)], constant_values=1.0)
+    _, height, width, channels = images.shape
+    rows = images.reshape(-1, columns, height, width, channels)
+    return rows.swapaxes(1, 2).reshape(-1, columns * width, channels)
 
 
 def _colours(images, value_range):
     """Red, green and blue in [0, 1]; a plot would stretch each grey image's contrast."""
     low, high = value_range if np.isfinite(np.array(value_range, float)).all() else (-1, 1)
-    images = np.clip((np.asarray(images, "float32") - low) / (high - low), 0, 1)
+    images = np.nan_to_num((np.asarray(images, "float32") - low) / (high - low)).clip(0, 1)
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 

@@ -72,8 +72,11 @@ def command(inputs, flow, training, scores, run):
 
     With --classifier each depth is scored, and the best is kept.
     """
-    keras.utils.set_random_seed(run.seed)
     data, real = inputs.data, scores.real
+    if not scores.classifier and (real or flow.line_search):
+        name = "--real" if real else "--line-search"
+        raise click.UsageError(f"{name} needs --classifier, which makes the score.")
+    keras.utils.set_random_seed(run.seed)
     make_tuner = functools.partial(
         kgl.FineTuner,
         load_model(inputs.generator) if inputs.generator else None,
@@ -84,10 +87,8 @@ def command(inputs, flow, training, scores, run):
         steps_per_layer=flow.steps_per_layer,
     )
     tuner = make_tuner(step_size=flow.step_size)
-    value_range = tuner.output_range()
-    samples = sources.load_data(
-        data, training.batch_size, run.seed, tuner.sample_shape, value_range
-    )
+    shape, value_range = tuner.sample_shape, tuner.output_range()
+    samples = sources.load_data(data, training.batch_size, run.seed, shape, value_range)
     callbacks = [kgl.callbacks.GradientPenalty(training.penalty, training.one_sided)]
     if training.critic_steps:
         callbacks.append(kgl.callbacks.CriticInnerLoop(training.critic_steps))
@@ -98,19 +99,12 @@ def command(inputs, flow, training, scores, run):
         if flow.line_search and real is None and data not in IMAGES:
             click.echo("--line-search and the scores use the same images; --real names others.")
         real = real or (f"{data}:test" if data in IMAGES else data)
-        make = functools.partial(
-            sources.make_scorer,
-            scores.classifier,
-            count=scores.score_count,
-            shape=shape,
-        )
-        scorer = make(real)
+        options = {"count": scores.score_count, "shape": shape}
+        scorer = sources.make_scorer(scores.classifier, real, **options)
         if flow.line_search:  # not on the images that are reported against, if there are others
-            rule = kgl.step_rules.LineSearch(make(data), step_size=flow.step_size)
+            searched = sources.make_scorer(scores.classifier, data, **options)
+            rule = kgl.step_rules.LineSearch(searched, step_size=flow.step_size)
             tuner = make_tuner(step_size=rule)
-    elif real or flow.line_search:
-        name = "--real" if real else "--line-search"
-        raise click.UsageError(f"{name} needs --classifier, which makes the score.")
     optimizer = keras.optimizers.Adam(training.learning_rate, beta_1=0.5, beta_2=0.9)
     tuner.compile(critic_optimizer=optimizer)
     held_out = None
