@@ -20,11 +20,12 @@ def test_demo(capsys, tmp_path):
     samples = np.load(out / "samples" / "samples.npy")
     sampler = keras.saving.load_model(out / "sampler.keras")
     assert sampler.stack.depth == 3
+    assert samples.shape == (10_000, 2)
     # what the other process drew is what this one draws for the same seeds
-    expected = sampler.predict(sampler.latent.sample_rows(range(10000)), verbose=0)
+    expected = sampler.predict(sampler.latent.sample_rows(range(500)), verbose=0)
     # but for those within rounding of a kink of a critic: they take its other side
-    off = np.abs(samples - expected).max(axis=1)
-    assert np.mean(off > 1e-5) < 1e-3
+    off = np.abs(samples[:500] - expected).max(axis=1)
+    assert np.sum(off > 1e-5) < 3
     assert off.max() < 0.01
     assert "not an empty folder; nothing was written" in fails(capsys, "demo", *arguments)
     (tmp_path / "file").write_text("mine")

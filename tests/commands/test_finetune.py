@@ -19,7 +19,7 @@ def finetune(models):
 
 def sigmoid_generator(path, shape):
     """A generator of images in [0, 1]."""
-    layers = [keras.layers.Dense(np.prod(shape)), keras.layers.Reshape(shape)]
+    layers = [keras.layers.Dense(int(np.prod(shape))), keras.layers.Reshape(shape)]
     layers = [keras.layers.Input((4,)), *layers, keras.layers.Activation("sigmoid")]
     keras.Sequential(layers).save(path)
 
