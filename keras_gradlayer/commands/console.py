@@ -60,7 +60,9 @@ def run(command, args=None):
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.ctx.get_help())
         sys.exit(2)
-    except FloatingPointError as e:  # the run diverged; its backup holds the last good epoch
+    except (FloatingPointError, RuntimeError) as e:  # a run that diverged, a server's answer
+        if not _is_ours(e):
+            raise
         click.echo(f"\nkeras-gradlayer: failed: {' '.join(str(e).split())}", err=True)
         sys.exit(1)
     except click.ClickException as e:
@@ -76,9 +78,10 @@ def run(command, args=None):
 
 
 def _is_ours(error):
-    """Whether a `raise` statement of this package made the error: a check of what users give."""
+    """Whether this package raised the error itself, with a message for users."""
     *_, last = traceback.extract_tb(error.__traceback__)
-    return pathlib.Path(last.filename).is_relative_to(_PACKAGE) and last.line.startswith("raise ")
+    ours = pathlib.Path(last.filename).is_relative_to(_PACKAGE)
+    return ours and last.line.startswith("raise ") and "(" in last.line
 
 
 def _in_one_line(others):

@@ -6,7 +6,7 @@ import pytest
 
 import keras_gradlayer as kgl
 from keras_gradlayer import commands
-from keras_gradlayer.commands import cli, demo
+from keras_gradlayer.commands import cli, demo, runs
 from tests.commands.commandline import fails, run
 
 
@@ -74,3 +74,10 @@ def test_missing_packages(capsys, monkeypatch, tmp_path):
     message = fails(capsys, "demo", "--out", tmp_path / "out")
     assert "needs the package matplotlib: pip install 'keras-gradlayer[plots]'" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_failures_of_our_own_are_one_line_at_status_1(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "run", lambda *_: runs._check_loss(3, {"loss": np.nan}))
+    status, _, err = run(capsys, "demo", "--out", tmp_path)
+    assert status == 1
+    assert err.strip() == "keras-gradlayer: failed: NaN or infinite loss in epoch 4."
