@@ -18,14 +18,19 @@ from keras_gradlayer import (
     objectives,
     presets,
     serving,
+    step_rules,
 )
 from keras_gradlayer._version import __version__
+from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.trainers import GAN, DualingGAN, FineTuner, UnrolledGAN
 
 __all__ = [
     "GAN",
     "DualingGAN",
     "FineTuner",
+    "Latent",
+    "Sampler",
     "UnrolledGAN",
     "callbacks",
     "data",
@@ -36,5 +41,6 @@ __all__ = [
     "objectives",
     "presets",
     "serving",
+    "step_rules",
     "__version__",
 ]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_gradlayer._gradients import input_gradient
 
 
-def warn(message):
+def warn(message, category=UserWarning):
     """Warn at the line outside this package and Keras that led here."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals["__name__"].split(".")[0] in (
@@ -19,7 +19,7 @@ def warn(message):
         "keras",
     ):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def positive_number(name, value, *, zero_ok=False):
@@ -45,11 +45,43 @@ def output_shape(model, input_shape, dtype="float32"):
     """Static output shape of a layer, model or callable for a batch of `input_shape` rows.
 
     Builds the layer if it is not built yet.
+
+    Raises:
+        ValueError: if it takes or gives more than one tensor.
     """
-    if isinstance(model, keras.layers.Layer):
-        return tuple(model(keras.KerasTensor((None, *input_shape), dtype)).shape)
-    traced = tf.function(model).get_concrete_function(tf.TensorSpec((None, *input_shape), dtype))
-    return tuple(traced.output_shapes)
+    return tuple(output_spec(model, input_shape, dtype).shape)
+
+
+def output_spec(model, input_shape, dtype="float32"):
+    """Shape and dtype of what a layer, model or callable gives; see `output_shape`."""
+    if not isinstance(model, keras.layers.Layer):
+        traced = tf.function(model).get_concrete_function(
+            tf.TensorSpec((None, *input_shape), dtype)
+        )
+        return tf.TensorSpec(traced.output_shapes, traced.output_dtypes)
+    _one(model, "input", getattr(model, "inputs", None) or [None])
+    found = model(keras.KerasTensor((None, *input_shape), dtype))
+    if not isinstance(found, keras.KerasTensor):
+        _one(model, "output", keras.tree.flatten(found), found)
+    return found
+
+
+class StructureError(ValueError):
+    """A model takes or gives more than one tensor."""
+
+
+def _one(model, what, tensors, structure=None):
+    """Check that there is one of these tensors, and that it stands alone."""
+    if len(tensors) != 1 or structure is not None:
+        shapes = keras.tree.map_structure(lambda x: tuple(x.shape), structure or tensors)
+        remedy = {
+            "input": "Conditional models are not supported yet.",
+            "output": "Pick one, as in keras.Model(model.inputs, model.outputs[0]).",
+        }
+        raise StructureError(
+            f"Expected a model of one {what}. Received: '{model.name}', with {len(tensors)} "
+            f"{what}s of shapes {shapes}. {remedy[what]}"
+        )
 
 
 def instance_of(name, value, cls, what):
@@ -62,6 +94,8 @@ def scores_shape(name, critic, input_shape, dtype="float32"):
     """Check that `critic` maps a batch of `input_shape` rows to one score a row."""
     try:
         shape = output_shape(critic, input_shape, dtype)
+    except StructureError:
+        raise
     except Exception as e:
         raise ValueError(
             f"`{name}` does not take samples of shape {tuple(input_shape)}, "
@@ -71,6 +105,26 @@ def scores_shape(name, critic, input_shape, dtype="float32"):
         raise ValueError(
             f"`{name}` must give one score a sample, shape (batch,) or (batch, 1). "
             f"Received: output shape {shape} for samples of shape {tuple(input_shape)}"
+        )
+
+
+def depends_on_input(name, f, input_shape, dtype="float32"):
+    """Check that the scores `f` gives are differentiable functions of its input."""
+    found = []
+
+    def look(x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            scores = f(x)
+        found.append(tape.gradient(scores, x))
+
+    spec = tf.TensorSpec((None, *input_shape), dtype)
+    tf.function(look, autograph=False).get_concrete_function(spec)
+    if found[-1] is None:
+        raise ValueError(
+            f"The scores of `{name}` must depend on its input in a differentiable way: a gradient "
+            "layer moves samples along their gradient. Received scores without a gradient, as "
+            "after argmax, rounding or a cast to integers."
         )
 
 

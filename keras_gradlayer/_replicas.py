@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 
 
@@ -22,13 +21,8 @@ def here(strategy: tf.distribute.Strategy) -> list[tuple[int, str | None]]:
     """Number and device of each replica of this process."""
     if strategy.num_replicas_in_sync == 1:
         return [(0, None)]
-    devices = strategy.extended.worker_devices
-    several = len(devices) < strategy.num_replicas_in_sync
-    first = strategy.cluster_resolver.task_id * len(devices) if several else 0
-    return list(enumerate(devices, first))
-
-
-def assign_rows(variable: keras.Variable, rows, values) -> None:
-    """Set some rows of a variable, on every replica of this process, in place."""
-    for copy in getattr(variable.value, "values", (variable.value,)):
-        copy.scatter_update(tf.IndexedSlices(values, rows))
+    with strategy.scope():
+        copies = strategy.experimental_local_results(tf.Variable(0, trainable=False))
+    several = len(copies) < strategy.num_replicas_in_sync
+    first = strategy.cluster_resolver.task_id * len(copies) if several else 0
+    return list(enumerate((v.device for v in copies), first))

@@ -1,14 +1,28 @@
-"""Configs with parts in them."""
+"""Configs of objects with parts in them."""
+
+from typing import Any, Self
 
 import keras
 
 
-def deserialize_parts(config, *names):
-    """A copy of `config` with the serialized objects under these names rebuilt."""
-    parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in names}
-    return {**config, **parts}
+class Configured:
+    """For use beside a Keras class: config and back, by the names of constructor arguments.
 
+    `_PARTS` are objects that Keras serializes, `_SETTINGS` plain values; both are attributes.
+    """
 
-def serialize_parts(owner, *names):
-    """The attributes of these names, serialized."""
-    return {name: keras.saving.serialize_keras_object(getattr(owner, name)) for name in names}
+    _PARTS: tuple[str, ...] = ()
+    _SETTINGS: tuple[str, ...] = ()
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, parts serialized."""
+        serialize = keras.saving.serialize_keras_object
+        parts = {name: serialize(getattr(self, name)) for name in self._PARTS}
+        settings = {name: getattr(self, name) for name in self._SETTINGS}
+        return {**super().get_config(), **parts, **settings}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Rebuild the object with its parts."""
+        deserialize = keras.saving.deserialize_keras_object
+        return cls(**{**config, **{name: deserialize(config[name]) for name in cls._PARTS}})

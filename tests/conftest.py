@@ -24,15 +24,6 @@ def _reproducible():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.fixture(autouse=True)
-def _settled(monkeypatch, tmp_path):
-    """No test depends on a clock, and those that are for XLA ask for it: it takes a while."""
-    from keras_gradlayer import _xla
-
-    monkeypatch.setattr(_xla, "trial", lambda step, state: 0.1)
-    monkeypatch.setattr(_xla, "_path", lambda: tmp_path / "jit_compile.json")
-
-
 @pytest.fixture
 def real_data():
     """The folder of the real data sets, where there is one."""

@@ -115,5 +115,5 @@ def quadratic_tuner(target, **kwargs):
     critic = keras.Sequential([keras.layers.Input((2,)), Quadratic(target)])
     arguments = {"step_size": 0.1, "max_layers": 50, "output_activation": None, **kwargs}
     tuner = kgl.FineTuner(None, critic, **arguments)
-    tuner.compile(keras.optimizers.SGD(0.0), jit_compile=True)
+    tuner.compile(critic_optimizer=keras.optimizers.SGD(0.0), jit_compile=True)
     return tuner

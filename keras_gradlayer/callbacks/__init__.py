@@ -1,6 +1,5 @@
 """Callbacks: those that join the compiled training step, and those that watch a run."""
 
-from keras_gradlayer.callbacks.backtracking import Backtracking
 from keras_gradlayer.callbacks.consistency_penalty import ConsistencyPenalty
 from keras_gradlayer.callbacks.critic_inner_loop import CriticInnerLoop
 from keras_gradlayer.callbacks.dragan_penalty import DRAGANPenalty
@@ -9,14 +8,12 @@ from keras_gradlayer.callbacks.generator_gradient_regularizer import GeneratorGr
 from keras_gradlayer.callbacks.gradient_layers import GradientLayers
 from keras_gradlayer.callbacks.gradient_penalty import GradientPenalty
 from keras_gradlayer.callbacks.instance_noise import InstanceNoise
-from keras_gradlayer.callbacks.line_search import LineSearch
 from keras_gradlayer.callbacks.sample_grid import SampleGrid
 from keras_gradlayer.callbacks.scores import Scores
 from keras_gradlayer.callbacks.step_callback import StepCallback
 from keras_gradlayer.callbacks.weight_clipping import WeightClipping
 
 __all__ = [
-    "Backtracking",
     "ConsistencyPenalty",
     "CriticInnerLoop",
     "DRAGANPenalty",
@@ -25,7 +22,6 @@ __all__ = [
     "GradientLayers",
     "GradientPenalty",
     "InstanceNoise",
-    "LineSearch",
     "SampleGrid",
     "Scores",
     "StepCallback",

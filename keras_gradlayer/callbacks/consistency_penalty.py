@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.callbacks.step_callback import StepCallback
 
 _STOCHASTIC = (
@@ -52,7 +53,7 @@ class ConsistencyPenalty(StepCallback):
         """Join the trainer's step, if its critic has what this needs."""
         critic = getattr(model, "critic", None)
         if critic is not None and not any(
-            isinstance(layer, _STOCHASTIC) for layer in critic._flatten_layers()
+            isinstance(layer, _STOCHASTIC) for layer in nested_layers(critic)
         ):
             raise ValueError(
                 "ConsistencyPenalty compares two passes with different dropout. Expected a critic "

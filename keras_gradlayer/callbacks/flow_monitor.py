@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
-from keras_gradlayer.callbacks._followed import CHUNK, Followed
+from keras_gradlayer.models._followed import CHUNK, Followed
 
 
 class FlowMonitor(keras.callbacks.Callback):

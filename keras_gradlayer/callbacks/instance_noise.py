@@ -35,7 +35,16 @@ class InstanceNoise(StepCallback):
         if decay_epochs is not None:
             decay_epochs = _checks.positive_int("decay_epochs", decay_epochs)
         self.decay_epochs = decay_epochs
-        self.present = keras.Variable(self.stddev, dtype="float32", trainable=False, name="stddev")
+
+    @property
+    def present(self) -> keras.Variable:
+        """The standard deviation of this epoch."""
+        return self.variable("stddev", self.stddev)
+
+    def set_model(self, model: keras.Model) -> None:
+        """Join the trainer's step, with the noise of the first epoch."""
+        super().set_model(model)
+        self.present.assign(self.stddev)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Set the noise of this epoch."""

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks, pictures
-from keras_gradlayer.callbacks._followed import Followed
+from keras_gradlayer.models._followed import Followed
 
 
 class SampleGrid(keras.callbacks.Callback):

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 
 from keras_gradlayer import _checks
-from keras_gradlayer.callbacks._followed import Followed
 from keras_gradlayer.metrics._measure import (
     check_monitor,
     check_scorer,
@@ -20,6 +19,7 @@ from keras_gradlayer.metrics._measure import (
     measure,
 )
 from keras_gradlayer.metrics.scorer import Scorer, ScoreReport
+from keras_gradlayer.models._followed import Followed
 
 
 class Scores(keras.callbacks.Callback):
@@ -130,8 +130,8 @@ class Scores(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Go back to the best depth, if that is wanted."""
-        if self._seen is None:  # gone on with where no epoch was left
-            self._begin(getattr(self.model, "_initial_epoch", None) or 0)
+        if self._seen is None:  # resumed where no epoch was left
+            self._begin(self.params.get("epochs") or 0)
         elif self.history[-1]["epoch"] != self._seen:
             self._look(self._seen)  # stopped by a callback that comes after this one
         if self.restore_best_layers:

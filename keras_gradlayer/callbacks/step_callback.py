@@ -11,12 +11,12 @@ class StepCallback(keras.callbacks.Callback):
     touches. Inside them, `self.model` is the trainer: `self.model.scores(x)` gives the critic's
     scores in training mode, `self.model.seed_generator` the stream that random numbers come from.
     The hooks run while the step is traced, so they cost nothing in Python later; only
-    `layer_step`, `after_generator_move` and `moves_again` run in Python, at each move.
+    `after_generator_move` runs in Python, after each move.
 
     A step is traced anew when a fit comes with other callbacks or other settings of them; the
     settings are the plain attributes (numbers, strings, tuples of them). A callback that has
     attributes of other kinds is traced anew in every fit. Within a fit a changed number has no
-    effect; keep what is to change in a `keras.Variable`.
+    effect; keep what is to change in `self.variable(name, value)`.
     """
 
     critic_steps: int | None = None
@@ -28,18 +28,20 @@ class StepCallback(keras.callbacks.Callback):
     moves_parameters: bool = False
     """Whether it is only for trainers that move the generator's parameters."""
 
-    moves_first: bool = False
-    """Whether a `FineTuner` tries a layer before its critic has been trained at all."""
-
     @property
     def generates(self) -> bool:
         """Whether it makes the samples."""
         return type(self).generate is not StepCallback.generate
 
     @property
-    def acts_between_moves(self) -> bool:
+    def acts_after_moves(self) -> bool:
         """Whether it does something in Python after each move."""
-        hooks = ("after_generator_move", "moves_again")
+        return type(self).after_generator_move is not StepCallback.after_generator_move
+
+    @property
+    def restrains(self) -> bool:
+        """Whether it adds to the critic's loss, or changes its weights."""
+        hooks = ("critic_loss", "after_critic_update")
         return any(getattr(type(self), h) is not getattr(StepCallback, h) for h in hooks)
 
     def set_model(self, model: keras.Model) -> None:
@@ -81,26 +83,24 @@ class StepCallback(keras.callbacks.Callback):
     def after_critic_update(self) -> None:
         """Run after each critic update, in the compiled step."""
 
-    def layer_step(self, step_size: float, real: tf.Tensor) -> float:
-        """η for the layer that a `FineTuner` is about to stack, in Python before each.
-
-        Args:
-            step_size: what it would be: the trainer's, or what the callbacks before this one made
-                of it.
-            real: the last batch that the critic saw.
-
-        Returns:
-            Another step size, or 0 to stack no layer now; the critic then trains on, for as many
-            updates as before each move.
-        """
-        return step_size
-
     def after_generator_move(self) -> None:
         """Run after each generator move."""
 
-    def moves_again(self) -> bool:
-        """Whether the generator moves once more before the critic trains on."""
-        return False
+    def variable(self, name: str, value: float) -> keras.Variable:
+        """A number that may change while compiled steps use it.
+
+        The trainer keeps it, so that a later callback of the same class goes on with the same
+        program.
+
+        Args:
+            name: its name in this class.
+            value: what it is before it is first set.
+        """
+        key = type(self), name
+        variables = self.model.loop.variables
+        if key not in variables:
+            variables[key] = keras.Variable(value, dtype="float32", trainable=False, name=name)
+        return variables[key]
 
     def trace_key(self) -> tuple:
         """Equal for two callbacks only if they trace the same step."""

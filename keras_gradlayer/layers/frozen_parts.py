@@ -4,23 +4,51 @@ from collections.abc import Callable, Mapping, MutableMapping
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+from keras_gradlayer._serialization import Configured
 
 
-class FrozenParts(keras.layers.Layer):
-    """A layer with parts that stay outside of it: live, shared with their owner, not trained.
+class FrozenParts(Configured, keras.layers.Layer):
+    """A layer with live parts that are shared with their owner and not trained by it.
 
-    What Keras tracks as an attribute would appear in the trainable variables of every model the
-    layer is put into, and be frozen or unfrozen with it. So the parts are kept past Keras'
-    tracking, and the layer saves and loads their values itself. It does so whether or not the
-    model saves the same part elsewhere, too, since a loaded model may hold two objects where the
-    saved one held the same twice.
+    The parts stay outside Keras' own tracking, so that freezing or thawing a model around the layer
+    leaves them as they are. Their values are listed among the layer's non-trainable weights all the
+    same: `set_weights`, `clone_model` and `tf.train.Checkpoint` copy the layer as a whole. Files
+    hold them too, whether or not the model saves the same part elsewhere, since a loaded model may
+    hold two objects where the saved one held the same twice.
     """
 
-    _PARTS = ()
-
     def _hold(self, **parts):
+        # Past Keras' tracking, which would make the parts' variables trainable here, too.
+        object.__setattr__(self, "_twins", {})
+        self._followed = tf.Module()  # by tf.train.Checkpoint
         for name, part in parts.items():
             object.__setattr__(self, name, part)
+            if isinstance(part, keras.layers.Layer):
+                setattr(self._followed, name, part)
+
+    def _frozen(self, kind):
+        """The parts' weights or variables: of the same values, but never trainable."""
+        parts = [getattr(self, name, None) for name in self._PARTS]
+        return [self._twin(v) for part in parts for v in getattr(part, kind, ())]
+
+    def _twin(self, v):
+        if id(v) not in self._twins:
+            with tf.init_scope():
+                twin = keras.Variable(v.value, dtype=v.dtype, trainable=False, name=v.name)
+            self._twins[id(v)] = twin, v  # which keeps `v` alive, and so its id its own
+        return self._twins[id(v)][0]
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The layer's variables and those of its parts, none of them trainable."""
+        return super().variables + self._frozen("variables")
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """The layer's weights and those of its parts, none of them trainable."""
+        return super().weights + self._frozen("weights")
 
     def __dir__(self):
         # Where Keras looks for what to save; the parts are saved below.

@@ -1,14 +1,12 @@
 """One gradient layer, Eq. (1)."""
 
 from collections.abc import Callable
-from typing import Self
 
 import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
-from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.layers.frozen_parts import FrozenParts
 
 
@@ -32,12 +30,11 @@ class GradientLayer(FrozenParts):
 
     The gradient is per sample: it is the gradient of the sum of the scores over the batch, with
     the potential in inference mode, so a row's output does not depend on the other rows. The
-    layer owns nothing trainable and does not list the potential's variables as its own, in any
-    of the Keras lists; the potential stays the object that was handed over, so that training it
-    elsewhere changes the step taken here (in a model loaded from a file the layer has a potential
-    of its own, equal to the one saved). Gradients flow through the layer to what lies below it,
-    with the potential's second derivatives. The variables of the potential are saved with the
-    layer.
+    potential stays the object that was handed over: training it elsewhere changes the step taken
+    here. (A model that is loaded or cloned has a potential of its own, equal to the original.) The
+    layer owns nothing trainable: it lists the potential's variables among its non-trainable
+    weights, and saves them. Gradients flow through the layer to what lies below it, with the
+    potential's second derivatives.
 
     The sum is formed in the layer's variable dtype (float32 under the mixed policies) and given
     out in its compute dtype.
@@ -56,7 +53,7 @@ class GradientLayer(FrozenParts):
 
     Raises:
         ValueError: if `step_size` is not a positive finite number, or the potential does not take
-            the input or does not give one score a sample.
+            the input, does not give one score a sample, or gives scores that do not depend on it.
         TypeError: if the potential is not callable.
 
     Example:
@@ -67,6 +64,7 @@ class GradientLayer(FrozenParts):
     """
 
     _PARTS = ("potential",)
+    _SETTINGS = ("step_size",)
 
     def __init__(self, potential: keras.layers.Layer | Callable, step_size: float, **kwargs):
         super().__init__(**kwargs)
@@ -76,7 +74,9 @@ class GradientLayer(FrozenParts):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the potential and check that it fits the input."""
-        _checks.scores_shape("potential", self.potential, input_shape[1:], self.variable_dtype)
+        shape, dtype = input_shape[1:], self.variable_dtype
+        _checks.scores_shape("potential", self.potential, shape, dtype)
+        _checks.depends_on_input("potential", lambda x: _scores(self.potential, x), shape, dtype)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Take one step along the potential's gradient."""
@@ -87,19 +87,6 @@ class GradientLayer(FrozenParts):
     def compute_output_spec(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
         return keras.KerasTensor(x.shape, self.compute_dtype)
-
-    def get_config(self) -> dict:
-        """Config with the potential serialized."""
-        return {
-            **super().get_config(),
-            **serialize_parts(self, *self._PARTS),
-            "step_size": self.step_size,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict) -> Self:
-        """Rebuild the layer with its potential."""
-        return cls(**deserialize_parts(config, *cls._PARTS))
 
 
 def _require_callable(potential):

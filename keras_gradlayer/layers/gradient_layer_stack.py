@@ -8,9 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._checksum import checksum
 from keras_gradlayer._gradients import input_gradient
-from keras_gradlayer._replicas import assign_rows
-from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.layers.frozen_parts import FrozenParts, variables_of
 from keras_gradlayer.layers.gradient_layer import _require_callable, _scores
 
@@ -65,6 +64,7 @@ class GradientLayerStack(FrozenParts):
     """
 
     _PARTS = ("potential", "head")
+    _SETTINGS = ("step_size", "max_layers", "steps_per_layer")
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class GradientLayerStack(FrozenParts):
             name="step_sizes",
         )
         self._history = None
+        self._strategy = tf.distribute.get_strategy()
         put = tf.function(self._put, autograph=False)
         self._store = lambda *layer: put(*layer)  # a tf.function would be saved with the model
         if getattr(potential, "built", True):
@@ -101,9 +102,12 @@ class GradientLayerStack(FrozenParts):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build potential and head, check that they fit, and allocate the history."""
         shape, dtype = input_shape[1:], self.variable_dtype
+        given = shape, dtype
         if self.head is not None:
-            shape = _checks.output_shape(self.head, shape, dtype)[1:]
-        _checks.scores_shape("potential", self.potential, shape, dtype)
+            spec = _checks.output_spec(self.head, shape, dtype)
+            given = tuple(spec.shape[1:]), spec.dtype
+        _checks.scores_shape("potential", self.potential, *given)
+        _checks.depends_on_input("potential", self._potential, shape, dtype)
         if self._history is None:
             self._allocate_history()
 
@@ -119,6 +123,13 @@ class GradientLayerStack(FrozenParts):
             )
             for i, v in enumerate(variables_of(self.potential))
         ]
+        for i, h in enumerate(self._history):
+            setattr(self._followed, f"history_{i}", h)
+
+    @property
+    def layer_count(self) -> keras.Variable:
+        """The variable that holds the depth."""
+        return self._depth
 
     @property
     def depth(self) -> int:
@@ -171,10 +182,14 @@ class GradientLayerStack(FrozenParts):
 
     def _put(self, values, step_size, depth):
         """Write one layer, in place: as a program, for the many small steps of it."""
-        for h, v in zip(self._history, values):
-            assign_rows(h, [depth], v[None])
-        assign_rows(self._step_sizes, [depth], step_size[None])
+        for rows, value in zip(self._rows(), [*values, step_size]):
+            self._assign(rows, [depth], value[None])
         self._depth.assign(depth + 1)
+
+    def _assign(self, variable, rows, values):
+        """Set some rows of a variable in place, on every replica of this process."""
+        for copy in self._strategy.experimental_local_results(variable.value):
+            copy.scatter_update(tf.IndexedSlices(values, rows))
 
     def truncate(self, depth: int) -> None:
         """Drop the layers above `depth`; the next to be stacked takes their place.
@@ -200,9 +215,31 @@ class GradientLayerStack(FrozenParts):
 
     def copy_history(self, other: Self) -> None:
         """Take over the layers of a stack for the same potential; this one must be empty."""
-        store = {}
-        other.save_own_variables(store)
-        self.load_own_variables(store)
+        depth = other.depth
+        for mine, theirs in zip(self._rows(), other._rows()):
+            self._assign(mine, range(depth), theirs.value[:depth])
+        self._depth.assign(depth)
+
+    def fingerprint(self, first: int = 0, before: int = 0) -> int:
+        """A checksum of the stacked layers: stacks of equal layers have equal ones.
+
+        Args:
+            first: the layer to begin with.
+            before: the fingerprint of the layers before it.
+        """
+        rows = [h.value[first : self.depth].numpy() for h in self._rows()]
+        for layer in zip(*rows):
+            before = checksum(layer, before)
+        return before
+
+    def _rows(self):
+        """The variables that hold a row for each layer."""
+        return [*(self._history or []), self._step_sizes]
+
+    def _stored(self):
+        """The same, with their names in a file."""
+        names = [*(f"history_{i}" for i in range(len(self._history or []))), "step_sizes"]
+        return zip(names, self._rows())
 
     def call(
         self, x: tf.Tensor, layers: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
@@ -241,17 +278,28 @@ class GradientLayerStack(FrozenParts):
             values: tensors for the potential's variables; its own present ones by default.
             step_size: η, that of the stack by default.
         """
-        step_size = self.step_size if step_size is None else tf.cast(step_size, z.dtype)
+        return self.follow(z, values, step_size)[0]
+
+    def follow(
+        self,
+        z: tf.Tensor,
+        values: Sequence[tf.Tensor] | None = None,
+        step_size: float | tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """One layer as `move` has it, and the gradient of f∘g1 that it set out along."""
+        step_size = tf.cast(self.step_size if step_size is None else step_size, z.dtype)
         own = [] if values is None else list(zip(variables_of(self.potential), values))
-
-        def f(z):
-            return _scores(self.potential, z if self.head is None else _scores(self.head, z))
-
+        first = None
         for _ in range(self.steps_per_layer):
             with keras.StatelessScope(state_mapping=own):
-                gradient = input_gradient(f, z)
+                gradient = input_gradient(self._potential, z)
+            first = gradient if first is None else first
             z += step_size / self.steps_per_layer * gradient
-        return z
+        return z, first
+
+    def _potential(self, z):
+        """f∘g1."""
+        return _scores(self.potential, z if self.head is None else _scores(self.head, z))
 
     def score(self, x: tf.Tensor, layer: int | None = None) -> tf.Tensor:
         """The scores that a stacked critic gives.
@@ -293,9 +341,8 @@ class GradientLayerStack(FrozenParts):
         super().save_own_variables(store)
         depth = self.depth
         store["depth"] = depth
-        store["step_sizes"] = self.step_sizes
-        for i, h in enumerate(self._history or []):
-            store[f"history_{i}"] = h.value[:depth].numpy()
+        for name, rows in self._stored():
+            store[name] = rows.value[:depth].numpy()
 
     def load_own_variables(self, store: Mapping) -> None:
         """Load the stacked layers into the front of the history, and the parts."""
@@ -306,26 +353,8 @@ class GradientLayerStack(FrozenParts):
                 f"The file holds {depth} stacked layers. Expected at most "
                 f"max_layers={self.max_layers}."
             )
-        if depth:
-            sizes = np.asarray(store["step_sizes"])
-            assign_rows(self._step_sizes, tf.range(depth), sizes)
-        for i, h in enumerate(self._history or []):
+        for name, rows in self._stored():
             if depth:
-                rows = tf.convert_to_tensor(np.asarray(store[f"history_{i}"]), h.dtype)
-                assign_rows(h, tf.range(depth), rows)
+                values = tf.convert_to_tensor(np.asarray(store[name]), rows.dtype)
+                self._assign(rows, range(depth), values)
         self._depth.assign(depth)
-
-    def get_config(self) -> dict:
-        """Config with potential and head serialized."""
-        return {
-            **super().get_config(),
-            **serialize_parts(self, *self._PARTS),
-            "step_size": self.step_size,
-            "max_layers": self.max_layers,
-            "steps_per_layer": self.steps_per_layer,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict) -> Self:
-        """Rebuild the stack with its potential and head."""
-        return cls(**deserialize_parts(config, *cls._PARTS))

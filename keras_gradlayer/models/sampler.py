@@ -8,18 +8,26 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, _xla
+from keras_gradlayer._checksum import checksum
 from keras_gradlayer._chunking import chunk_rows
-from keras_gradlayer._serialization import deserialize_parts, serialize_parts
+from keras_gradlayer._nesting import computes_in
+from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.copying import copy_model
+from keras_gradlayer.models.output_range import output_range
+
+
+def flow_dtype(*parts: keras.layers.Layer) -> str:
+    """What positions are computed in: float64 where a part is of float64, else float32."""
+    return "float64" if any(computes_in(part, "float64") for part in parts) else "float32"
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class Sampler(_xla.MeasuresXLA, keras.Model):
+class Sampler(Configured, _xla.AutoXLA, keras.Model):
     """Latent to sample: base, then a stack of gradient layers, then head.
 
-    `FineTuner.sampler()` makes one; it holds all it needs and trains nothing.
+    `FineTuner.sampler()` gives one: a plain Keras model that holds all it needs and trains nothing.
 
     Source: Nitanda & Suzuki, AISTATS 2018, Algorithm 2.
 
@@ -34,6 +42,12 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
         layers: how many gradient layers to apply, as for `GradientLayerStack`; all by default.
 
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
+
+    Attributes:
+        head: g1, the stack's.
+        depth: how many layers are stacked.
+        step_sizes: η of each, float64 of shape (depth,).
+        sample_shape: the shape of one sample.
     """
 
     _PARTS = ("base", "stack", "latent")
@@ -44,7 +58,8 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
         base.trainable = stack.head.trainable = False
         self._draw = None  # the program of predict
         samples = self(keras.KerasTensor((None, *latent.shape)))
-        self._chunk = chunk_rows(samples.shape[1:])
+        self.sample_shape = tuple(samples.shape[1:])
+        self._chunk = chunk_rows(self.sample_shape)
 
     @classmethod
     def copy_of(
@@ -62,19 +77,46 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
         flow_shape = _checks.output_shape(base, latent.shape)[1:]
         head = copy_model("head", head, flow_shape)
         critic = copy_model("critic", critic, _checks.output_shape(head, flow_shape)[1:])
-        stack = GradientLayerStack(critic, step_size, max_layers, head, steps_per_layer)
+        dtype = flow_dtype(base, head, critic)
+        stack = GradientLayerStack(
+            critic, step_size, max_layers, head, steps_per_layer, dtype=dtype
+        )
         return cls(base, stack, latent)
 
-    @_xla.MeasuresXLA.jit_compile.setter
+    def copy(self) -> Self:
+        """A sampler of the same layers that shares nothing with this one."""
+        parts = self.base, self.stack.potential, self.head, self.latent
+        room = max(self.depth, 1)
+        twin = self.copy_of(*parts, self.stack.step_size, room, self.stack.steps_per_layer)
+        twin.stack.copy_history(self.stack)
+        return twin
+
+    @property
+    def depth(self) -> int:
+        """How many layers are stacked."""
+        return self.stack.depth
+
+    @property
+    def step_sizes(self) -> np.ndarray:
+        """η of each layer, float64 of shape (depth,)."""
+        return self.stack.step_sizes
+
+    def fingerprint(self) -> int:
+        """A checksum of all that samples depend on: equal for flows of equal weights."""
+        return self.stack.fingerprint(before=checksum(self.base.variables + self.head.variables))
+
+    def output_range(self) -> tuple[float, float]:
+        """The range of the output activation, where it can be seen."""
+        return output_range(self.head)
+
+    @_xla.AutoXLA.jit_compile.setter
     def jit_compile(self, value: bool) -> None:
         """Say whether XLA compiles it; `predict` then makes its program anew."""
         self._jit, self._draw = value, None
 
-    def _xla_wins(self):
-        """The time of one gradient layer, both ways."""
-        z = self.base(self.latent.sample(32, seed=0), training=False)
-        z = tf.cast(z, self.stack.variable_dtype)
-        return _xla.faster(f"'{self.name}'", lambda z: (self.stack.move(z),), [z])
+    def compiled_parts(self) -> list[keras.layers.Layer]:
+        """Base, critic and head."""
+        return [self.base, self.stack.potential, self.head]
 
     @property
     def trainable(self) -> bool:
@@ -94,7 +136,11 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
 
     def call(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
         """Replay `layers` gradient layers, all by default."""
-        return self.head(self.stack(self.base(z, training=False), layers=layers), training=False)
+        return self.head(self.positions(z, layers), training=False)
+
+    def positions(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
+        """Where latents stand after the layers, in the space of the layers."""
+        return self.stack(self.base(z, training=False), layers=layers)
 
     def predict(
         self,
@@ -140,12 +186,3 @@ class Sampler(_xla.MeasuresXLA, keras.Model):
             found.append(self._draw(filled)[: len(part)].numpy())
             bar.add(1)
         return np.concatenate(found)
-
-    def get_config(self) -> dict:
-        """Config with the parts serialized."""
-        return {**super().get_config(), **serialize_parts(self, *self._PARTS)}
-
-    @classmethod
-    def from_config(cls, config: dict) -> Self:
-        """Rebuild the sampler with its parts."""
-        return cls(**deserialize_parts(config, *cls._PARTS))

@@ -189,3 +189,10 @@ def _ends(generator):
             f"{type(generator).__name__}. insert='bottom' takes any generator."
         )
     return inputs[0], outputs[0]
+
+
+def cut(generator, insert, latent, output_activation):
+    """TEMPORARY until the merge."""
+    from keras_gradlayer.trainers._cutting import cut as f
+
+    return f(generator, insert, latent, output_activation)

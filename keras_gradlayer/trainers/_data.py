@@ -12,7 +12,7 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
     """A dataset of sample batches, and samples that show what they are like.
 
     Labels are left out, with a warning. The samples shown are the whole of an array, or the first
-    batch of a dataset.
+    batch of a dataset; `None` for a dataset of unknown length, which may give each batch only once.
 
     Args:
         x: array of samples, or a `tf.data.Dataset` of batches.
@@ -33,7 +33,9 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
                 f"Received: batch_size={batch_size} beside a tf.data.Dataset"
             )
         data = _samples_only(x, y)
-        return data, _first_batch(data)
+        check_float(data.element_spec.dtype)
+        unknown = int(data.cardinality()) == tf.data.UNKNOWN_CARDINALITY
+        return data, None if unknown else _first_batch(data)
     if not (hasattr(x, "shape") and hasattr(x, "dtype")):
         raise TypeError(
             "`x` must be an array of samples or a tf.data.Dataset of batches. "
@@ -49,7 +51,8 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
             "`batch_size` must be at most the number of samples. "
             f"Received: batch_size={batch_size} for {len(x)} samples"
         )
-    check_samples(x)
+    check_float(x.dtype, x)
+    check_finite(x)
     return batches_of(x, batch_size, shuffle).prefetch(tf.data.AUTOTUNE), x
 
 
@@ -80,18 +83,24 @@ def _first_batch(data):
         raise ValueError(
             "The dataset has no batch. Expected at least one: is the batch larger than the data?"
         )
-    check_samples(batch.numpy())
+    check_float(batch.dtype, batch.numpy())
+    check_finite(batch.numpy())
     return batch.numpy()
 
 
-def check_samples(x):
-    """Check that samples are finite floats."""
-    if not np.issubdtype(x.dtype, np.floating) and x.dtype.name != "bfloat16":
+def check_float(dtype, x=None):
+    """Check that samples of this dtype are floats."""
+    if not tf.as_dtype(dtype).is_floating:
+        found = "" if x is None else f" from {x.min()} to {x.max()}"
         raise ValueError(
             "Samples must be floats in the generator's output range. Received: "
-            f"{x.dtype.name} values from {x.min()} to {x.max()}. For images of 0 to 255 and a "
-            "tanh generator use `x / 127.5 - 1`."
+            f"{tf.as_dtype(dtype).name} values{found}. For images of 0 to 255 and a tanh generator "
+            "use `x / 127.5 - 1`."
         )
+
+
+def check_finite(x):
+    """Check that samples are finite."""
     parts = range(0, len(x), 4096)  # no array of answers as long as the data
     bad = int(np.size(x) - sum(np.sum(np.isfinite(x[i : i + 4096])) for i in parts))
     if bad:

@@ -9,25 +9,18 @@ import tensorflow as tf
 
 _GROUP_BYTES = 2**24
 _GROUP_STEPS = 256  # often enough for a progress bar
-# Keras' own, which do nothing at a batch unless their settings say so.
-_BY_EPOCH = {
-    "ModelCheckpoint": "save_freq",
-    "BackupAndRestore": "save_freq",
-    "TensorBoard": "update_freq",
-}
+# Keras' own that do as well with a call for many batches.
+_ANY_NUMBER = (keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN)
+_BY_EPOCH = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
 _HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 
 
 def watches_batches(callback: keras.callbacks.Callback) -> bool:
     """Whether a callback wants to be called at every batch."""
-    name = type(callback).__name__
-    if type(callback).__module__.startswith("keras."):
-        if name == "ProgbarLogger":
-            return False
-        if name == "TensorBoard" and callback._stop_batch > 0:  # it profiles batches
-            return True
-        if name in _BY_EPOCH and getattr(callback, _BY_EPOCH[name]) == "epoch":
-            return False
+    if type(callback) in _ANY_NUMBER:
+        return False
+    if type(callback) in _BY_EPOCH and callback.save_freq == "epoch":
+        return False
     default = keras.callbacks.Callback
     return any(
         getattr(getattr(callback, hook), "__func__", None) is not getattr(default, hook)
@@ -54,33 +47,36 @@ class Feed:
 
     Args:
         group: how many batches an element of the data holds, or 1 for plain batches.
-        replicas: how many there are; a batch then is a part for each, and stays as it is.
+        strategy: the distribution strategy; with several replicas a batch is a part for each, and
+            stays as it is.
     """
 
-    def __init__(self, group, replicas):
-        self._group, self._replicas = group, replicas
-        self._next = group
-        self._batches = None
+    def __init__(self, group: int, strategy: tf.distribute.Strategy):
+        self.group, self.strategy = group, strategy
+        self.replicas = strategy.num_replicas_in_sync
+        self.next = group
+        self.present = None
 
     def batches(self, iterator):
         """The present group, (batches, batch size, ...), which of them is next, and the end."""
-        if self._next == self._group:
+        if self.next == self.group:
             element, *_ = keras.tree.flatten(next(iterator))
-            if self._group == self._replicas == 1:
+            if self.group == self.replicas == 1:
                 element = tf.convert_to_tensor(element)[None]
-            self._batches, self._next = element, 0
-        return self._batches, self._next, self._group
+            self.present, self.next = element, 0
+        return self.present, self.next, self.group
 
     def used(self, n):
-        """The first `n` of those that were left have been used."""
-        self._next += n
+        """The next `n` have been used."""
+        self.next += n
 
     def batch(self, i):
         """A batch of the present group."""
-        return tf.gather(self._batches, i) if self._replicas == 1 else self._batches
+        return tf.gather(self.present, i) if self.replicas == 1 else self.present
 
     @property
     def rows(self):
         """Samples in a batch, over all replicas."""
-        part = getattr(self._batches, "values", (self._batches,))[0]
-        return part.shape[0] * self._replicas if self._replicas > 1 else part.shape[1]
+        if self.replicas == 1:
+            return self.present.shape[1]
+        return self.replicas * self.strategy.experimental_local_results(self.present)[0].shape[0]

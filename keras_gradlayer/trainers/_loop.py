@@ -1,196 +1,191 @@
-"""The host side of training: batches go to compiled programs, many at a time."""
+"""The adversarial loop: the critic takes some steps, then the generator moves once.
 
-import functools
+Batches go to compiled programs, many at a time where that is possible. `LoopState` says where the
+loop stands; the functions take a trainer and go on from there.
+"""
 
-import keras
+import dataclasses
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _replicas, _xla
-from keras_gradlayer._gradients import input_gradient
-from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
+from keras_gradlayer.trainers._feed import Feed
 
 
-class Loop(_xla.MeasuresXLA, keras.Model):
-    """A Keras model that `fit` drives by `critic_update` and, when it is due, `generator_move`.
+@dataclasses.dataclass
+class Programs:
+    """The compiled steps, and what they were traced for."""
 
-    As many updates as possible are one program, with the moves between them. Subclasses define the
-    two steps, `critic_steps` and what is said there.
+    key: tuple
+    updates: Callable
+    move: Callable
+
+
+@dataclasses.dataclass
+class LoopState:
+    """Where a trainer's loop stands.
+
+    Attributes:
+        since_move: critic updates since the generator last moved; saved with the trainer.
+        critic_steps: critic updates before each move.
+        epoch_steps: updates in an epoch, `None` where only going through the data tells.
+        epoch_updates: updates in this epoch so far.
+        feed: where the batches come from.
+        callbacks: the step callbacks that have joined.
+        fitting: whether `fit` drives the loop, and not `train_on_batch`.
+        started: whether the present fit has taken its first update.
+        ready: whether what the updates need is as it was when they were last taken.
+        checked: whether the data have been checked.
+        programs: the compiled steps.
+        variables: what step callbacks change while programs run, by class and name.
     """
 
-    compiled_move = True
-    """Whether `generator_move` can be part of a compiled program."""
+    since_move: int = 0
+    critic_steps: int = 1
+    epoch_steps: int | None = None
+    epoch_updates: int = 0
+    feed: Feed | None = None
+    callbacks: list = dataclasses.field(default_factory=list)
+    fitting: bool = False
+    started: bool = False
+    ready: bool = False
+    checked: bool = True
+    programs: Programs | None = None
+    variables: dict = dataclasses.field(default_factory=dict)
 
-    shares_batches = True
-    """Whether replicas that have a part of each batch can do what one device does."""
+    def left(self, steps: int) -> int:
+        """How many of so many steps fall into this epoch."""
+        if self.epoch_steps is None:
+            return steps
+        return min(steps, self.epoch_steps - self.epoch_updates)
 
-    _new_fit = False
+    def new_run(self, feed: Feed, *, fitting: bool) -> None:
+        """Begin with other batches."""
+        self.feed, self.fitting = feed, fitting
+        self.started, self.ready, self.epoch_updates = False, False, 0
 
-    def _feed_from(self, data, steps_per_epoch, callbacks):
-        """Group the data's batches as the steps are to be taken."""
-        steps, groups = self._compile_settings["steps_per_execution"], 1
-        can = not self.run_eagerly and self._replicas == 1 and can_be_grouped(data)
-        if steps == "auto":
-            watched = any(map(watches_batches, keras.tree.flatten(callbacks or ())))
-            steps = 1
-            if can and not watched:
-                steps = group_size(data, self._epoch_steps)
-        length = int(data.cardinality())
-        unknown = length == tf.data.UNKNOWN_CARDINALITY and steps_per_epoch is not None
-        if length > 0 or unknown:  # the same order, whichever way the steps are taken
-            data, steps_per_epoch = data.repeat(), self._epoch_steps
-        if can and steps > 1:
-            groups = group_size(data, min(steps, self._epoch_steps))
-            data = data.batch(groups, drop_remainder=True).prefetch(2)
-        self.steps_per_execution = steps
-        self._feed = Feed(groups, self._replicas)
-        return data, steps_per_epoch
+    def inner_loops(self) -> list[int]:
+        """What the callbacks that set it say of critic updates before each move."""
+        return [c.critic_steps for c in self.callbacks if c.critic_steps is not None]
 
-    def train_on_batch(self, *args, **kwargs) -> dict | list:
-        """One critic update, and the generator's move if it is due; as Keras has it."""
-        self._feed, self.steps_per_execution = Feed(1, self._replicas), 1
-        self._epoch_updates = 0
-        return super().train_on_batch(*args, **kwargs)
+    def take(self, steps: int) -> None:
+        """Count steps that were taken."""
+        self.feed.used(steps)
+        self.epoch_updates += steps
+        self.since_move += steps
 
-    def reset_metrics(self) -> None:
-        """Begin an epoch."""
-        super().reset_metrics()
-        self._epoch_updates = 0
 
-    def make_train_function(self, force: bool = False) -> None:
-        """The host side of the loop; the update and the move are compiled programs."""
-        critic_steps = self.critic_steps
-        self._check_callbacks()
-        settings = [c.trace_key() for c in self._step_callbacks]
-        if self.train_function is None or settings != self._traced or force:
-            self._traced = None
-        self._move_in_program = (
-            self.compiled_move
-            and self._replicas == 1
-            and not any(c.acts_between_moves for c in self._step_callbacks)
+def train(trainer, iterator: Iterator) -> dict:
+    """What Keras calls for each batch: critic updates, and the moves that fall between them."""
+    loop, logs = trainer.loop, None
+    left = loop.left(trainer.steps_per_execution)
+    while left > 0 and not (trainer.stop_training and logs is not None):
+        try:
+            batches, first, end = loop.feed.batches(iterator)
+        except StopIteration:
+            if logs is None:
+                raise
+            break
+        if not loop.ready:
+            _prepare(trainer, loop.feed.batch(first))
+        if not loop.started:
+            logs = _start(trainer, loop.feed.batch(first))
+            if trainer.stop_training:
+                break
+        steps = min(left, end - first)
+        if not moves_in_program(trainer):
+            steps = min(steps, max(1, loop.critic_steps - loop.since_move))
+        logs = _update(trainer, batches, first, steps)
+        left -= steps
+        if moves_in_program(trainer):
+            loop.since_move %= loop.critic_steps
+        elif loop.since_move >= loop.critic_steps:
+            loop.since_move = 0
+            logs = _move(trainer, loop.feed.batch(first + steps - 1))
+    return logs
+
+
+def moves_in_program(trainer) -> bool:
+    """Whether moves are part of the compiled program, and not steps of their own."""
+    return (
+        trainer.compiled_move
+        and trainer.replicas == 1
+        and not any(c.acts_after_moves for c in trainer.loop.callbacks)
+    )
+
+
+def _prepare(trainer, real):
+    """Have all that the updates need, and the programs for it."""
+    loop = trainer.loop
+    if not loop.checked:
+        parts = trainer.strategy.experimental_local_results(real)
+        trainer.check_samples(np.concatenate([part.numpy() for part in parts]))
+        loop.checked = True
+    trainer.prepare(loop.feed.rows)
+    key = trainer.trace_key()
+    if loop.programs is None or loop.programs.key != key:
+        loop.programs = Programs(
+            key,
+            updates=trainer.program(lambda *x: updates(trainer, *x)),
+            move=trainer.program(trainer.generator_move),
         )
-        prepared = False
+    loop.ready = True
 
-        def train_function(iterator):
-            nonlocal prepared
-            logs, left = None, self.steps_per_execution
-            if self._epoch_steps is not None:
-                left = min(left, self._epoch_steps - self._epoch_updates)
-            while left > 0 and not (self.stop_training and logs is not None):
-                try:
-                    batches, start, end = self._feed.batches(iterator)
-                except StopIteration:
-                    if logs is None:
-                        raise
-                    break
-                if not prepared:
-                    if self._new_fit and not self._inner_loops():
-                        self._updates = 0  # moves fall on the ends of this fit's epochs
-                    self._new_fit = False
-                    self.prepare(self._feed.rows)
-                if self._traced is None:
-                    self._trace()
-                    self._traced = settings
-                if not prepared:
-                    prepared = True
-                    logs = self.begin(self._feed.batch(start))
-                    if self.stop_training:
-                        break
-                n = min(left, end - start)
-                if not self._move_in_program:
-                    n = min(n, max(1, critic_steps - self._updates))
-                logs = self._steps_program(
-                    batches,
-                    *(tf.constant(i) for i in (start, start + n, self._updates, critic_steps)),
-                )
-                self._feed.used(n)
-                left -= n
-                self._epoch_updates += n
-                self._updates += n
-                if self._move_in_program:
-                    self._updates %= critic_steps
-                elif self._updates >= critic_steps:
-                    self._updates = 0
-                    logs = self._move(self._feed.batch(start + n - 1))
-            return logs
 
-        self.train_function = train_function
+def _start(trainer, real):
+    """Begin a fit; logs, if the generator has moved already."""
+    loop = trainer.loop
+    if loop.fitting and not loop.inner_loops():
+        loop.since_move = 0  # moves fall on the ends of this fit's epochs
+    loop.started = True
+    return trainer.begin(real)
 
-    def _trace(self):
-        """Make the compiled programs anew."""
-        self._steps_program = self._program(self._steps)
-        self._move_program = self._program(self.generator_move)
 
-    def _move(self, real):
-        again = True
-        while again:
-            logs = self._move_program(real)
-            for callback in self._step_callbacks:
-                callback.after_generator_move()
-            again = any(c.moves_again() for c in self._step_callbacks) and not self.stop_training
-        return logs
+def _update(trainer, batches, first, steps):
+    loop = trainer.loop
+    numbers = (first, first + steps, loop.since_move, loop.critic_steps)
+    logs = loop.programs.updates(batches, *map(tf.constant, numbers))
+    loop.take(steps)
+    return logs
 
-    def begin(self, real: tf.Tensor) -> dict | None:
-        """Run before the first update of a fit, with its batch; logs, if there are any."""
 
-    def _program(self, step):
-        if self._replicas > 1:
-            step = functools.partial(_replicas.run, self._strategy, step)
-        if self.run_eagerly:
-            return step
-        return tf.function(
-            step, jit_compile=self.jit_compile, reduce_retracing=True, autograph=False
-        )
+def _move(trainer, real):
+    logs = trainer.move(real)
+    for callback in trainer.loop.callbacks:
+        callback.after_generator_move()
+    return logs
 
-    # ---- what is compiled ---
 
-    def _steps(self, batches, start, stop, since, critic_steps):
-        """Critic updates on some batches, and the moves that fall between them.
+def updates(trainer, batches, start, stop, since, critic_steps) -> dict:
+    """The compiled part: critic updates on some batches, and the moves that fall between them.
 
-        Args:
-            batches: a tensor of batches; of one batch alone where there are several replicas, which
-                talk to each other at each update and so cannot go round a compiled loop.
-            start: the first to take.
-            stop: the first that is left.
-            since: updates since the last move.
-            critic_steps: updates before each move.
-        """
-        if self._replicas > 1:
-            return self.critic_update(batches)
+    Args:
+        trainer: whose.
+        batches: a tensor of batches; of one batch alone where there are several replicas, which
+            talk to each other at each update and so cannot run a compiled loop.
+        start: the first to take.
+        stop: the first that is left.
+        since: updates since the last move.
+        critic_steps: updates before each move.
+    """
+    if trainer.replicas > 1:
+        return trainer.critic_update(batches)
+    moves = moves_in_program(trainer)
 
-        def step(i, since):
-            real = tf.gather(batches, i)
-            self.critic_update(real)
-            since += 1
-            if self._move_in_program:
-                due = since >= critic_steps
-                tf.cond(due, lambda: self._moved(real), lambda: 0)
-                since = tf.where(due, 0, since)
-            return i + 1, since
-
-        tf.while_loop(lambda i, _: i < stop, step, (start, since), parallel_iterations=1)
-        return self.get_metrics_result()
-
-    def _moved(self, real):
-        self.generator_move(real)
+    def move(real):
+        trainer.generator_move(real)
         return 0
 
-    def _xla_wins(self):
-        """The time of some updates with a gradient penalty, both ways."""
-        if self._replicas > 1 or not self.trainable_variables:
-            return False  # XLA takes no part in what replicas tell each other
-        # A batch size of its own, so that the answer is that of the models and the device.
-        rows = int(np.clip(2**22 // np.prod(self.sample_shape), 1, 64))
-        x = tf.random.stateless_uniform((rows, *self.sample_shape), (0, 1), -1, 1)
-        z = self.latent.sample(rows, seed=0)
-        update = _xla.updates(lambda c: self._trial_loss(c * x, c * z), self.trainable_variables)
-        return _xla.faster(f"'{self.name}'", *update)
+    def step(i, since):
+        real = tf.gather(batches, i)
+        trainer.critic_update(real)
+        since += 1
+        if moves:
+            due = since >= critic_steps
+            tf.cond(due, lambda: move(real), lambda: 0)
+            since = tf.where(due, 0, since)
+        return i + 1, since
 
-    def _trial_loss(self, x, z):
-        """What updates spend their time on, in inference mode, which changes nothing."""
-        gradient = input_gradient(lambda x: self.critic(x, training=False), x)
-        return tf.reduce_mean(tf.square(tf.cast(gradient, "float32")))
-
-    @property
-    def _replicas(self):
-        return self._strategy.num_replicas_in_sync
+    tf.while_loop(lambda i, _: i < stop, step, (start, since), parallel_iterations=1)
+    return trainer.get_metrics_result()

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_gradlayer._nesting import computes_in
+
 
 def make_optimizer(
     name: str, optimizer: str | keras.optimizers.Optimizer | None, model: keras.Model
@@ -17,7 +19,7 @@ def make_optimizer(
             f"`{name}` must be an optimizer of its own, that trains nothing else. "
             "Received: one that is already in use."
         )
-    half = any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
+    half = computes_in(model, "float16")
     if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)

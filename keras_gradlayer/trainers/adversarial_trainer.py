@@ -1,128 +1,127 @@
-"""The one adversarial loop: the critic takes some steps, then the generator moves once."""
+"""A Keras model whose `fit` alternates critic updates with generator moves."""
 
-from collections.abc import Mapping, MutableMapping
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer import _checks, _xla, objectives
-from keras_gradlayer._piecewise import without_second_derivatives
-from keras_gradlayer.latents.latent import Latent
-from keras_gradlayer.models.output_range import output_range
-from keras_gradlayer.trainers import _data
-from keras_gradlayer.trainers._loop import Loop
+from keras_gradlayer import _checks, _replicas, _xla
+from keras_gradlayer._nesting import nested_layers
+from keras_gradlayer.trainers import _data, _loop
+from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
 from keras_gradlayer.trainers._optimizers import make_optimizer
+from keras_gradlayer.trainers.adversarial_model import AdversarialModel
+
+_NOT_TAKEN = {
+    "validation_data": "there is no loss on held-out pairs. Score samples with "
+    "kgl.callbacks.Scores, or watch the critic with kgl.callbacks.FlowMonitor(validation_data)",
+    "loss": "the objective is the loss: GAN(..., objective=...)",
+    "metrics": "samples are scored with kgl.callbacks.Scores",
+    "optimizer": "each part has an optimizer of its own: critic_optimizer, and for a GAN "
+    "generator_optimizer",
+}
 
 
-class AdversarialTrainer(Loop):
+class AdversarialTrainer(AdversarialModel):
     """A Keras model whose `fit` alternates critic updates with generator moves.
 
     One batch of data is one critic update. After `critic_steps` of them the generator moves once,
-    wherever epochs fall. Subclasses say how samples are made (`generate`) and what a move is
-    (`generator_move`); callbacks derived from `kgl.callbacks.StepCallback` add their terms to the
-    compiled update.
-
-    Args:
-        critic: a Keras model, sample -> score.
-        objective: name or instance of the objective.
-        latent: the latent distribution.
-        **kwargs: the arguments of every Keras model (`name`).
+    wherever epochs fall. The loop itself is in `_loop.py`, and where it stands in `self.loop`.
     """
-
-    def __init__(
-        self, critic: keras.Model, objective: str | objectives.Objective, latent: Latent, **kwargs
-    ):
-        super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
-        if output_range(critic) == (0, 1):
-            _checks.warn(
-                "`critic` only gives scores between 0 and 1, as one that ends with a sigmoid does. "
-                "Expected scores without bounds (logits): leave the sigmoid out."
-            )
-        self.critic = critic
-        self.objective = objectives.get(objective)
-        self.latent = latent
-        self.seed_generator = keras.random.SeedGenerator()
-        self._strategy = tf.distribute.get_strategy()
-        self._step_callbacks = []
-        self._updates = 0  # critic updates since the generator last moved
-        self._epoch_steps = None
-        self._traced = None
-        self._means = {
-            name: keras.metrics.Mean(name=name)
-            for name in ("critic_loss", "wasserstein", "penalty", *self.move_logs)
-        }
-
-    move_logs = ()
-    """Names of what `generator_move` logs."""
-
-    # ---- what subclasses define -------------------------------------------------------------
-
-    def generate(self, n: int | tf.Tensor) -> tf.Tensor:
-        """`n` samples to show the critic."""
-        raise NotImplementedError
-
-    def generator_move(self, real: tf.Tensor) -> dict:
-        """Move the generator once; `real` is the last batch the critic saw."""
-        raise NotImplementedError
-
-    @property
-    def default_critic_steps(self) -> int:
-        """Critic updates before each move where no callback says how many."""
-        return 1
-
-    def output_range(self) -> tuple[float, float]:
-        """The least and largest value of a sample."""
-        raise NotImplementedError
-
-    def prepare(self, batch_size: int) -> None:
-        """Make what the updates of a fit need beyond the models; called before the first."""
 
     # ---- compile ----------------------------------------------------------------------------
 
     def compile(
         self,
+        *positional,
         critic_optimizer: str | keras.optimizers.Optimizer | None = None,
         jit_compile: bool | str = "auto",
         run_eagerly: bool = False,
         steps_per_execution: int | str = "auto",
+        **unknown,
     ) -> None:
         """Choose the optimizer and how the steps are compiled.
 
         Args:
+            *positional: deprecated; name the optimizers.
             critic_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
                 by default.
-            jit_compile: whether the steps are compiled by XLA; "auto" does so where a short trial
-                on these models and this device says that it is faster.
+            jit_compile: whether XLA compiles the steps; "auto" does so for models that it is
+                known to speed up: dense networks, and on accelerators convolutional ones.
             run_eagerly: run the steps without compiling them, to debug.
             steps_per_execution: critic updates between two calls of the batch callbacks, in one
                 program where the batches are of one shape. "auto" takes many where no callback
                 watches batches, else one.
+            **unknown: nothing else.
+
+        Raises:
+            TypeError: for other arguments of Keras' `compile`.
+            ValueError: for arguments out of range, or where several replicas cannot train this way.
         """
-        self._compile_steps(jit_compile, run_eagerly, steps_per_execution)
+        self._refuse("compile", unknown)
+        if positional:
+            (critic_optimizer,) = self._named("critic_optimizer", given=positional)
+        self.compile_steps(jit_compile, run_eagerly, steps_per_execution)
         self.critic_optimizer = self._optimizer("critic", critic_optimizer)
 
-    def _compile_steps(self, jit_compile="auto", run_eagerly=False, steps_per_execution="auto"):
+    def _named(self, *names, given):
+        """Optimizers that were given by position, one for each of these names."""
+        name, expected = type(self).__name__, ", ".join(f"{n}=..." for n in names)
+        if len(given) != len(names):
+            raise TypeError(
+                f"{name}.compile takes optimizers by name. Expected compile({expected}). "
+                f"Received: {len(given)} without names"
+            )
+        _checks.warn(
+            f"Name the optimizers: {name}.compile({expected}). The next release will refuse them "
+            "by position.",
+            DeprecationWarning,
+        )
+        return given
+
+    def _refuse(self, method, unknown):
+        for name in unknown:
+            why = _NOT_TAKEN.get(name)
+            raise TypeError(
+                f"{type(self).__name__}.{method} does not take `{name}`" + (f": {why}." * bool(why))
+            )
+
+    def compile_steps(
+        self,
+        jit_compile: bool | str = "auto",
+        run_eagerly: bool = False,
+        steps_per_execution: int | str = "auto",
+    ) -> None:
+        """The part of `compile` that is not about optimizers."""
         _xla.check_jit(jit_compile)
         if steps_per_execution != "auto":
             _checks.positive_int("steps_per_execution", steps_per_execution)
-        if self._replicas > 1 and not self.shares_batches:
+        if self.replicas > 1 and not self.shares_batches:
             raise ValueError(
                 f"{type(self).__name__} trains on one device: its steps are not sums over "
-                f"samples. Received: a distribution strategy of {self._replicas} replicas"
+                f"samples. Received: a distribution strategy of {self.replicas} replicas"
             )
-        if tf.distribute.get_strategy() is not self._strategy:
+        if self.replicas > 1 and jit_compile is True:
+            raise ValueError(
+                "XLA takes no part in what replicas tell each other. Expected jit_compile=False or "
+                f"'auto' with {self.replicas} replicas. Received: jit_compile=True"
+            )
+        if tf.distribute.get_strategy() is not self.strategy:
             raise ValueError(
                 f"Compile a {type(self).__name__} under the distribution strategy that it was made "
-                f"under, in `with strategy.scope()`. Expected: {self._strategy}. "
+                f"under, in `with strategy.scope()`. Expected: {self.strategy}. "
                 f"Received: {tf.distribute.get_strategy()}"
             )
-        self._jit = False  # settled while Keras compiles, which looks at it
+        self.jit_compile = False  # while Keras compiles
         super().compile(optimizer=None, jit_compile=False, run_eagerly=run_eagerly)
-        if not run_eagerly:
-            self._jit = None if jit_compile == "auto" else jit_compile
-        self._compile_settings = {
+        auto = jit_compile == "auto" and not run_eagerly and self.replicas == 1
+        self.jit_compile = None if auto else jit_compile is True and not run_eagerly
+        self.loop.programs = None
+        self.compile_settings = {
             "jit_compile": jit_compile,
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
@@ -135,7 +134,7 @@ class AdversarialTrainer(Loop):
             return optimizer
         return make_optimizer(name, optimizer, getattr(self, part))
 
-    def get_compile_config(self) -> dict | None:
+    def get_compile_config(self) -> dict[str, Any] | None:
         """What `compile` was called with, optimizers serialized."""
         if not self.compiled:
             return None
@@ -144,9 +143,9 @@ class AdversarialTrainer(Loop):
             for name in ("generator_optimizer", "critic_optimizer")
             if hasattr(self, name)
         }
-        return {**optimizers, **self._compile_settings}
+        return {**optimizers, **self.compile_settings}
 
-    def compile_from_config(self, config: dict) -> None:
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as the saved model was; the optimizers' state is loaded afterwards."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
@@ -163,6 +162,7 @@ class AdversarialTrainer(Loop):
         shuffle: bool = True,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
+        **unknown,
     ) -> keras.callbacks.History:
         """Train on samples.
 
@@ -177,30 +177,44 @@ class AdversarialTrainer(Loop):
             shuffle: for arrays, shuffle at each epoch.
             initial_epoch: number of the epoch to start at.
             steps_per_epoch: batches in an epoch; a pass over the data by default. Data that is
-                shorter is gone through again, and so is data of unknown length.
+                shorter is repeated, and so is data of unknown length.
+            **unknown: nothing else.
 
         Returns:
             A Keras `History` of epoch means.
 
         Raises:
+            TypeError: for other arguments of Keras' `fit`.
             ValueError: for data that is empty, not finite, not float, or of another shape than
-                the critic takes. All of an array is looked at, but only the first batch of a
-                dataset; `keras.callbacks.TerminateOnNaN` guards against the others.
+                the critic takes, or callbacks that act on an optimizer that this trainer has not.
+                All of an array is checked, but only the first batch of a dataset, which is read
+                beforehand unless its length is unknown; `keras.callbacks.TerminateOnNaN` guards
+                against the others.
         """
-        self._assert_compile_called("fit")
+        self._refuse("fit", unknown)
+        if not self.compiled:
+            raise ValueError(f"Call `compile` before `fit`: '{self.name}' is not compiled.")
         for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
             _checks.positive_int(name, number, zero_ok=True)
         if steps_per_epoch is not None:
             _checks.positive_int("steps_per_epoch", steps_per_epoch)
+        ready = getattr(callbacks, "callbacks", ())  # of a CallbackList, which have joined already
+        listed = keras.tree.flatten(ready or callbacks or ())
+        self._check_optimizer_callbacks(listed)
         data, seen = _data.as_dataset(x, y, batch_size, shuffle)
-        self._check_samples(seen)
-        self._epoch_steps = _data.epoch_steps(data, steps_per_epoch)
-        # Callbacks join in `set_model`, which those of a ready CallbackList have had already.
-        ready = getattr(callbacks, "callbacks", ())
-        self._step_callbacks = [c for c in ready if hasattr(c, "trace_key")]
-        _data.check_shares(data, self._replicas)
-        self._new_fit = True
-        data, steps_per_epoch = self._feed_from(data, steps_per_epoch, ready or callbacks)
+        _data.check_shares(data, self.replicas)
+        if seen is not None:
+            self.check_samples(seen)
+        loop = self.loop
+        loop.checked = seen is not None
+        loop.epoch_steps = _data.epoch_steps(data, steps_per_epoch)
+        loop.callbacks = [c for c in ready if hasattr(c, "trace_key")]
+        data, group = self._grouped(data, listed)
+        if loop.epoch_steps is not None:
+            # Finite, since others than Keras may read all of it.
+            executions = -(-loop.epoch_steps // group) * max(epochs - initial_epoch, 0)
+            data = data.take(executions)
+        loop.new_run(Feed(group, self.strategy), fitting=True)
         try:
             history = super().fit(
                 data,
@@ -209,15 +223,70 @@ class AdversarialTrainer(Loop):
                 callbacks=callbacks,
                 shuffle=False,  # the data is shuffled already
                 initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
+                steps_per_epoch=loop.epoch_steps,
             )
         finally:
             self.steps_per_execution = 1  # which predict would take for its own
+            loop.callbacks = []
         for part in ("generator", "critic"):
             optimizer = getattr(self, f"{part}_optimizer", None)
             if optimizer is not None and optimizer is not self.optimizer:
                 optimizer.finalize_variable_values(getattr(self, part).trainable_variables)
         return history
+
+    def _check_optimizer_callbacks(self, listed):
+        kinds = (
+            keras.callbacks.LearningRateScheduler,
+            keras.callbacks.ReduceLROnPlateau,
+            keras.callbacks.SwapEMAWeights,
+        )
+        found = [type(c).__name__ for c in listed if isinstance(c, kinds)]
+        if found and self.optimizer is None:
+            raise ValueError(
+                f"{', '.join(found)} acts on the one optimizer of a model, and a "
+                f"{type(self).__name__} has none or two. Expected schedules of "
+                "keras.optimizers.schedules as the optimizers' learning rates, and their use_ema, "
+                "whose averages fit ends with."
+            )
+
+    def _grouped(self, data, listed):
+        """The data as Keras is given it, and how many batches an element holds."""
+        steps, epoch_steps = self.compile_settings["steps_per_execution"], self.loop.epoch_steps
+        can = not self.run_eagerly and self.replicas == 1 and can_be_grouped(data)
+        if steps == "auto":
+            watched = any(map(watches_batches, listed))
+            steps = group_size(data, epoch_steps) if can and not watched else 1
+        if epoch_steps is not None:  # the same order, whichever way the steps are taken
+            data = data.repeat()
+        group = 1
+        if can and steps > 1:
+            group = group_size(data, min(steps, epoch_steps))
+            data = data.batch(group, drop_remainder=True).prefetch(2)
+        self.steps_per_execution = steps
+        return data, group
+
+    def train_on_batch(self, *args, **kwargs) -> dict | list:
+        """One critic update, and the generator's move if it is due; as Keras has it.
+
+        The step callbacks that take part are those whose `set_model(trainer)` was called since the
+        last `fit`.
+        """
+        self.loop.new_run(Feed(1, self.strategy), fitting=False)
+        self.steps_per_execution = 1
+        return super().train_on_batch(*args, **kwargs)
+
+    def reset_metrics(self) -> None:
+        """Begin an epoch."""
+        super().reset_metrics()
+        self.loop.epoch_updates = 0
+
+    def make_train_function(self, force: bool = False) -> None:
+        """The host side of the loop; the steps are compiled programs."""
+        self.check_callbacks()
+        self.loop.critic_steps = self.critic_steps
+        if force:
+            self.loop.programs = None
+        self.train_function = functools.partial(_loop.train, self)
 
     def evaluate(self, *args, **kwargs) -> None:
         """Not offered: a GAN has no loss on held-out pairs. Score samples with `kgl.metrics`."""
@@ -226,7 +295,9 @@ class AdversarialTrainer(Loop):
             "`predict(latents)` with `kgl.metrics`."
         )
 
-    def _check_samples(self, samples):
+    def check_samples(self, samples: np.ndarray) -> None:
+        """Check samples of the data, and warn where they cannot be what is to be generated."""
+        _data.check_finite(samples)
         expected, received = self.sample_shape, tuple(samples.shape[1:])
         if received != expected:
             raise ValueError(
@@ -236,108 +307,64 @@ class AdversarialTrainer(Loop):
 
     def join(self, callback: keras.callbacks.Callback) -> None:
         """Take a `StepCallback` into the compiled update; it calls this in `set_model`."""
-        if callback not in self._step_callbacks:
-            self._step_callbacks.append(callback)
+        if callback not in self.loop.callbacks:
+            self.loop.callbacks.append(callback)
 
     @property
     def critic_steps(self) -> int:
         """Critic updates before each generator move."""
-        steps = self._inner_loops()
+        steps = self.loop.inner_loops()
         if len(steps) > 1:
             raise ValueError(f"Expected one CriticInnerLoop. Received: {len(steps)}, of {steps}")
         return steps[0] if steps else self.default_critic_steps
 
-    def _inner_loops(self):
-        return [c.critic_steps for c in self._step_callbacks if c.critic_steps is not None]
-
-    def _check_callbacks(self):
-        for a in self._step_callbacks:
-            for b in self._step_callbacks:
+    def check_callbacks(self) -> None:
+        """Check that the step callbacks go together, and that they hold the critic."""
+        callbacks = self.loop.callbacks
+        for a in callbacks:
+            for b in callbacks:
                 if any(cls.__name__ in a.excludes for cls in type(b).__mro__):
                     raise ValueError(
                         f"{type(a).__name__} and {type(b).__name__} do the same in different ways. "
                         "Expected one of them. Received: both"
                     )
-        makers = [type(c).__name__ for c in self._step_callbacks if c.generates]
+        makers = [type(c).__name__ for c in callbacks if c.generates]
         if len(makers) > 1:
             raise ValueError(
                 f"Expected one callback that makes the samples. Received: {', '.join(makers)}"
             )
+        if self.loop.fitting and self.objective.name == "wasserstein" and not self._is_held():
+            _checks.warn(
+                "Nothing holds the critic Lipschitz, so its scores can grow without bound. Pass "
+                "callbacks=[kgl.callbacks.GradientPenalty()] to fit, as callbacks are not saved "
+                "with a model; or use WeightClipping, or layers with spectral normalization."
+            )
 
-    # ---- the compiled steps -----------------------------------------------------------------
-
-    def critic_update(self, real: tf.Tensor) -> dict:
-        """One step of the critic up V − R."""
-        real = tf.cast(real, "float32")
-        fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
-        real, fake = self._critic_inputs(real), self._critic_inputs(tf.stop_gradient(fake))
-        with tf.GradientTape() as tape:
-            real_scores, fake_scores = self.scores(real), self.scores(fake)
-            value = self.objective.value(real_scores, fake_scores)
-            penalty = self._terms("critic_loss", self.critic, real, fake)
-            loss = penalty - value
-            scaled = self.critic_optimizer.scale_loss(loss / self._replicas)
-        variables = self.critic.trainable_variables
-        self.critic_optimizer.apply(tape.gradient(scaled, variables), variables)
-        for callback in self._step_callbacks:
-            callback.after_critic_update()
-        self._log(
-            critic_loss=loss + self._alarm(real),
-            wasserstein=tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores),
-            penalty=penalty,
+    def _is_held(self):
+        """Whether a callback, a constraint or spectral normalization bounds the critic."""
+        return (
+            any(c.restrains for c in self.loop.callbacks)
+            or any(v.constraint for v in self.critic.trainable_variables)
+            or any(
+                isinstance(layer, keras.layers.SpectralNormalization)
+                for layer in nested_layers(self.critic)
+            )
         )
-        return self.get_metrics_result()
 
-    def scores(self, x: tf.Tensor) -> tf.Tensor:
-        """The critic's scores in training mode, at least in float32."""
-        with without_second_derivatives(self.critic):
-            return tf.cast(self.critic(x, training=True), "float32")
+    def trace_key(self) -> tuple:
+        """Equal for two fits only if they trace the same programs."""
+        return (
+            self.run_eagerly,
+            self.jit_compile,
+            _loop.moves_in_program(self),
+            *(c.trace_key() for c in self.loop.callbacks),
+        )
 
-    def _critic_inputs(self, x):
-        for callback in self._step_callbacks:
-            x = callback.critic_inputs(x)
-        return x
-
-    def _terms(self, name, model, real, fake):
-        """What callbacks and the regularizers of a model's weights add to its loss."""
-        terms = [getattr(c, name)(real, fake) for c in self._step_callbacks]
-        terms += [v.regularizer(v) for v in model.trainable_variables if v.regularizer]
-        return tf.add_n([tf.constant(0.0), *(t for t in terms if t is not None)])
-
-    @staticmethod
-    def _alarm(real):
-        """NaN where the data are not finite, else 0: a ReLU may make a 0 of a NaN."""
-        return tf.where(tf.reduce_all(tf.math.is_finite(real)), 0.0, np.nan)
-
-    def _log(self, **values):
-        for name, value in values.items():
-            self._means[name].update_state(value)
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """The means that `fit` logs."""
-        return list(self._means.values())
-
-    def get_metrics_result(self) -> dict:
-        """The means; `loss` is the critic's, under the name that Keras' callbacks look for."""
-        means = super().get_metrics_result()
-        return {"loss": means["critic_loss"], **means}
-
-    # ---- state ------------------------------------------------------------------------------
-
-    def _seed_states(self):
-        # Keras keeps the state of seed generators out of the weights it saves.
-        weights = {id(w) for w in self.weights}
-        return [v for v in self.variables if id(v) not in weights]
-
-    def save_own_variables(self, store: MutableMapping) -> None:
-        """Save where the loop and its random streams stand."""
-        store["updates"] = self._updates
-        for i, state in enumerate(self._seed_states()):
-            store[f"seed_{i}"] = state.numpy()
-
-    def load_own_variables(self, store: Mapping) -> None:
-        """Load where the loop and its random streams stood."""
-        self._updates = int(store["updates"][()])
-        for i, state in enumerate(self._seed_states()):
-            state.assign(store[f"seed_{i}"][()])
+    def program(self, step: Callable) -> Callable:
+        """A function of tensors, compiled as `compile` says."""
+        if self.replicas > 1:
+            step = functools.partial(_replicas.run, self.strategy, step)
+        if self.run_eagerly:
+            return step
+        jit = self.jit_compile
+        return tf.function(step, jit_compile=jit, reduce_retracing=True, autograph=False)

@@ -96,6 +96,7 @@ class DualingGAN(GAN):
     }
 
     shares_batches = False
+    _SETTINGS = ("variant", "weight_decay", "trust_region", "inner_steps")
 
     def __init__(
         self,
@@ -152,7 +153,7 @@ class DualingGAN(GAN):
             name="radius",
         )
         for name in self._LOGS[self.variant]:
-            self._means[name] = keras.metrics.Mean(name=name)
+            self.means[name] = keras.metrics.Mean(name=name)
         super().build(input_shape)
 
     def compile(
@@ -177,7 +178,7 @@ class DualingGAN(GAN):
         settings = kwargs
         if self.variant != "cost" and kwargs.get("jit_compile", "auto") == "auto":
             settings = {**kwargs, "jit_compile": False}
-        self._compile_steps(**settings)
+        self.compile_steps(**settings)
         self.generator_optimizer = self._optimizer("generator", generator_optimizer)
 
     def scores(self, x: tf.Tensor) -> tf.Tensor:
@@ -190,11 +191,11 @@ class DualingGAN(GAN):
         """One solution of the critic's problem, or of its model, on a batch."""
         real = tf.cast(real, "float32")
         fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
-        real, fake = self._critic_inputs(real), self._critic_inputs(fake)
+        real, fake = self.critic_inputs(real), self.critic_inputs(fake)
         logs = getattr(self, f"_{self.variant}_step")(real, fake)
         real_scores, fake_scores, decay, loss = self._loss(real, fake)
-        self._log(
-            critic_loss=loss + self._alarm(real),
+        self.log(
+            critic_loss=loss + self.alarm(real),
             wasserstein=tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores),
             penalty=decay,
             **logs,
@@ -326,9 +327,10 @@ class DualingGAN(GAN):
 
     # ---- what joins, and state --------------------------------------------------------------
 
-    def _check_callbacks(self):
-        super()._check_callbacks()
-        for callback in self._step_callbacks:
+    def check_callbacks(self) -> None:
+        """As for a `GAN`; none may change the critic, which is solved for."""
+        super().check_callbacks()
+        for callback in self.loop.callbacks:
             for cls in type(callback).__mro__[:-1]:
                 if cls.__name__ == "StepCallback":
                     break
@@ -348,18 +350,6 @@ class DualingGAN(GAN):
         """Load the trust region and where the loop stood."""
         super().load_own_variables(store)
         self._radius.assign(store["radius"][()])
-
-    def get_config(self) -> dict:
-        """Config with the variant and its settings."""
-        config = super().get_config()
-        del config["simultaneous"]
-        return {
-            **config,
-            "variant": self.variant,
-            "weight_decay": self.weight_decay,
-            "trust_region": self.trust_region,
-            "inner_steps": self.inner_steps,
-        }
 
 
 def _signs(real, fake):

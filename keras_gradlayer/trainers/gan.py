@@ -1,12 +1,9 @@
 """A GAN: the generator moves by its parameters."""
 
-from typing import Self
-
 import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
-from keras_gradlayer._serialization import deserialize_parts, serialize_parts
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.output_range import output_range
@@ -64,6 +61,7 @@ class GAN(AdversarialTrainer):
 
     move_logs = ("generator_loss",)
     _PARTS = ("generator", "critic", "objective", "latent")
+    _SETTINGS = ("simultaneous",)
 
     def __init__(
         self,
@@ -92,6 +90,7 @@ class GAN(AdversarialTrainer):
 
     def compile(
         self,
+        *positional,
         generator_optimizer: str | keras.optimizers.Optimizer | None = None,
         critic_optimizer: str | keras.optimizers.Optimizer | None = None,
         **kwargs,
@@ -99,16 +98,20 @@ class GAN(AdversarialTrainer):
         """Choose the optimizers and how the steps are compiled.
 
         Args:
+            *positional: deprecated; name the optimizers.
             generator_optimizer: a Keras optimizer or its name; Adam(1e-4, beta_1=0.5, beta_2=0.9)
                 by default.
             critic_optimizer: the same for the critic.
             **kwargs: `jit_compile="auto"`, `run_eagerly=False`,
                 `steps_per_execution="auto"`.
 
-        With two optimizers there is none that Keras' learning rate callbacks could act on: give
-        the optimizers learning rate schedules of `keras.optimizers.schedules` instead.
+        With two optimizers there is none that Keras' learning rate callbacks could act on, and
+        `fit` refuses them: give the optimizers schedules of `keras.optimizers.schedules` instead.
         """
-        super().compile(critic_optimizer, **kwargs)
+        if positional:
+            names = "generator_optimizer", "critic_optimizer"
+            generator_optimizer, critic_optimizer = self._named(*names, given=positional)
+        super().compile(critic_optimizer=critic_optimizer, **kwargs)
         self.generator_optimizer = self._optimizer("generator", generator_optimizer)
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
@@ -118,7 +121,7 @@ class GAN(AdversarialTrainer):
     def generate(self, n: int | tf.Tensor) -> tf.Tensor:
         """`n` samples, with the generator, and what callbacks put in it, in training mode."""
         z = self.latent.sample(n, self.seed_generator)
-        for callback in self._step_callbacks:
+        for callback in self.loop.callbacks:
             if callback.generates:
                 return callback.generate(z)
         return self.generator(z, training=True)
@@ -145,19 +148,15 @@ class GAN(AdversarialTrainer):
 
     def generator_gradients(self, real: tf.Tensor) -> list[tf.Tensor]:
         """The gradient of what the generator descends, one tensor a trainable variable."""
-        real = self._critic_inputs(tf.cast(real, "float32"))
+        real = self.critic_inputs(tf.cast(real, self.flow_dtype))
         with tf.GradientTape() as tape:
-            fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
-            fake = self._critic_inputs(fake)
+            fake = self.generate(real.shape[0] or tf.shape(real)[0])
+            fake = self.critic_inputs(tf.cast(fake, self.flow_dtype))
             loss = self.generator_loss(real, fake)
-            loss += self._terms("generator_loss", self.generator, real, fake)
-            scaled = self.generator_optimizer.scale_loss(loss / self._replicas)
-        self._log(generator_loss=loss)
+            loss += self.terms("generator_loss", self.generator, real, fake)
+            scaled = self.generator_optimizer.scale_loss(loss / self.replicas)
+        self.log(generator_loss=loss)
         return tape.gradient(scaled, self.generator.trainable_variables)
-
-    def _trial_loss(self, x, z):
-        scores = self.critic(self.generator(z, training=False), training=False)
-        return super()._trial_loss(x, z) + tf.reduce_mean(tf.cast(scores, "float32"))
 
     def make_train_function(self, force: bool = False) -> None:
         """As every trainer's; simultaneous updates come one for one."""
@@ -171,16 +170,3 @@ class GAN(AdversarialTrainer):
     def output_range(self) -> tuple[float, float]:
         """The range of the generator's output activation, where it can be seen."""
         return output_range(self.generator)
-
-    def get_config(self) -> dict:
-        """Config with generator, critic, objective and latent serialized."""
-        return {
-            **super(AdversarialTrainer, self).get_config(),
-            **serialize_parts(self, *self._PARTS),
-            "simultaneous": self.simultaneous,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict) -> Self:
-        """Rebuild the GAN with its parts."""
-        return cls(**deserialize_parts(config, *cls._PARTS))

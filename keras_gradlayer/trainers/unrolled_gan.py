@@ -54,6 +54,7 @@ class UnrolledGAN(GAN):
     """
 
     shares_batches = False
+    _SETTINGS = ("simultaneous", "steps", "step_size")
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class UnrolledGAN(GAN):
 
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """V of the critic that the unrolled steps lead to."""
-        variables, seeds = self.critic.trainable_variables, self._seed_states()
+        variables, seeds = self.critic.trainable_variables, self.seed_states()
         values = [tf.convert_to_tensor(v) for v in variables]
         states = [tf.convert_to_tensor(s) for s in seeds]  # each step draws its own numbers
         step = self._step() if self.steps else None
@@ -87,7 +88,7 @@ class UnrolledGAN(GAN):
             with tf.GradientTape() as tape:
                 tape.watch(values)
                 with keras.StatelessScope([*zip(variables, values), *zip(seeds, states)]) as scope:
-                    penalty = self._terms("critic_loss", self.critic, real, fake)
+                    penalty = self.terms("critic_loss", self.critic, real, fake)
                     loss = penalty - self._value(real, fake)
             states = [scope.get_current_value(s) for s in seeds]
             values = step(values, tape.gradient(loss, values))
@@ -106,13 +107,9 @@ class UnrolledGAN(GAN):
         """The values after the constraints, and what callbacks do, that follow an update."""
         values = [v.constraint(x) if v.constraint else x for v, x in zip(variables, values)]
         with keras.StatelessScope(list(zip(variables, values))) as scope:
-            for callback in self._step_callbacks:
+            for callback in self.loop.callbacks:
                 callback.after_critic_update()
         return [scope.get_current_value(v) for v in variables]
 
     def _value(self, real, fake):
         return self.objective.value(self.scores(real), self.scores(fake))
-
-    def get_config(self) -> dict:
-        """Config with the steps."""
-        return {**super().get_config(), "steps": self.steps, "step_size": self.step_size}

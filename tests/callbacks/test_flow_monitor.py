@@ -43,7 +43,7 @@ def test_uneven_curvature():
         [keras.layers.Input((2,)), oracles.Quadratic([0.0, 0.0], curvature=[0.2, 3.0])]
     )
     tuner = kgl.FineTuner(None, critic, 0.1, output_activation=None)
-    tuner.compile(keras.optimizers.SGD(0.0))
+    tuner.compile(critic_optimizer=keras.optimizers.SGD(0.0))
     logs = fit(tuner, kgl.callbacks.FlowMonitor(), epochs=1)
     assert logs["lipschitz"][0] == pytest.approx(3.0, rel=1e-2)
     assert logs["injectivity_margin"][0] == pytest.approx(0.7, rel=1e-2)
@@ -85,7 +85,7 @@ def test_the_critic_is_left_as_it_was():
             ]
         )
         tuner = kgl.FineTuner(None, critic, 0.1, output_activation=None)
-        tuner.compile(keras.optimizers.Adam(0.01))
+        tuner.compile(critic_optimizer=keras.optimizers.Adam(0.01))
         fit(tuner, kgl.callbacks.CriticInnerLoop(3), *callbacks)
         seen.append(oracles.weights_of(tuner))
     for a, b in zip(*seen, strict=True):
@@ -96,20 +96,19 @@ def test_the_critic_is_left_as_it_was():
 def test_mixed_precision(policy):
     """What watches and what searches measure in float32 from the first layer on."""
     keras.config.set_dtype_policy(policy)
-    tuner = kgl.FineTuner(oracles.point_generator(), oracles.smooth_critic((2,), None), 0.1)
-    tuner.compile()
     seen = []
 
     def score(x):
         seen.append(x.dtype)
         return {"s": float(x.std())}
 
-    watching = [kgl.callbacks.FlowMonitor(samples=50), kgl.callbacks.Scores(score, samples=50)]
-    logs = fit(tuner, kgl.callbacks.LineSearch(score, samples=50), *watching, epochs=2)
-    assert set(seen) == {np.dtype("float32")}
-    tuner = kgl.FineTuner(oracles.point_generator(), oracles.smooth_critic((2,), None), 0.1)
-    tuner.compile()
-    logs = fit(tuner, kgl.callbacks.Backtracking(samples=50), watching[0], epochs=2)
+    search = kgl.step_rules.LineSearch(score, 0.1, samples=50)
+    for rule in (search, kgl.step_rules.Backtracking(0.1, samples=50)):
+        tuner = kgl.FineTuner(oracles.point_generator(), oracles.smooth_critic((2,), None), rule)
+        tuner.compile()
+        watching = [kgl.callbacks.FlowMonitor(samples=50), kgl.callbacks.Scores(score, samples=50)]
+        logs = fit(tuner, *watching, epochs=2)
+        assert set(seen) == {np.dtype("float32")}
     assert np.isfinite(logs["step_norm"]).any()
 
 

@@ -30,7 +30,11 @@ def make(w=0.7, a=0.4, objective="wasserstein", rate=0.1, **kwargs):
     critic.set_weights([np.array([[w]])])
     generator.set_weights([np.array([[a]])])
     gan = kgl.GAN(generator, critic, objective, latent=Ones((1,)), **kwargs)
-    gan.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(rate), jit_compile=False)
+    gan.compile(
+        generator_optimizer=keras.optimizers.SGD(rate),
+        critic_optimizer=keras.optimizers.SGD(rate),
+        jit_compile=False,
+    )
     return gan
 
 

@@ -24,7 +24,11 @@ def generator(output="tanh"):
 def make(critic=None, output="tanh", callback=None, **kwargs):
     keras.utils.set_random_seed(0)
     gan = kgl.GAN(generator(output), critic or oracles.smooth_critic((2,)))
-    gan.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0), **kwargs)
+    gan.compile(
+        generator_optimizer=keras.optimizers.SGD(1.0),
+        critic_optimizer=keras.optimizers.SGD(1.0),
+        **kwargs,
+    )
     if callback:
         callback.set_model(gan)
     return gan
@@ -148,7 +152,11 @@ def test_contract(tmp_path):
     def new(**kwargs):
         keras.utils.set_random_seed(0)
         gan = kgl.GAN(oracles.point_generator(), kgl.models.mlp_critic((2,), units=8))
-        gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3), **kwargs)
+        gan.compile(
+            generator_optimizer=keras.optimizers.Adam(1e-3),
+            critic_optimizer=keras.optimizers.Adam(1e-3),
+            **kwargs,
+        )
         return gan
 
     callback = kgl.callbacks.GradientLayers(0.1, "hidden")

@@ -121,7 +121,7 @@ def test_it_sees_what_the_critic_sees():
     a = np.array([2.0, 0.0])
     critic = keras.Sequential([keras.layers.Input((2,)), oracles.Linear(a)])
     tuner = kgl.FineTuner(None, critic, 0.1, max_layers=1)
-    tuner.compile("sgd")
+    tuner.compile(critic_optimizer="sgd")
     history = tuner.fit(
         oracles.points(16),
         batch_size=16,

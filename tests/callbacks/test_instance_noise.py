@@ -26,7 +26,7 @@ def test_it_falls_to_zero_over_the_epochs(mode):
         [layers.Input((50,)), layers.Dense(1, kernel_initializer="zeros", use_bias=False)]
     )
     gan = kgl.GAN(generator, critic)
-    gan.compile("sgd", keras.optimizers.SGD(1e-12), **mode)
+    gan.compile(generator_optimizer="sgd", critic_optimizer=keras.optimizers.SGD(1e-12), **mode)
     noise = kgl.callbacks.InstanceNoise(0.5, decay_epochs=4)
     zeros = np.zeros((400, 50), "float32")
     history = gan.fit(

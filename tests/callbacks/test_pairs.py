@@ -61,7 +61,11 @@ def make(dropout):
     generator = keras.Sequential([layers.Input((3,)), layers.Dense(2, "tanh")])
     gan = kgl.GAN(generator, critic)
     # updates too small to see: both terms are those of the models as they are
-    gan.compile(keras.optimizers.SGD(1e-12), keras.optimizers.SGD(1e-12), jit_compile=False)
+    gan.compile(
+        generator_optimizer=keras.optimizers.SGD(1e-12),
+        critic_optimizer=keras.optimizers.SGD(1e-12),
+        jit_compile=False,
+    )
     return gan
 
 
@@ -80,11 +84,11 @@ def test_pair(names, known_randomness):
     # each term by itself, on what the critic sees
     for callback in callbacks:
         callback.set_model(gan)
-    gan._step_callbacks = callbacks
+    gan.loop.callbacks = callbacks
     fake = gan.generate(16)
     moved = np.abs(fake - gan.generator(gan.latent.sample(16))).max()
     assert (moved > 1e-5) == ("layers" in names)
-    seen = [gan._critic_inputs(x) for x in (real, fake)]
+    seen = [gan.critic_inputs(x) for x in (real, fake)]
     known_randomness[0] = 0
     scores = [gan.scores(x) for x in seen]
     terms = [c.critic_loss(*seen) for c in callbacks]
@@ -95,7 +99,7 @@ def test_pair(names, known_randomness):
     regularizer = sum(float(t) for t in terms if t is not None)
     assert (penalty > 0) == any(n in PENALTIES | {"consistency"} for n in names)
     assert (regularizer > 0) == ("regularizer" in names)
-    gan._step_callbacks = []
+    gan.loop.callbacks = []
 
     known_randomness[0] = 0
     callbacks = [MAKERS[name]() for name in names]

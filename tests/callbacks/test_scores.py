@@ -102,7 +102,7 @@ def test_restore_best_layers_of_a_run_that_overfits():
         particles=2000,
         output_activation=None,
     )
-    tuner.compile(keras.optimizers.Adam(1e-3, beta_1=0.5, beta_2=0.9))
+    tuner.compile(critic_optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5, beta_2=0.9))
     scores = kgl.callbacks.Scores(score, restore_best_layers=True)
     data = tf.data.Dataset.from_tensors(few).repeat()
     penalty = kgl.callbacks.GradientPenalty(10.0, one_sided=True)

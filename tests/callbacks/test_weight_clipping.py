@@ -20,7 +20,11 @@ class Seen(keras.callbacks.Callback):
 
 def make(**kwargs):
     gan = kgl.GAN(oracles.point_generator(), kgl.models.mlp_critic((2,), units=8))
-    gan.compile(keras.optimizers.RMSprop(5e-5), keras.optimizers.RMSprop(5e-5), **kwargs)
+    gan.compile(
+        generator_optimizer=keras.optimizers.RMSprop(5e-5),
+        critic_optimizer=keras.optimizers.RMSprop(5e-5),
+        **kwargs,
+    )
     return gan
 
 

@@ -91,7 +91,7 @@ def test_a_gan_trains_by_it(name, tmp_path):
     """One SGD step of each player is the step that the objective's gradient makes."""
     make = {"jit_compile": False}
     gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)), objective=name)
-    gan.compile("sgd", keras.optimizers.SGD(1.0), **make)
+    gan.compile(generator_optimizer="sgd", critic_optimizer=keras.optimizers.SGD(1.0), **make)
     real = tf.constant(oracles.points(16))
     before = [tf.identity(v) for v in gan.critic.trainable_variables]
     seed = gan.seed_generator.state.numpy()

@@ -65,7 +65,7 @@ def test_in_one_program_as_one_by_one(make, inner, steps_per_epoch):
         ).history
         optimizer = model.critic_optimizer
         assert int(optimizer.iterations) == 3 * (steps_per_epoch or 12)
-        found.append((oracles.weights_of(model), history, model._updates))
+        found.append((oracles.weights_of(model), history, model.loop.since_move))
     for weights, history, updates in found[1:]:
         assert updates == found[0][2]
         for a, b in zip(weights, found[0][0], strict=True):
@@ -86,7 +86,7 @@ def test_how_many_steps_a_program_takes(make):
     assert calls(steps_per_execution=5) == 3
     watching = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
     assert calls([watching]) == 12
-    assert calls([keras.callbacks.TerminateOnNaN()]) == 12
+    assert calls([keras.callbacks.TerminateOnNaN()]) == 1
     ragged = tf.data.Dataset.from_tensor_slices(oracles.points(190)).batch(16)
     assert calls(batches=ragged) == 12
 
@@ -157,8 +157,8 @@ def test_callbacks_that_watch_batches():
     assert watches(stock.BackupAndRestore("folder", save_freq=5))
     assert watches(stock.TensorBoard("folder", update_freq="batch"))
     assert watches(stock.TensorBoard("folder", profile_batch=(2, 4)))
-    assert not watches(stock.TensorBoard("folder"))
-    assert watches(stock.TerminateOnNaN())
+    assert watches(stock.TensorBoard("folder"))  # it may profile some of them
+    assert not watches(stock.TerminateOnNaN())
     assert not watches(stock.EarlyStopping("loss"))
     assert not watches(kgl.callbacks.GradientPenalty())
 
@@ -169,9 +169,9 @@ def test_a_shorter_inner_loop_after_a_longer():
     x = oracles.points(28)
     fit = {"batch_size": 4, "verbose": 0}
     model.fit(x, callbacks=[kgl.callbacks.CriticInnerLoop(5)], **fit)
-    assert (model._updates, model.stack.depth) == (2, 1)
+    assert (model.loop.since_move, model.stack.depth) == (2, 1)
     model.fit(x, callbacks=[kgl.callbacks.CriticInnerLoop(1)], **fit)
-    assert (model._updates, model.stack.depth) == (0, 8)
+    assert (model.loop.since_move, model.stack.depth) == (0, 8)
 
 
 def test_predict_after_fit_is_as_before():

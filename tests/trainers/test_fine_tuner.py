@@ -19,7 +19,7 @@ def make(particles="auto", insert="top", generator=True, **kwargs):
         max_layers=6,
         particles=particles,
     )
-    tuner.compile(keras.optimizers.Adam(1e-3), **kwargs)
+    tuner.compile(critic_optimizer=keras.optimizers.Adam(1e-3), **kwargs)
     return tuner
 
 
@@ -78,7 +78,7 @@ def test_algorithm_3_closed_form(particles):
     flow = np.array(history["flow_norm"])
     if particles is not None:
         np.testing.assert_allclose(flow[1:] / flow[:-1], 0.81, rtol=1e-3)
-        start = tuner._particles.positions.numpy()  # after 30 layers
+        start = tuner.carried.positions.numpy()  # after 30 layers
         np.testing.assert_allclose(
             flow[-1] * 0.81, np.mean(np.sum((start - center) ** 2, axis=1)), rtol=1e-3
         )
@@ -146,7 +146,7 @@ def test_a_full_tuner_hands_its_layers_to_a_larger_one(tmp_path):
     large = kgl.FineTuner(
         oracles.point_generator(), kgl.models.mlp_critic((2,), units=8), 0.1, max_layers=9
     )
-    large.compile(keras.optimizers.Adam(1e-3))
+    large.compile(critic_optimizer=keras.optimizers.Adam(1e-3))
     large.load_weights(tmp_path / "small.weights.h5")
     z = small.latent.sample(9, seed=0)
     np.testing.assert_allclose(large(z), small(z), atol=1e-6)
@@ -220,7 +220,7 @@ def test_a_layer_that_is_not_finite_is_not_stacked(tmp_path):
         tuner.save(tmp_path / "tuner.keras")
         loaded = keras.saving.load_model(tmp_path / "tuner.keras")
         loaded.critic.set_weights(make().critic.get_weights())
-        loaded.compile("sgd")
+        loaded.compile(critic_optimizer="sgd")
         loaded.fit(oracles.points(), verbose=0)
         assert np.isfinite(loaded(z)).all()
         assert loaded.stack.depth == 1
@@ -265,13 +265,13 @@ def test_flow_norm_of_a_linear_critic(particles):
     tuner = kgl.FineTuner(
         None, critic, 0.1, output_activation=None, particles=particles, max_layers=3
     )
-    tuner.compile(keras.optimizers.SGD(0.0))
+    tuner.compile(critic_optimizer=keras.optimizers.SGD(0.0))
     before = []
 
     class Watch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if particles is not None:
-                before.append(tuner._particles.positions.numpy())
+                before.append(tuner.carried.positions.numpy())
 
     history = tuner.fit(
         oracles.points(32), batch_size=16, epochs=2, callbacks=[Watch()], verbose=0

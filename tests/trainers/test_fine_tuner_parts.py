@@ -17,7 +17,7 @@ def test_models_handed_over_are_left_alone():
     before = oracles.weights_of(generator), oracles.weights_of(critic)
     for insert in ("top", "bottom", "hidden"):
         tuner = kgl.FineTuner(generator, critic, 0.1, insert=insert, max_layers=2)
-        tuner.compile("adam")
+        tuner.compile(critic_optimizer="adam")
         tuner.fit(oracles.points(), epochs=2, verbose=0)
         for model, values in zip((generator, critic), before):
             for a, b in zip(oracles.weights_of(model), values, strict=True):
@@ -52,7 +52,7 @@ def test_fused_output_activation_of_images():
         ]
     )
     tuner = kgl.FineTuner(generator, kgl.models.dcgan_critic((8, 8, 3), width=4), 5.0)
-    tuner.compile("adam")
+    tuner.compile(critic_optimizer="adam")
     assert not tuner.jit_compile  # convolutions on a CPU
     rng = np.random.default_rng(0)
     images = rng.uniform(0.5, 1, (32, 8, 8, 3)).astype("float32")

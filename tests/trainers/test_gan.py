@@ -18,7 +18,9 @@ def make(**kwargs):
         ]
     )
     gan = kgl.GAN(oracles.point_generator(), critic)
-    gan.compile(keras.optimizers.Adam(1e-3), "rmsprop", **kwargs)
+    gan.compile(
+        generator_optimizer=keras.optimizers.Adam(1e-3), critic_optimizer="rmsprop", **kwargs
+    )
     return gan
 
 
@@ -61,7 +63,9 @@ def test_wgan_gp_step_against_numpy(one_sided):
     critic = oracles.smooth_critic((2,))
     critic.set_weights([8 * w for w in critic.get_weights()])  # norms on both sides of 1
     gan = kgl.GAN(generator, critic)
-    gan.compile(None, keras.optimizers.SGD(1.0), jit_compile=False)
+    gan.compile(
+        generator_optimizer=None, critic_optimizer=keras.optimizers.SGD(1.0), jit_compile=False
+    )
     weights = [w.astype("float64") for w in critic.get_weights()]
     real = oracles.points(16)
     # the same random numbers: first the latents, then ε
@@ -105,7 +109,11 @@ def test_generator_step_against_finite_differences():
     """The generator descends −E f(g(z))."""
     generator = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, "tanh")])
     gan = kgl.GAN(generator, keras.Sequential([keras.layers.Input((2,)), oracles.Linear([2, -1])]))
-    gan.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.0), jit_compile=False)
+    gan.compile(
+        generator_optimizer=keras.optimizers.SGD(1.0),
+        critic_optimizer=keras.optimizers.SGD(0.0),
+        jit_compile=False,
+    )
     seed = keras.random.SeedGenerator(0)
     seed.state.assign(gan.seed_generator.state)
     gan.latent.sample(8, seed)  # the critic's
@@ -146,7 +154,10 @@ def test_it_learns():
     data = np.float32([0.5, -0.5]) + 0.05 * rng.normal(size=(256, 2)).astype("float32")
     generator = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(2, "tanh")])
     gan = kgl.GAN(generator, kgl.models.mlp_critic((2,), units=32, depth=2))
-    gan.compile(keras.optimizers.Adam(0.01, 0.5), keras.optimizers.Adam(0.01, 0.5))
+    gan.compile(
+        generator_optimizer=keras.optimizers.Adam(0.01, 0.5),
+        critic_optimizer=keras.optimizers.Adam(0.01, 0.5),
+    )
     callbacks = [kgl.callbacks.CriticInnerLoop(5), kgl.callbacks.GradientPenalty(10.0)]
     gan.fit(data, batch_size=32, epochs=150, callbacks=callbacks, verbose=0)
     samples = gan.predict(gan.latent.sample(500, seed=0), verbose=0)
@@ -195,7 +206,7 @@ def test_bad_compile():
         gan.compile(jit_compile="yes")
     shared = keras.optimizers.Adam()
     with pytest.raises(ValueError, match="`generator_optimizer` must be an optimizer of its own"):
-        gan.compile(shared, shared)
+        gan.compile(generator_optimizer=shared, critic_optimizer=shared)
     gan.critic.trainable = False
     with pytest.raises(ValueError, match="no trainable variables for `critic_optimizer`"):
         gan.compile()
@@ -239,7 +250,7 @@ def test_averaged_weights_are_put_in_place():
     gan = make()
     for name in ("generator", "critic"):
         setattr(gan, f"_{name}_ema", keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
-    gan.compile(gan._generator_ema, gan._critic_ema)
+    gan.compile(generator_optimizer=gan._generator_ema, critic_optimizer=gan._critic_ema)
     gan.fit(oracles.points(), verbose=0)
     for name in ("generator", "critic"):
         optimizer, model = getattr(gan, f"{name}_optimizer"), getattr(gan, name)
@@ -264,7 +275,7 @@ def test_mixed_float16_makes_the_float32_update():
         if policy == "mixed_float16":
             # from a scale at which nothing overflows, so that the first update is not skipped
             optimizers = [keras.optimizers.LossScaleOptimizer(o, 128.0) for o in optimizers]
-        gan.compile(*optimizers)
+        gan.compile(generator_optimizer=optimizers[0], critic_optimizer=optimizers[1])
         before = critic.get_weights() + generator.get_weights()
         gan.fit(
             oracles.points(16),
@@ -309,7 +320,10 @@ def test_regularizers_of_weights():
             ]
         )
         gan = kgl.GAN(generator, critic, simultaneous=True)
-        gan.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(rate))
+        gan.compile(
+            generator_optimizer=keras.optimizers.SGD(rate),
+            critic_optimizer=keras.optimizers.SGD(rate),
+        )
         kernels = [generator.layers[0].kernel, critic.layers[0].kernel]
         before = [k.numpy() for k in kernels]
         logs = gan.fit(oracles.points(16), batch_size=16, shuffle=False, verbose=0).history

@@ -17,7 +17,7 @@ def test_particles_are_the_flow_of_their_latents():
 
     class Watch(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            positions.append(tuner._particles.positions.numpy())
+            positions.append(tuner.carried.positions.numpy())
 
     tuner.fit(oracles.points(), batch_size=16, epochs=4, callbacks=[Watch()], verbose=0)
     assert positions[0].shape == (64, 2)  # T0 × b
@@ -65,7 +65,7 @@ def test_refresh_redraws_a_fraction():
 
     class Watch(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            kept.append(tuner._particles.positions.numpy())
+            kept.append(tuner.carried.positions.numpy())
 
     tuner.fit(oracles.points(32), batch_size=16, epochs=5, callbacks=[Watch()], verbose=0)
     for before, after, k in zip(kept[:-1], kept[1:], range(1, 5)):
@@ -82,11 +82,11 @@ def test_refresh_redraws_a_fraction():
 def test_another_inner_loop_makes_other_particles():
     tuner, data = make(), oracles.points()
     tuner.fit(data, batch_size=16, verbose=0)
-    assert tuner._particles.count == 64
+    assert tuner.carried.count == 64
     tuner.fit(
         data, batch_size=16, callbacks=[kgl.callbacks.CriticInnerLoop(2)], verbose=0, epochs=1
     )
-    assert tuner._particles.count == 32
+    assert tuner.carried.count == 32
     assert tuner.stack.depth == 3
 
 
@@ -116,16 +116,16 @@ def test_half_precision_rounds_each_move(dtype, epsilon, tmp_path):
         keras.utils.set_random_seed(1)
         tuner.seed_generator.state.assign([1, 0])
         tuner.fit(oracles.points(64), batch_size=16, epochs=4, verbose=0)
-    kept = half._particles.positions
+    kept = half.carried.positions
     assert kept.dtype == dtype
-    apart = np.abs(kept.numpy().astype("float32") - whole._particles.positions.numpy())
-    size = np.abs(whole._particles.positions.numpy()).max() / 0.9**4 + 1
+    apart = np.abs(kept.numpy().astype("float32") - whole.carried.positions.numpy())
+    size = np.abs(whole.carried.positions.numpy()).max() / 0.9**4 + 1
     assert 0 < apart.max() < 5 * epsilon * size
     half.save(tmp_path / "half.keras")
     loaded = keras.saving.load_model(tmp_path / "half.keras")
     assert loaded.particle_dtype == dtype
     loaded.prepare(16)
-    np.testing.assert_array_equal(loaded._particles.positions.numpy(), kept.numpy())
+    np.testing.assert_array_equal(loaded.carried.positions.numpy(), kept.numpy())
 
 
 def test_only_floats():

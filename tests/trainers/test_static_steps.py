@@ -53,9 +53,9 @@ def test_static(name):
     model.compile(jit_compile=True)
     model.fit(oracles.points(32), batch_size=16, callbacks=joined, verbose=0)
     numbers = [tf.constant(i) for i in (0, 2, 0, 2)]
-    programs = [(model._steps_program, (tf.ones((2, 16, 2)), *numbers))]
+    programs = [(model.loop.programs.updates, (tf.ones((2, 16, 2)), *numbers))]
     if isinstance(model, kgl.FineTuner):
-        programs.append((model._advance_program, (tf.ones((16, 2)), tf.constant(0.1))))
+        programs.append((model.loop.programs.move, (tf.ones((16, 2)), tf.constant(0.1))))
     for program, arguments in programs:
         hlo = program.experimental_get_compiler_ir(*arguments)(stage="hlo")
         assert "<=" not in hlo  # a dimension with a bound in the place of a size

@@ -14,6 +14,10 @@ def spread(x):
     return {"spread": abs(float(x.std(axis=0).mean()) - 0.3)}
 
 
+def search(scorer, step_size=0.1, **kwargs):
+    return kgl.step_rules.LineSearch(scorer, step_size, **kwargs)
+
+
 def fit(tuner, *callbacks, epochs=1):
     return tuner.fit(
         oracles.points(32), batch_size=16, epochs=epochs, verbose=0, callbacks=callbacks
@@ -22,8 +26,9 @@ def fit(tuner, *callbacks, epochs=1):
 
 def test_as_far_as_it_helps():
     """From a spread of 1 by 0.6 a layer to 0.216, which is too far: 0.36 · 0.8 it is, at η/2."""
-    tuner = oracles.quadratic_tuner(CENTER, step_size=0.4)
-    logs = fit(tuner, kgl.callbacks.LineSearch(spread, samples=20_000))
+    rule = search(spread, 0.4, samples=20_000)
+    tuner = oracles.quadratic_tuner(CENTER, step_size=rule)
+    logs = fit(tuner)
     np.testing.assert_array_equal(tuner.stack.step_sizes[:3], [0.4, 0.4, 0.2])
     z = tuner.latent.sample(20_000, seed=2)
     depths = range(tuner.stack.depth + 1)
@@ -32,15 +37,16 @@ def test_as_far_as_it_helps():
     assert found[-1] < 0.02
     assert logs["layers"] == [tuner.stack.depth]
     # nothing more to gain: the critic trains on, no layer is stacked
-    assert fit(tuner, kgl.callbacks.LineSearch(spread, samples=20_000))["layers"] == logs["layers"]
+    assert fit(tuner)["layers"] == logs["layers"]
 
 
 def test_the_critic_is_followed_before_it_is_trained():
     """The layers of the first critic are stacked before the first update."""
     critic = keras.Sequential([keras.layers.Input((2,)), oracles.Quadratic(CENTER)])
-    tuner = kgl.FineTuner(None, critic, 0.4, output_activation=None)
-    tuner.compile(keras.optimizers.SGD(0.5))
-    fit(tuner, kgl.callbacks.LineSearch(spread, samples=2000))
+    rule = search(spread, 0.4, samples=2000)
+    tuner = kgl.FineTuner(None, critic, rule, output_activation=None)
+    tuner.compile(critic_optimizer=keras.optimizers.SGD(0.5))
+    fit(tuner)
     first = tuner.stack._history[0].numpy()[: tuner.stack.depth]
     np.testing.assert_allclose(first[:3], np.tile(CENTER, (3, 1)), atol=1e-6)
     assert not np.allclose(tuner.critic.get_weights()[0], CENTER)
@@ -48,8 +54,9 @@ def test_the_critic_is_followed_before_it_is_trained():
 
 def test_ends_with_room():
     """Where every layer helps, the room for layers bounds them."""
-    tuner = oracles.quadratic_tuner(CENTER, max_layers=5)
-    logs = fit(tuner, kgl.callbacks.LineSearch(lambda x: {"s": x.std()}, samples=100), epochs=3)
+    rule = search(lambda x: {"s": x.std()}, samples=100)
+    tuner = oracles.quadratic_tuner(CENTER, step_size=rule, max_layers=5)
+    logs = fit(tuner, epochs=3)
     assert tuner.stack.depth == 5
     assert logs["layers"] == [5]
 
@@ -57,32 +64,51 @@ def test_ends_with_room():
 def test_the_first_critic_may_fill_the_stack(caplog):
     """Before any update: no update follows, and it is said."""
     for steps in (1, 2):
-        tuner = oracles.quadratic_tuner(CENTER, max_layers=5)
-        search = kgl.callbacks.LineSearch(lambda x: {"s": x.std()}, samples=100)
-        fit(tuner, search, kgl.callbacks.CriticInnerLoop(steps), epochs=3)
+        rule = search(lambda x: {"s": x.std()}, samples=100)
+        tuner = oracles.quadratic_tuner(CENTER, step_size=rule, max_layers=5)
+        fit(tuner, kgl.callbacks.CriticInnerLoop(steps), epochs=3)
         assert tuner.stack.depth == 5
         assert int(tuner.critic_optimizer.iterations) == 0
         assert "All max_layers=5 layers are stacked" in caplog.text
 
 
 def test_higher_is_better_for_scores_known_to_be_so():
-    tuner = oracles.quadratic_tuner(CENTER, max_layers=2)
-    fit(tuner, kgl.callbacks.LineSearch(lambda x: {"precision": -x.std()}, samples=100))
+    rule = search(lambda x: {"precision": -x.std()}, samples=100)
+    tuner = oracles.quadratic_tuner(CENTER, step_size=rule, max_layers=2)
+    fit(tuner)
     assert tuner.stack.depth == 2
-    tuner = oracles.quadratic_tuner(CENTER)
-    fit(tuner, kgl.callbacks.LineSearch(lambda x: {"precision": x.std()}, samples=100))
+    rule = search(lambda x: {"precision": x.std()}, samples=100)
+    tuner = oracles.quadratic_tuner(CENTER, step_size=rule)
+    fit(tuner)
     assert tuner.stack.depth == 0
+
+
+@keras.saving.register_keras_serializable("test")
+def registered(x):
+    return spread(x)
+
+
+def test_a_registered_scorer_is_saved_with_the_tuner(tmp_path):
+    tuner = oracles.quadratic_tuner(CENTER, step_size=search(registered, 0.4, samples=500))
+    tuner.save(tmp_path / "tuner.keras")
+    loaded = keras.saving.load_model(tmp_path / "tuner.keras")
+    fit(loaded)
+    fit(tuner)
+    np.testing.assert_array_equal(loaded.stack.step_sizes, tuner.stack.step_sizes)
+
+
+def test_another_scorer_is_asked_for_again(tmp_path):
+    tuner = oracles.quadratic_tuner(CENTER, step_size=search(spread, 0.4, samples=500))
+    tuner.save(tmp_path / "tuner.keras")
+    loaded = keras.saving.load_model(tmp_path / "tuner.keras")
+    with pytest.raises(ValueError, match="file, which holds no scorer. Expected `tuner.step_size"):
+        fit(loaded)
+    loaded.step_size = search(spread, 0.4, samples=500)
+    assert fit(loaded)["layers"][0] > 0
 
 
 def test_bad_input():
     with pytest.raises(TypeError, match="`scorer` must be a kgl.metrics.Scorer or a function"):
-        kgl.callbacks.LineSearch(3)
+        search(3)
     with pytest.raises(ValueError, match="`halvings` must be an integer of at least 0"):
-        kgl.callbacks.LineSearch(spread, halvings=-1)
-    gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)))
-    gan.compile()
-    with pytest.raises(TypeError, match="LineSearch is for a kgl.FineTuner. Received: a GAN"):
-        fit(gan, kgl.callbacks.LineSearch(spread))
-    both = [kgl.callbacks.Backtracking(), kgl.callbacks.LineSearch(spread)]
-    with pytest.raises(ValueError, match="do the same in different ways"):
-        fit(oracles.quadratic_tuner(CENTER), *both)
+        search(spread, halvings=-1)

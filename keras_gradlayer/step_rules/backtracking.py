@@ -1,0 +1,76 @@
+"""A step-size rule on the critic's own objective."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer.models._followed import Followed
+from keras_gradlayer.step_rules.step_rule import StepRule
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class Backtracking(StepRule):
+    """Halves the step of a layer until the critic's own objective rises enough.
+
+    Use it with a large η: the step is then as long as the critic is close to linear along it. The
+    mean score of samples from latents that training never sees has to rise by half of what its
+    slope promises, E f(g1(G_η(z))) − E f(g1(z)) ≥ ½ η E‖∇(f∘g1)(z)‖². Where no step does, no layer
+    is stacked, and the critic trains on. `tuner.stack.step_sizes` lists the steps taken.
+
+    Source: Armijo's rule (1966); Nitanda & Suzuki (2018) take a fixed η.
+
+    Args:
+        step_size: η, the first and longest step tried.
+        halvings: the most times the step is halved.
+        samples: how many samples to measure on.
+        seed: integer that their latents follow from.
+
+    Raises:
+        ValueError: for numbers out of range.
+
+    Example:
+
+    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    >>> tuner = kgl.FineTuner(None, critic, step_size=Backtracking(1.0))
+    """
+
+    def __init__(
+        self, step_size: float = 1.0, halvings: int = 3, samples: int = 1000, seed: int = 2
+    ):
+        super().__init__(step_size)
+        self.halvings = _checks.positive_int("halvings", halvings, zero_ok=True)
+        self.samples, self.seed = _checks.positive_int("samples", samples), seed
+
+    def start(self, tuner: keras.Model) -> None:
+        """Follow latents of its own through the layers."""
+        self._followed = Followed(tuner, self.samples, self.seed)
+
+        def score(z):
+            return tf.reshape(tuner.stack.score(tuner.head(z, training=False)), [-1])
+
+        def slope(z):
+            return tf.reduce_sum(tf.square(input_gradient(score, z)))
+
+        def rise(z, eta):
+            return tf.reduce_sum(score(tuner.stack.move(z, step_size=eta)) - score(z))
+
+        self._slope, self._rise = tuner.program(slope), tuner.program(rise)
+
+    def choose(self, tuner: keras.Model) -> float:
+        """The largest of η, η/2, η/4 … that raises the score enough, or 0."""
+        chunks = self._followed.positions()
+        slope = sum(float(self._slope(z)) for z in chunks)
+        for halving in range(self.halvings + 1):
+            eta = self.step_size / 2**halving
+            step = tf.constant(eta, tuner.stack.variable_dtype)
+            if sum(float(self._rise(z, step)) for z in chunks) >= eta * slope / 2 > 0:
+                return eta
+        return 0.0
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("halvings", "samples", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

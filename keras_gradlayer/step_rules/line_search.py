@@ -1,0 +1,124 @@
+"""Each critic is followed as far as a held-out score improves."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_gradlayer import _checks
+from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
+from keras_gradlayer.metrics.scorer import Scorer
+from keras_gradlayer.models._followed import Followed
+from keras_gradlayer.step_rules.step_rule import StepRule
+
+
+@keras.saving.register_keras_serializable("keras_gradlayer")
+class LineSearch(StepRule):
+    """Stacks a layer only if it improves a held-out score, and as many as do.
+
+    Use it on images, where a critic's own objective is a poor judge of samples: changes that nobody
+    sees can raise it without end. Where a layer is due, the step is halved until the score of
+    samples that training never sees improves. If it does, the same critic is followed further, by
+    another layer; if no step helps, none is stacked, and the critic trains on. The critic that was
+    handed over is followed before it trains at all. The number of layers is no longer the number of
+    epochs; `max_layers` bounds it. `tuner.stack.step_sizes` lists the steps taken.
+
+    The search overfits its score a little: report one against other real images and other latents
+    than the search is given.
+
+    Source: a departure from Nitanda & Suzuki (2018), whose Algorithm 1 trains the critic before
+    each layer and stacks every layer.
+
+    A scorer is not saved with the tuner, unless it is a function registered with
+    `keras.saving.register_keras_serializable`: give a loaded tuner a new rule before `fit`, by
+    `tuner.step_size = LineSearch(scorer)`.
+
+    Args:
+        scorer: a `kgl.metrics.Scorer`, of which the Fréchet distance counts, or a function of an
+            array of samples that gives a dict of floats, of which the first counts. Scores of a
+            `Scorer` improve as it says, all others when they fall.
+        step_size: η, the first and longest step tried.
+        halvings: the most times the step is halved.
+        samples: how many samples to score.
+        seed: integer that their latents follow from.
+
+    Raises:
+        TypeError: for a `scorer` that is no function.
+        ValueError: for numbers out of range.
+
+    Example: `FineTuner(generator, critic, step_size=LineSearch(scorer))`
+    """
+
+    follows_untrained = True
+
+    def __init__(
+        self,
+        scorer: Scorer | Callable[[np.ndarray], dict[str, float]],
+        step_size: float = 0.5,
+        halvings: int = 2,
+        samples: int = 2500,
+        seed: int = 2,
+    ):
+        super().__init__(step_size)
+        if scorer is not None:  # as in the config of one whose scorer could not be saved
+            check_scorer(scorer)
+        self.scorer = scorer
+        self.halvings = _checks.positive_int("halvings", halvings, zero_ok=True)
+        self.samples, self.seed = _checks.positive_int("samples", samples), seed
+
+    def start(self, tuner: keras.Model) -> None:
+        """Follow latents of its own through the layers."""
+        if self.scorer is None:
+            raise ValueError(
+                "This LineSearch was loaded from a file, which holds no scorer. Expected "
+                "`tuner.step_size = kgl.step_rules.LineSearch(scorer)` before fit."
+            )
+        self._followed = Followed(tuner, self.samples, self.seed)
+        self._best, self._helped = None, False
+
+        def sample(z, eta):
+            moved = tuner.stack.move(z, step_size=eta)
+            return tf.cast(tuner.head(moved, training=False), "float32")
+
+        self._sample = tuner.program(sample)
+
+    def choose(self, tuner: keras.Model) -> float:
+        """The first of η, η/2, η/4 … that improves the score, or 0."""
+        depth = tuner.stack.depth
+        if self._best is None or self._best[0] != depth:
+            self._best = depth, self._loss(self._followed.batches())
+        for halving in range(self.halvings + 1):
+            eta = self.step_size / 2**halving
+            step = tf.constant(eta, tuner.stack.variable_dtype)
+            loss = self._loss(self._sample(z, step).numpy() for z in self._followed.positions())
+            if loss < self._best[1]:
+                self._best, self._helped = (depth + 1, loss), True
+                return eta
+        self._helped = False
+        return 0.0
+
+    def follows_on(self) -> bool:
+        """Whether this critic helped."""
+        return self._helped
+
+    def _loss(self, batches):
+        scores = measure(self.scorer, batches)
+        return loss_of(scores, main_score(self.scorer, scores))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; a scorer that is not registered is left out."""
+        names = ("halvings", "samples", "seed")
+        registered = keras.saving.get_registered_name(self.scorer) if self.scorer else None
+        known = registered and keras.saving.get_registered_object(registered) is self.scorer
+        return {
+            **super().get_config(),
+            **{name: getattr(self, name) for name in names},
+            "scorer": keras.saving.serialize_keras_object(self.scorer) if known else None,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "LineSearch":
+        """Rebuild the rule."""
+        return cls(**{**config, "scorer": keras.saving.deserialize_keras_object(config["scorer"])})

@@ -1,0 +1,237 @@
+"""A trainer whose generator grows by gradient layers: the loop's moves, and its particles."""
+
+import logging
+from collections.abc import Mapping, MutableMapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
+from keras_gradlayer.trainers.particles import STORED, Particles, check_workers
+
+_log = logging.getLogger(__name__)
+
+
+class LayerTrainer(AdversarialTrainer):
+    """Moves by stacking a gradient layer; `FineTuner` says of what the generator is made.
+
+    Subclasses set `flow` (a live `Sampler`), `rule` (a `StepRule`), and what `FineTuner` takes as
+    `particles`, `particle_dtype` and `refresh`.
+    """
+
+    move_logs = ("flow_norm",)
+    compiled_move = False  # its parts are compiled, not the whole
+
+    carried: Particles | None = None
+    """The particles, drawn when the first fit tells how many."""
+
+    _stored = {}  # those of a file, until then
+
+    @property
+    def default_critic_steps(self) -> int:
+        """One pass over the data."""
+        if self.loop.epoch_steps is None:
+            raise ValueError(
+                "A layer is stacked after each pass over the data, but the length of this data is "
+                "not known. Pass `steps_per_epoch` to fit, or kgl.callbacks.CriticInnerLoop(steps)."
+            )
+        return self.loop.epoch_steps
+
+    def fit(
+        self,
+        x: ArrayLike | tf.data.Dataset | None = None,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        **kwargs,
+    ) -> keras.callbacks.History:
+        """Add gradient layers, by default one an epoch; see `AdversarialTrainer.fit`.
+
+        Training ends early, and says so, when `max_layers` are stacked.
+
+        Raises:
+            ValueError: as there, and if all `max_layers` are already stacked.
+        """
+        if self.stack.depth >= (room := self.stack.max_layers):
+            raise ValueError(
+                f"All max_layers={room} layers are stacked. Expected room for another: make "
+                "a FineTuner with a larger `max_layers`, and take the layers over by "
+                "`save_weights` and `load_weights`."
+            )
+        self._filled = False
+        history = super().fit(x, y, batch_size, epochs, **kwargs)
+        steps = self.loop.epoch_steps
+        if (
+            self._filled
+            and history.epoch
+            and (history.epoch[-1] + 1 < epochs or not steps or self.loop.epoch_updates < steps)
+        ):
+            _log.warning(
+                "All max_layers=%d layers are stacked: training stopped in epoch %d of %d.",
+                self.stack.max_layers,
+                history.epoch[-1] + 1,
+                epochs,
+            )
+        return history
+
+    def generate(self, n: int | tf.Tensor) -> tf.Tensor:
+        """`n` samples for the critic: fresh ones, or the next of the particles."""
+        if self.carried is None:
+            self.log(replays=tf.cast(self.stack.layer_count, "float32"))
+            z = self._fresh(n)
+        else:
+            z = self.carried.take(n)
+        return self.head(z, training=False)
+
+    def begin(self, real: tf.Tensor) -> dict | None:
+        """Get the step rule ready, and try a layer with the untrained critic if it says so."""
+        self.rule.start(self)
+        untrained = not self.stack.depth and not self.critic_optimizer.iterations.numpy()
+        if untrained and self.rule.follows_untrained:
+            return self.move(real)
+        return None
+
+    def move(self, real: tf.Tensor) -> dict:
+        """Stack the critic as it is now: the particles move along it, and the history grows.
+
+        A step rule may have the same critic followed by several layers, or by none.
+        """
+        averages = getattr(self.critic_optimizer, "use_ema", False)
+        if not (averages and self.critic_optimizer.iterations.numpy()):
+            return self._stack_layers(real)
+        variables = self.critic.trainable_variables
+        own = [tf.identity(v) for v in variables]
+        self.critic_optimizer.finalize_variable_values(variables)
+        try:
+            return self._stack_layers(real)
+        finally:
+            for v, value in zip(variables, own):
+                v.assign(value)
+
+    def _stack_layers(self, real):
+        again = True
+        while again:
+            if self.stack.depth == self.stack.max_layers:  # or restored so
+                self._filled = self.stop_training = True
+                return self.get_metrics_result()
+            step_size = self.rule.choose(self)
+            logs = self._stack_layer(real, step_size) if step_size else self._skip_layer()
+            again = self.rule.follows_on() and not self.stop_training
+        return logs
+
+    def _skip_layer(self):
+        if not all(np.isfinite(v).all() for v in self.critic.variables):
+            raise self._not_finite("weights are not finite")
+        return self.get_metrics_result()
+
+    def _stack_layer(self, real, step_size):
+        particles, before = self.carried, None
+        if particles is not None:
+            before, particles.version = particles.version, None  # until the layer is stacked, too
+        logs, flow_norm = self.loop.programs.move(real, tf.constant(step_size, self.flow_dtype))
+        if not np.isfinite(flow_norm):
+            norm = f"squared flow norm {float(flow_norm)}"
+            raise self._not_finite(f"gradient is not finite ({norm})")
+        self.stack.append(step_size=step_size)
+        depth = self.stack.depth
+        if particles is not None:
+            particles.version = self.stack.fingerprint(depth - 1, before)
+            if self.refresh:
+                redrawn = round(self.refresh * particles.count)
+                rows = ((depth - 1) * redrawn + np.arange(redrawn)) % particles.count
+                particles.redraw(rows, self.seed_generator)
+        if depth == self.stack.max_layers:
+            self._filled = self.stop_training = True
+        return {**logs, "layers": tf.constant(depth)}
+
+    def _not_finite(self, what):
+        return FloatingPointError(
+            f"The critic's {what}: the layer was not stacked, {self.stack.depth} layers remain. "
+            "Look for NaN in the data, or take a smaller learning rate."
+        )
+
+    def generator_move(
+        self, real: tf.Tensor, step_size: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """Move the particles, if any, along the present critic; logs and the squared flow norm."""
+
+        def follow(z):
+            return self.stack.follow(z, step_size=step_size)
+
+        if self.carried is not None:
+            flow_norm = self.carried.move(follow)
+        else:
+            z = self._fresh(real.shape[0] or tf.shape(real)[0])
+            _, gradient = follow(z)
+            flow_norm = tf.reduce_sum(tf.square(gradient)) / tf.cast(tf.shape(z)[0], z.dtype)
+        self.log(flow_norm=flow_norm)
+        return self.get_metrics_result(), flow_norm
+
+    def rollback(self, depth: int) -> None:
+        """Drop the layers above `depth`, and train on from the critic of the last that is left.
+
+        Where none is left the critic stays as it is.
+
+        Raises:
+            ValueError: if there are not that many layers.
+        """
+        self.stack.truncate(depth)
+        if depth:
+            self.stack.restore(depth - 1)
+        self.loop.ready = False
+
+    # ---- particles --------------------------------------------------------------------------
+
+    def prepare(self, batch_size: int) -> None:
+        """Have the particles where the flow is: drawn, replayed, or as they are."""
+        check_workers(self.strategy, self.stack.depth)
+        if self.particles is None:
+            return
+        auto = self.particles == "auto"
+        count = self.loop.critic_steps * batch_size if auto else self.particles
+        if self.carried is None or self.carried.count != count:
+            compiled = None if self.run_eagerly else self.jit_compile
+            self.carried = Particles(
+                self.flow, count, batch_size, self.strategy, self.particle_dtype, compiled
+            )
+            self.carried.load(self._stored)
+            self._stored = {}
+        self.carried.settle(self.flow.fingerprint(), self.seed_generator)
+
+    def trace_key(self) -> tuple:
+        """As every trainer's, and the particles that the programs use."""
+        return (*super().trace_key(), self.carried)
+
+    def _fresh(self, n):
+        """`n` new samples, replayed through all layers, before the head."""
+        return self.flow.positions(self.latent.sample(n, self.seed_generator))
+
+    # ---- state ------------------------------------------------------------------------------
+
+    def set_weights(self, weights: list[ArrayLike]) -> None:
+        """Set all weights; particles are replayed through the layers that come with them."""
+        super().set_weights(weights)
+        self.loop.ready = False
+
+    def save_own_variables(self, store: MutableMapping) -> None:
+        """Save the particles with where the loop stands."""
+        super().save_own_variables(store)
+        if self.carried is None:
+            for name, value in self._stored.items():
+                store[name] = value
+        else:
+            self.carried.save(store)
+
+    def load_own_variables(self, store: Mapping) -> None:
+        """Load where the loop stood, and the particles."""
+        super().load_own_variables(store)
+        self._stored = {name: np.asarray(store[name]) for name in STORED if name in store}
+        if self.carried is not None:
+            self.carried.load(self._stored)
+        self.loop.ready = False
+
+    def get_metrics_result(self) -> dict:
+        """The means, and the depth reached."""
+        return {**super().get_metrics_result(), "layers": tf.identity(self.stack.layer_count)}
