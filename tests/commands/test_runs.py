@@ -30,17 +30,16 @@ def finetune(tmp_path):
     return [*start, "--critic-steps", 3, "--batch-size", 50, "--layers", 3]
 
 
-def interrupt(monkeypatch, move):
-    """Interrupt a run in place of that move."""
-    moves, generator_move = [], kgl.FineTuner.generator_move
+def interrupt(monkeypatch, at):
+    """Interrupt a run at the end of that epoch, before its backup."""
+    end = kgl.callbacks.FlowMonitor.on_epoch_end
 
-    def interrupted(self, real):
-        moves.append(1)
-        if len(moves) == move:
+    def interrupted(self, epoch, logs=None):
+        if epoch == at:
             raise KeyboardInterrupt
-        return generator_move(self, real)
+        end(self, epoch, logs)
 
-    monkeypatch.setattr(kgl.FineTuner, "generator_move", interrupted)
+    monkeypatch.setattr(kgl.callbacks.FlowMonitor, "on_epoch_end", interrupted)
 
 
 def test_resume(capsys, tmp_path, finetune, monkeypatch):
@@ -48,7 +47,7 @@ def test_resume(capsys, tmp_path, finetune, monkeypatch):
     assert run(capsys, *finetune, "--out", tmp_path / "straight")[0] == 0
 
     broken = tmp_path / "broken"
-    interrupt(monkeypatch, move=3)
+    interrupt(monkeypatch, at=2)
     assert run(capsys, *finetune, "--out", broken)[0] == 130
     monkeypatch.undo()
     assert "continue it with --resume" in fails(capsys, *finetune, "--out", broken)
@@ -69,7 +68,7 @@ def test_resume(capsys, tmp_path, finetune, monkeypatch):
 
 def test_interrupted_before_the_first_epoch_ended(capsys, tmp_path, finetune, monkeypatch):
     finetune += ["--layers", 1, "--out", tmp_path / "early"]
-    interrupt(monkeypatch, move=1)
+    interrupt(monkeypatch, at=0)
     status, _, err = run(capsys, *finetune)
     assert status == 130
     assert "continue with --resume" in err
