@@ -42,6 +42,9 @@ def open_run(path, resume, result, **known):
                 f"--resume: the run in {path} began with --{name.replace('_', '-')} {before}. "
                 f"Received: {settings.get(name)}"
             )
+    if not (path / "backup").exists():  # no epoch ended: what the first one wrote is written anew
+        shutil.rmtree(path / "grid", ignore_errors=True)
+        (path / "scores.json").unlink(missing_ok=True)
     return path
 
 
