@@ -3,10 +3,19 @@
 import csv
 import math
 
-import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
+
+
+def new_figure(width, height):
+    """An empty figure of that size in inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as e:
+        raise ImportError(
+            "Pictures need the package matplotlib: pip install 'keras-gradlayer[plots]'"
+        ) from e
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def flow_figure(path, sampler, latents, data, layers):
@@ -21,7 +30,7 @@ def flow_figure(path, sampler, latents, data, layers):
         data: points of shape (m, 2).
         layers: numbers of layers, one panel each.
     """
-    figure = Figure(figsize=(2.6 * (len(layers) + 1), 2.8), layout="constrained")
+    figure = new_figure(2.6 * (len(layers) + 1), 2.8)
     axes = figure.subplots(1, len(layers) + 1, sharex=True, sharey=True)
     replay = tf.function(
         lambda z, k: sampler(z, layers=k), jit_compile=sampler.jit_compile, autograph=False
@@ -49,7 +58,7 @@ def point_panels(path, rows, limit, data=None, scores=None):
             drawn underneath.
     """
     columns = max(len(panels) for panels in rows.values())
-    figure = Figure(figsize=(2 * columns + 0.4, 2.2 * len(rows)), layout="constrained")
+    figure = new_figure(2 * columns + 0.4, 2.2 * len(rows))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     grid = np.linspace(-limit, limit, 80, dtype="float32")
     plane = np.stack(np.meshgrid(grid, grid), axis=-1)
@@ -83,19 +92,10 @@ def sample_picture(path, samples, value_range=(-1, 1)):
     samples = np.asarray(samples)
     if samples.ndim == 4 and samples.shape[-1] in (1, 3, 4):
         rows = max(1, math.isqrt(len(samples)))
-        shown = samples[: rows * (len(samples) // rows)]
-        keras.visualization.plot_image_gallery(
-            _colours(shown, value_range),
-            rows=rows,
-            cols=len(samples) // rows,
-            value_range=(0, 1),
-            scale=0.6,
-            dpi=120,
-            transparent=False,
-            path=str(path),
-        )
+        grid = _tiled(_colours(samples, value_range), columns=len(samples) // rows)
+        tf.io.write_file(str(path), tf.io.encode_png(np.uint8(np.round(255 * grid))))
     elif samples.ndim == 2 and samples.shape[1] == 2:
-        figure = Figure(figsize=(4, 4), layout="constrained")
+        figure = new_figure(4, 4)
         ax = figure.subplots()
         ax.scatter(*samples.T, s=2)
         ax.set_aspect("equal")
@@ -120,38 +120,69 @@ def strip(path, steps, titles, value_range=(-1, 1)):
         point_panels(path, {"": list(zip(titles, steps))}, limit)
         return
     rows, columns = len(steps[0]), len(steps)
-    figure = Figure(figsize=(0.7 * columns, 0.7 * rows + 0.3), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for column, (images, title) in enumerate(zip(steps, titles)):
-        axes[0][column].set_title(title, fontsize=7)
-        for row, image in enumerate(_colours(images, value_range)):
-            axes[row][column].imshow(image)
-            axes[row][column].axis("off")
+    grid = _tiled(np.swapaxes([_colours(images, value_range) for images in steps], 0, 1), columns)
+    figure = new_figure(0.7 * columns, 0.7 * rows + 0.3)
+    ax = figure.subplots()
+    ax.imshow(grid, interpolation="none")
+    width = grid.shape[1] / columns
+    ax.set_xticks((np.arange(columns) + 0.5) * width, titles, fontsize=7)
+    ax.tick_params(top=False, bottom=False, labeltop=True, labelbottom=False)
+    ax.set(yticks=[], frame_on=False)
     figure.savefig(path, dpi=120)
+
+
+def _tiled(images, columns):
+    """Images in [0, 1] as one, enlarged by a whole number, with white gaps; full rows only."""
+    images = np.reshape(images, (-1, *np.shape(images)[-3:]))
+    images = images[: len(images) // columns * columns]
+    scale = max(1, 64 // images.shape[1])
+    images = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    images = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)], constant_values=1.0)
+    _, height, width, channels = images.shape
+    rows = images.reshape(-1, columns, height, width, channels)
+    return rows.swapaxes(1, 2).reshape(-1, columns * width, channels)
 
 
 def _colours(images, value_range):
     """Red, green and blue in [0, 1]; a plot would stretch each grey image's contrast."""
     low, high = value_range if np.isfinite(np.array(value_range, float)).all() else (-1, 1)
-    images = np.clip((np.asarray(images, "float32") - low) / (high - low), 0, 1)
+    images = np.nan_to_num((np.asarray(images, "float32") - low) / (high - low)).clip(0, 1)
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
-def curves(path, log, unit):
-    """Draw the estimate of W1 and the penalty over a run.
+def curves(path, rows, x, names, unit, mark=None):
+    """Draw columns of a table, a panel each.
+
+    Args:
+        path: PNG file to write.
+        rows: the table's rows, dicts of numbers, or of their text.
+        x: where each row stands on the axis.
+        names: the columns to draw.
+        unit: what the axis counts.
+        mark: where to draw a line.
+    """
+    figure = new_figure(3.4 * len(names), 2.6)
+    for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
+        ax.plot(x, [float(row[name]) for row in rows], marker=".")
+        title = name.replace("_", " ").replace("frechet", "Fréchet")
+        ax.set(xlabel=unit, title="estimate of W1" if name == "wasserstein" else title)
+        ax.grid(alpha=0.3)
+        if mark is not None:
+            ax.axvline(mark, color="tab:gray", linestyle=":")
+    figure.savefig(path, dpi=120)
+
+
+def log_curves(path, log, unit, names=("wasserstein", "penalty")):
+    """Draw columns of a run's log, those of `names` that it has.
 
     Args:
         path: PNG file to write.
         log: CSV file that `keras.callbacks.CSVLogger` wrote.
         unit: what a row of it is, for the axis.
+        names: the columns to draw.
     """
     with open(log) as f:
         rows = list(csv.DictReader(f))
-    figure = Figure(figsize=(7, 2.8), layout="constrained")
-    names = {"wasserstein": "estimate of W1", "penalty": "penalty"}
-    for ax, (key, title) in zip(figure.subplots(1, 2), names.items()):
-        epochs = [int(r["epoch"]) + 1 for r in rows]
-        ax.plot(epochs, [float(r[key]) for r in rows], marker=".")
-        ax.set(xlabel=unit, title=title)
-        ax.grid(alpha=0.3)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    names = [name for name in names if rows and name in rows[0]]
+    if names:
+        curves(path, rows, [int(row["epoch"]) + 1 for row in rows], names, unit)

@@ -1,0 +1,21 @@
+"""The command line, `keras-gradlayer`: one file a command, and what the commands share."""
+
+import click
+
+import keras_gradlayer as kgl
+from keras_gradlayer.commands import console, demo, export, finetune, sample, score, train
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(kgl.__version__)
+def cli():
+    """From a GAN that stopped improving to a better sampler, one gradient layer at a time."""
+
+
+for _module in (demo, train, finetune, export, sample, score):
+    cli.add_command(_module.command)
+
+
+def main(args=None):
+    """Run the command line."""
+    console.run(cli, args)

@@ -1,0 +1,5 @@
+"""`python -m keras_gradlayer.commands` is `keras-gradlayer`."""
+
+from keras_gradlayer.commands import main
+
+main()

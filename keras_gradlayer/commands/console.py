@@ -1,0 +1,96 @@
+"""Shared by all commands: errors in one line, and new folders."""
+
+import importlib.util
+import itertools
+import pathlib
+import sys
+import traceback
+import warnings
+
+import click
+
+import keras_gradlayer
+from keras_gradlayer.serving.versions import local_path
+
+_PACKAGE = pathlib.Path(keras_gradlayer.__file__).parent
+
+
+def new_folder(path):
+    """Make a local folder, which must be new or empty."""
+    path = local_path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise click.UsageError(f"{path} exists and is not an empty folder; nothing was written.")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def next_folder(stem):
+    """The first of STEM-1, STEM-2, ... that does not exist."""
+    paths = (pathlib.Path(f"{stem}-{n}") for n in itertools.count(1))
+    return next(path for path in paths if not path.exists())
+
+
+def need(*packages, extra):
+    """Check that optional packages are installed, before any work is done."""
+    for name in packages:
+        if importlib.util.find_spec(name) is None:
+            raise click.UsageError(
+                f"This command needs the package {name}: pip install 'keras-gradlayer[{extra}]'"
+            )
+
+
+def run(command, args=None):
+    """Run a command. Bad input ends it with status 2 and one line that says why.
+
+    Errors that nobody foresaw keep their traceback.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _in_one_line(warnings.showwarning)
+            sys.exit(command.main(args, standalone_mode=False) or 0)
+    except click.exceptions.Exit as e:
+        sys.exit(e.exit_code)
+    except click.Abort:
+        click.echo(
+            "\nkeras-gradlayer: interrupted "
+            "(train, finetune and sharded sample runs continue with --resume)",
+            err=True,
+        )
+        sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.ctx.get_help())
+        sys.exit(2)
+    except (FloatingPointError, RuntimeError) as e:  # a run that diverged, a server's answer
+        if not _is_ours(e):
+            raise
+        click.echo(f"\nkeras-gradlayer: failed: {' '.join(str(e).split())}", err=True)
+        sys.exit(1)
+    except click.ClickException as e:
+        message = e.format_message()
+    except OSError as e:
+        message = str(e)
+    except (ValueError, TypeError, ImportError) as e:
+        if not _is_ours(e):
+            raise
+        message = str(e)
+    click.echo(f"keras-gradlayer: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def _is_ours(error):
+    """Whether this package raised the error itself, with a message for users."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    ours = pathlib.Path(last.filename).is_relative_to(_PACKAGE)
+    return ours and last.line.startswith("raise ") and "(" in last.line
+
+
+def _in_one_line(others):
+    """Show warnings that are for users like errors, and leave the rest to `others`."""
+
+    def show(message, category, *place):
+        if category is UserWarning:
+            click.echo(f"keras-gradlayer: warning: {message}", err=True)
+        else:
+            others(message, category, *place)
+
+    return show

@@ -1,0 +1,131 @@
+"""`keras-gradlayer finetune`: gradient layers on a GAN of one's own."""
+
+import functools
+
+import click
+import keras
+
+import keras_gradlayer as kgl
+from keras_gradlayer import pictures
+from keras_gradlayer.commands import report, sources
+from keras_gradlayer.commands.options import (
+    BATCH_SIZE,
+    COUNT,
+    POSITIVE,
+    RUN,
+    flag,
+    grouped,
+    option,
+    parse_particles,
+)
+from keras_gradlayer.commands.runs import finish, fit, open_run
+from keras_gradlayer.commands.sources import IMAGES, load_model
+
+
+@grouped(
+    "finetune",
+    inputs=[
+        option(
+            "--data", f"{', '.join(IMAGES)}, a folder of images, or a toy data set.", required=True
+        ),
+        option("--generator", "The generator's .keras file; by default the latent's identity."),
+        option("--critic", "The critic's .keras file.", required=True),
+    ],
+    flow=[
+        option("--layers", "Number of epochs, and of layers at most (T).", 10, type=COUNT),
+        option("--step-size", "Step size of a layer (η).", 0.5),
+        option("--steps-per-layer", "Steps of η/m with each stacked critic (m).", 1),
+        option("--insert", "top, bottom or a layer's name.", "top"),
+        option("--particles", '"auto", a number or "none".', "auto"),
+        flag(
+            "--line-search",
+            "Search for the step size that improves the score on --data's images, and stack "
+            "layers while one does. The critic is also followed before it is trained.",
+        ),
+    ],
+    training=[
+        option(
+            "--critic-steps",
+            "Critic updates per layer (T0); one pass over the data by default.",
+            type=COUNT,
+        ),
+        option("--learning-rate", "Learning rate of the critic's Adam.", 5e-5, type=POSITIVE),
+        BATCH_SIZE,
+        option("--penalty", "Weight of the gradient penalty (λ).", 10.0),
+        flag("--one-sided", "Penalize only gradient norms above 1."),
+    ],
+    scores=[
+        option(
+            "--classifier",
+            "Score each epoch with this classifier and keep the best depth; see score.",
+        ),
+        option(
+            "--real",
+            "Real images to score against; by default --data's test images, or its folder.",
+        ),
+        option("--score-count", "Number of samples to score.", 10_000, type=click.IntRange(2)),
+    ],
+    run=RUN,
+)
+def command(inputs, flow, training, scores, run):
+    """Add gradient layers to a GAN of your own: tuner.keras, sampler.keras, report.html.
+
+    With --classifier each depth is scored, and the best is kept.
+    """
+    data, real = inputs.data, scores.real
+    if not scores.classifier and (real or flow.line_search):
+        name = "--real" if real else "--line-search"
+        raise click.UsageError(f"{name} needs --classifier, which makes the score.")
+    keras.utils.set_random_seed(run.seed)
+    make_tuner = functools.partial(
+        kgl.FineTuner,
+        load_model(inputs.generator) if inputs.generator else None,
+        load_model(inputs.critic),
+        insert=flow.insert,
+        max_layers=flow.layers,
+        particles=parse_particles(flow.particles),
+        steps_per_layer=flow.steps_per_layer,
+    )
+    tuner = make_tuner(step_size=flow.step_size)
+    shape, value_range = tuner.sample_shape, tuner.output_range()
+    samples = sources.load_data(data, training.batch_size, run.seed, shape, value_range)
+    callbacks = [kgl.callbacks.GradientPenalty(training.penalty, training.one_sided)]
+    if training.critic_steps:
+        callbacks.append(kgl.callbacks.CriticInnerLoop(training.critic_steps))
+        samples = samples.repeat()
+    scorer = None
+    if scores.classifier:
+        sources.check_scored("The generator", value_range)
+        if flow.line_search and real is None and data not in IMAGES:
+            click.echo("--line-search and the scores use the same images; --real names others.")
+        real = real or (f"{data}:test" if data in IMAGES else data)
+        options = {"count": scores.score_count, "shape": shape}
+        scorer = sources.make_scorer(scores.classifier, real, **options)
+        if flow.line_search:  # not on the images that are reported against, if there are others
+            searched = sources.make_scorer(scores.classifier, data, **options)
+            rule = kgl.step_rules.LineSearch(searched, step_size=flow.step_size)
+            tuner = make_tuner(step_size=rule)
+    optimizer = keras.optimizers.Adam(training.learning_rate, beta_1=0.5, beta_2=0.9)
+    tuner.compile(critic_optimizer=optimizer)
+    held_out = None
+    if data in IMAGES:
+        held_out = sources.load_images(data, value_range, split="test[:250]", batch_size=50)
+    out = open_run(run.out, run.resume, "tuner.keras", real=real)
+    if scorer:
+        path = out / "scores.json"
+        callbacks.append(kgl.callbacks.Scores(scorer, restore_best_layers=True, path=path))
+    if len(shape) == 3 or shape == (2,):
+        callbacks.append(kgl.callbacks.SampleGrid(out / "grid"))
+    callbacks.append(kgl.callbacks.FlowMonitor(held_out, samples=250))
+    latents = tuner.latent.sample(64, seed=run.seed)
+    if not (out / "before.png").exists():
+        pictures.sample_picture(out / "before.png", tuner(latents, layers=0), value_range)
+    fit(tuner, samples, out, flow.layers, callbacks, steps_per_epoch=training.critic_steps)
+    tuner.sampler().save(out / "sampler.keras")
+    pictures.sample_picture(out / "after.png", tuner.predict(latents, verbose=0), value_range)
+    pictures.log_curves(out / "curves.png", out / "log.csv", "epoch")
+    step_sizes = [float(eta) for eta in tuner.stack.step_sizes]
+    page = report.write_report(out, step_sizes)
+    finish(tuner, out / "tuner.keras")
+    layers = report.describe_layers(step_sizes)
+    click.echo(f"{layers}; sampler: {out / 'sampler.keras'}; {page}")

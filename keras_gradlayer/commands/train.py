@@ -1,0 +1,97 @@
+"""`keras-gradlayer train`: a DCGAN from images."""
+
+import inspect
+
+import click
+import keras
+
+import keras_gradlayer as kgl
+from keras_gradlayer import pictures
+from keras_gradlayer.commands.options import BATCH_SIZE, COUNT, POSITIVE, RUN, flag, grouped, option
+from keras_gradlayer.commands.runs import finish, fit, open_run
+from keras_gradlayer.commands.sources import IMAGES, load_data
+
+METHODS = {
+    "wgan-gp": kgl.presets.wgan_gp,
+    "wgan": kgl.presets.wgan,
+    "dragan": kgl.presets.dragan,
+}
+
+
+@grouped(
+    "train",
+    inputs=[
+        option("--data", f"{', '.join(IMAGES)}, or a folder of images.", required=True),
+        option(
+            "--image-size",
+            "Height and width to resize a folder's images to; 32 by default.",
+            type=COUNT,
+        ),
+    ],
+    network=[
+        option("--width", "Width of the DCGAN.", 64, type=COUNT),
+        option("--latent-dim", "Size of the latent vector.", 128, type=COUNT),
+    ],
+    training=[
+        option(
+            "--method",
+            "The method, with its published settings unless given here.",
+            "wgan-gp",
+            type=click.Choice(list(METHODS)),
+        ),
+        option(
+            "--iterations", "Generator updates, in epochs of about a hundred.", 10_000, type=COUNT
+        ),
+        option("--critic-steps", "Critic updates per generator update.", type=COUNT),
+        option("--learning-rate", "Learning rate of both optimizers.", type=POSITIVE),
+        BATCH_SIZE,
+        option("--penalty", "Weight of the penalty (λ).", type=float),
+        flag("--one-sided", "Penalize only gradient norms above 1."),
+    ],
+    run=RUN,
+)
+def command(inputs, network, training, run):
+    """Train a GAN on images: generator.keras, critic.keras, curves and samples."""
+    if inputs.data in IMAGES and inputs.image_size is not None:
+        raise click.UsageError(f"--image-size is for folders of images, not for {inputs.data}.")
+    size = inputs.image_size or 32
+    shape = IMAGES.get(inputs.data, (size, size, 3))
+    keras.utils.set_random_seed(run.seed)
+    preset = _preset(training)
+    critic_steps = preset.callbacks[0].critic_steps
+    gan = kgl.GAN(
+        kgl.models.dcgan_generator(shape, network.latent_dim, network.width),
+        kgl.models.dcgan_critic(shape, network.width),
+        preset.objective,
+    )
+    gan.compile(
+        generator_optimizer=preset.generator_optimizer, critic_optimizer=preset.critic_optimizer
+    )
+    samples = load_data(inputs.data, training.batch_size, run.seed, shape).repeat()
+    out = open_run(run.out, run.resume, "gan.keras")
+    epochs = max(1, training.iterations // 100)
+    moves = training.iterations // epochs  # in an epoch
+    fit(gan, samples, out, epochs, preset.callbacks, steps_per_epoch=critic_steps * moves)
+    gan.generator.save(out / "generator.keras")
+    gan.critic.save(out / "critic.keras")
+    latents = gan.latent.sample(64, seed=run.seed)
+    pictures.sample_picture(out / "samples.png", gan.predict(latents, verbose=0))
+    pictures.log_curves(out / "curves.png", out / "log.csv", f"{moves} iterations")
+    finish(gan, out / "gan.keras")
+    click.echo(f"{moves * epochs} generator updates; generator, critic: {out}")
+
+
+def _preset(training):
+    """The method's preset, with the settings that were given."""
+    make = METHODS[training.method]
+    settings = {
+        "critic_steps": training.critic_steps,
+        "learning_rate": training.learning_rate,
+        "penalty": training.penalty,
+        "one_sided": training.one_sided or None,
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
+    for name in settings.keys() - inspect.signature(make).parameters:
+        option = name.replace("_", "-")
+        raise click.UsageError(f"--{option} is not for --method {training.method}.")
+    return make(**settings)

@@ -1,0 +1,173 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+import keras_gradlayer as kgl
+from keras_gradlayer.commands import report
+from tests.commands.commandline import fails, run
+
+
+@pytest.fixture
+def finetune(models):
+    """The beginning of a command that fine-tunes a small GAN on a folder of images."""
+    start = ["finetune", "--data", models / "images", "--batch-size", 4]
+    return [*start, "--generator", models / "g.keras", "--critic", models / "c.keras"]
+
+
+def sigmoid_generator(path, shape):
+    """A generator of images in [0, 1]."""
+    layers = [keras.layers.Dense(int(np.prod(shape))), keras.layers.Reshape(shape)]
+    layers = [keras.layers.Input((4,)), *layers, keras.layers.Activation("sigmoid")]
+    keras.Sequential(layers).save(path)
+
+
+def test_finetune(capsys, models, finetune):
+    out = models / "tuned"
+    status, printed, _ = run(capsys, *finetune, "--out", out, "--layers", 2, "--step-size", 0.1)
+    assert status == 0
+    assert "2 gradient layers (η = 0.1)" in printed
+    tuner = keras.saving.load_model(out / "tuner.keras")
+    assert int(tuner.critic_optimizer.iterations) == 10  # two passes over twenty images
+    z = tuner.latent.sample(4, seed=0)
+    generator = keras.saving.load_model(models / "g.keras")
+    np.testing.assert_allclose(tuner(z, layers=0), generator(z), atol=1e-6)
+    sampler = keras.saving.load_model(out / "sampler.keras")
+    np.testing.assert_allclose(sampler(z), tuner(z), atol=1e-6)
+    assert "2 gradient layers (η = 0.1)." in (out / "report.html").read_text()  # without scores
+    for name in ("before", "after", "curves"):
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_points_without_generator(capsys, tmp_path):
+    kgl.models.mlp_critic((2,), units=8).save(tmp_path / "c.keras")
+    status, _, _ = run(
+        capsys,
+        *["finetune", "--data", "eight_gaussians", "--critic", tmp_path / "c.keras"],
+        *["--out", tmp_path / "out", "--layers", 2, "--critic-steps", 3, "--particles", "none"],
+        *["--one-sided", "--steps-per-layer", 2, "--batch-size", 50],
+        *["--step-size", 0.25, "--learning-rate", 3e-3, "--penalty", 7],
+    )
+    assert status == 0
+    tuner = keras.saving.load_model(tmp_path / "out" / "tuner.keras")
+    assert int(tuner.critic_optimizer.iterations) == 6
+    assert (tuner.step_size, tuner.steps_per_layer, tuner.particles) == (0.25, 2, None)
+    assert float(tuner.critic_optimizer.learning_rate) == pytest.approx(3e-3)
+    log = np.genfromtxt(tmp_path / "out" / "log.csv", delimiter=",", names=True)
+    assert log["replays"].tolist() == [0, 1]
+    # a fresh critic is flat: only the two-sided penalty, 7 (‖∇f‖ − 1)², is far from zero
+    assert log["penalty"].max() < 0.5
+
+
+def test_a_named_data_set_in_another_range(capsys, tmp_path):
+    """Images, and those held out, are scaled to the range of a sigmoid."""
+    sigmoid_generator(tmp_path / "g.keras", (28, 28, 1))
+    seen = []
+    fit, monitor = kgl.FineTuner.fit, kgl.callbacks.FlowMonitor
+
+    with tfds.testing.mock_data(num_examples=70), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kgl.FineTuner, "fit", lambda *a, **k: seen.append(a[1]) or fit(*a, **k))
+        patch.setattr(
+            kgl.callbacks, "FlowMonitor", lambda x, **k: seen.append(x) or monitor(x, **k)
+        )
+        kgl.models.dcgan_critic((28, 28, 1), width=2).save(tmp_path / "d.keras")
+        status, printed, err = run(
+            capsys,
+            *["finetune", "--data", "mnist", "--critic", tmp_path / "d.keras"],
+            *["--generator", tmp_path / "g.keras", "--out", tmp_path / "mnist"],
+            *["--layers", 1, "--particles", 64],
+        )
+    assert status == 0
+    assert "The generator's range is [0, 1]; images are scaled to it." in printed
+    assert "warning" not in err
+    for data in seen:
+        values = np.stack(list(data.unbatch().as_numpy_iterator()))
+        assert 0 <= values.min() < 0.01 < 0.99 < values.max() <= 1
+    assert "heldout_wasserstein" in (tmp_path / "mnist" / "log.csv").read_text()
+
+
+def test_scores(capsys, models, classifier, finetune):
+    """Each depth is scored, the best is kept, and a page tells of the run."""
+    out = models / "out"
+    scored = [*finetune, "--layers", 3, "--classifier", classifier, "--score-count", 20]
+    status, printed, _ = run(capsys, *scored, "--out", out)
+    assert status == 0
+    record = json.loads((out / "scores.json").read_text())
+    best = min(record["scores"], key=lambda row: row["frechet_distance"])
+    assert f"{best['layers']} gradient layer" in printed
+    assert json.loads((out / "run.json").read_text())["real"] == str(models / "images")
+    assert keras.saving.load_model(out / "sampler.keras").stack.depth == max(best["layers"], 1)
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 6
+    texts = ["20 samples against 20 real images", "judge (", keras.__version__, "c.keras"]
+    texts += [f"{row['frechet_distance']:.4g}" for row in record["scores"]]
+    assert [text for text in texts if text not in page] == []
+    assert page.count("http") == 0  # nothing is fetched
+    assert (out / "grid" / "by_depth.png").exists()
+    assert "injectivity_margin" in (out / "log.csv").read_text().splitlines()[0]
+
+    sigmoid_generator(models / "sigmoid.keras", (8, 8, 3))
+    for options, message in (
+        (["--real", "cifar10"], "--real needs --classifier"),
+        (["--line-search"], "--line-search needs --classifier"),
+        (
+            ["--classifier", classifier, "--generator", models / "sigmoid.keras"],
+            "The generator gives samples in [0, 1]. Expected images in [-1, 1]",
+        ),
+    ):
+        assert message in fails(capsys, *finetune, *options, "--out", models / "bad")
+    assert not (models / "bad").exists()
+
+
+def test_line_search(capsys, models, classifier, finetune):
+    """Each critic is followed as far as it helps, and the page has the accepted step sizes."""
+    out = models / "search"
+    scored = [*finetune, "--layers", 3, "--classifier", classifier, "--score-count", 20]
+    status, printed, _ = run(capsys, *scored, "--line-search", "--out", out)
+    assert status == 0
+    assert "--line-search and the scores use the same images" in printed
+    tuner = keras.saving.load_model(out / "tuner.keras")
+    sizes = np.asarray(tuner.stack.step_sizes).tolist()
+    assert set(sizes) <= {0.5, 0.25, 0.125}
+    assert report.describe_layers(sizes) in printed
+    assert report.describe_layers(sizes) in (out / "report.html").read_text()
+    scores = json.loads((out / "scores.json").read_text())["scores"]
+    distances = [row["frechet_distance"] for row in scores]
+    assert distances == sorted(distances, reverse=True)  # searched and scored on the same images
+
+
+def test_layers_in_words():
+    assert report.describe_layers([]) == "0 gradient layers"
+    assert report.describe_layers([0.5]) == "1 gradient layer (η = 0.5)"
+    assert report.describe_layers([0.5, 0.5]) == "2 gradient layers (η = 0.5)"
+    assert report.describe_layers([0.5, 0.25, 0.5]) == "3 gradient layers (η = 0.5, 0.25, 0.5)"
+
+
+def test_bad_input(capsys, models, finetune):
+    out = ["--out", models / "out"]
+    files = finetune[5:]
+    (models / "broken.keras").write_text("not a model")
+    for arguments, message in (
+        (["finetune", *files, *out, "--data", "imagenet"], "must be one of cifar10, mnist, stl10"),
+        ([*finetune, *out, "--critic", "none.keras"], "There is no file none.keras"),
+        ([*finetune, *out, "--critic", models / "broken.keras"], "broken.keras cannot be loaded"),
+        ([*finetune, *out, "--step-size", -1], "`step_size` must be a positive finite number"),
+        ([*finetune, *out, "--step-size", "big"], "'big' is not a valid float"),
+        ([*finetune, *out, "--insert", "middle"], "'top', 'bottom' or the name of a layer"),
+        ([*finetune, *out, "--particles", "some"], '--particles must be "auto", "none" or a num'),
+        ([*finetune, *out, "--layers", 0], "0 is not in the range"),
+        ([*finetune, *out, "--batch-size", 21], "batch_size=21 for 20 images"),
+        (finetune, "Missing option '--out'"),
+        (
+            [*finetune, *out, "--data", "eight_gaussians"],
+            "shape (8, 8, 3); those of eight_gaussians have (2,)",
+        ),
+        ([*finetune, *out, "--resume"], "there is no unfinished run in"),
+        ([*finetune, *out, "--penalty", -1], "`weight` must be a non-negative finite number"),
+        ([*finetune, *out, "--learning-rate", -1], "-1.0 is not in the range"),
+        ([*finetune, "--out", "gs://bucket/run"], "Expected a folder on this machine"),
+    ):
+        assert message in fails(capsys, *arguments)
+        assert not (models / "out").exists(), arguments

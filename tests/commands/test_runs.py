@@ -1,0 +1,118 @@
+"""Runs that are interrupted, resumed, or cannot save their result."""
+
+import json
+import pathlib
+
+import keras
+import matplotlib.figure
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_gradlayer as kgl
+from keras_gradlayer.commands import runs
+from tests.commands.commandline import fails, run
+
+
+@pytest.fixture(autouse=True)
+def _blank_pictures(monkeypatch):
+    """Plots take most of a short run's time, and are tested elsewhere."""
+    png = tf.io.encode_png(np.zeros((1, 1, 3), "uint8")).numpy()
+    save = lambda self, path, **_: pathlib.Path(path).write_bytes(png)  # noqa: E731
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", save)
+
+
+@pytest.fixture
+def finetune(tmp_path):
+    """The beginning of a command that adds three layers to noise in the plane."""
+    kgl.models.mlp_critic((2,), units=8).save(tmp_path / "m.keras")
+    start = ["finetune", "--data", "eight_gaussians", "--critic", tmp_path / "m.keras"]
+    return [*start, "--critic-steps", 3, "--batch-size", 50, "--layers", 3]
+
+
+def interrupt(monkeypatch, at):
+    """Interrupt a run at the end of that epoch, before its backup."""
+    end = kgl.callbacks.FlowMonitor.on_epoch_end
+
+    def interrupted(self, epoch, logs=None):
+        if epoch == at:
+            raise KeyboardInterrupt
+        end(self, epoch, logs)
+
+    monkeypatch.setattr(kgl.callbacks.FlowMonitor, "on_epoch_end", interrupted)
+
+
+def test_resume(capsys, tmp_path, finetune, monkeypatch):
+    """An interrupted run goes on from its last epoch and ends like one that was not."""
+    assert run(capsys, *finetune, "--out", tmp_path / "straight")[0] == 0
+
+    broken = tmp_path / "broken"
+    interrupt(monkeypatch, at=2)
+    assert run(capsys, *finetune, "--out", broken)[0] == 130
+    monkeypatch.undo()
+    assert "continue it with --resume" in fails(capsys, *finetune, "--out", broken)
+    before = (broken / "before.png").stat()
+    message = fails(capsys, *finetune, "--out", broken, "--resume", "--step-size", 0.7)
+    assert "began with --step-size 0.5. Received: 0.7" in message
+    assert (broken / "before.png").stat() == before
+    # as versions before this one wrote it
+    settings = json.loads((broken / "run.json").read_text())
+    (broken / "run.json").write_text(json.dumps({k: str(v) for k, v in settings.items()}))
+    assert run(capsys, *finetune, "--out", broken, "--resume")[0] == 0
+    logs = [(tmp_path / n / "log.csv").read_text().splitlines() for n in ("straight", "broken")]
+    assert len(logs[0]) == len(logs[1]) == 4
+    assert logs[0][:3] == logs[1][:3]  # the third layer saw the data in another order
+    assert keras.saving.load_model(broken / "tuner.keras").stack.depth == 3
+    assert "there is no unfinished run" in fails(capsys, *finetune, "--out", broken, "--resume")
+
+
+def test_interrupted_before_the_first_epoch_ended(capsys, tmp_path, finetune, monkeypatch):
+    finetune += ["--layers", 1, "--out", tmp_path / "early"]
+    interrupt(monkeypatch, at=0)
+    status, _, err = run(capsys, *finetune)
+    assert status == 130
+    assert "continue with --resume" in err
+    monkeypatch.undo()
+    assert run(capsys, *finetune, "--resume")[0] == 0
+    assert keras.saving.load_model(tmp_path / "early" / "tuner.keras").stack.depth == 1
+
+
+@pytest.mark.parametrize("command", ["train", "finetune"])
+def test_a_result_that_could_not_be_saved(capsys, models, finetune, monkeypatch, command):
+    """The disk was full: the run is not lost with it."""
+    kind, name = (kgl.GAN, "gan") if command == "train" else (kgl.FineTuner, "tuner")
+    arguments = [*finetune, "--layers", 1]
+    if command == "train":
+        arguments = ["train", "--data", models / "images", "--batch-size", 4]
+        arguments += ["--iterations", 2, "--image-size", 8, "--width", 2]
+    arguments += ["--out", models / "full"]
+
+    def full(self, path):
+        path.write_text("a part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kind, "save", full)
+    assert "No space left" in fails(capsys, *arguments)
+    monkeypatch.undo()
+    assert run(capsys, *arguments, "--resume")[0] == 0
+    assert isinstance(keras.saving.load_model(models / "full" / f"{name}.keras"), kind)
+    assert not list((models / "full").glob("unfinished*"))
+
+
+def test_nothing_in_a_run_watches_batches(tmp_path):
+    """Each callback of a run works by epoch: `fit` may compile many updates into one program."""
+    seen = []
+
+    class Model:
+        def fit(self, *args, callbacks, **kwargs):
+            seen.extend(callbacks)
+
+    runs.fit(Model(), None, tmp_path, 1, [])
+    default = keras.callbacks.Callback
+    assert len(seen) == 4
+    for callback in seen:
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            assert callback.save_freq == "epoch"
+            continue
+        for hook in ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin"):
+            assert getattr(callback, hook).__func__ is getattr(default, hook)
