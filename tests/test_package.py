@@ -35,6 +35,7 @@ ORDER = [
 MODULES = [
     importlib.import_module(m.name)
     for m in pkgutil.walk_packages([str(PACKAGE)], "keras_gradlayer.")
+    if not m.name.endswith("__main__")  # which runs when imported
 ]
 PUBLIC = [
     getattr(space, name)
