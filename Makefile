@@ -38,12 +38,12 @@ lint: $(ALL_TESTS)
 
 # The name of the file says which extras are installed.
 .venv/%: setup.cfg pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv --upgrade-deps .venv
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	touch $@
 
 .venv-oldest/test: setup.cfg pyproject.toml
-	test -x $(OLDEST)/python || $(OLDEST_PYTHON) -m venv .venv-oldest
+	test -x $(OLDEST)/python || $(OLDEST_PYTHON) -m venv --upgrade-deps .venv-oldest
 	$(OLDEST)/python -m pip install --quiet --editable '.[test]' \
 		tensorflow==2.20.0 keras==3.13.2 protobuf==5.29.6 numpy==2.1.3
 	touch $@
