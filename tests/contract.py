@@ -159,7 +159,7 @@ def check_trainer(make, folder, callback=None):
     _assert_equal_state(resumed, straight)
 
     # it can be exported as it is, and as it was loaded
-    for i, model in enumerate((straight, resumed)):
+    for i, model in enumerate((make(), resumed)):
         model.export(folder / f"exported-{i}", verbose=False)
         exported = tf.saved_model.load(str(folder / f"exported-{i}"))
         np.testing.assert_allclose(exported.serve(latents), model(latents), atol=1e-5)
