@@ -1,34 +1,52 @@
 # Each target makes its own virtual environment first, so a fresh machine needs Python alone.
 PYTHON ?= python3
 BIN := .venv/bin
+OLDEST := .venv-oldest/bin
+OLDEST_PYTHON ?= $(or $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null),$(PYTHON))
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test coverage lint clean
+# Two processes: one alone would compile more with XLA than Linux lets a process map (65,530 maps).
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+ALL_TESTS := .venv/test,kserve
 
-demo: .venv/ready
+.PHONY: demo test test-oldest mutants coverage lint clean
+
+demo: .venv/plots
 	$(BIN)/keras-gradlayer demo
 
-# Two processes: one alone would compile more with XLA than Linux lets a process map (65,530 maps).
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-
-test: .venv/ready
+test: $(ALL_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(PYTEST)
+	$(BIN)/python $(PYTEST)
+
+# On the oldest versions that setup.cfg allows.
+test-oldest: .venv-oldest/test
+	$(OLDEST)/python $(PYTEST) tests/layers tests/models tests/latents tests/objectives \
+		tests/trainers tests/callbacks tests/serving
+
+# Plants faults in a copy of the package, one at a time: the tests have to catch each.
+mutants: $(ALL_TESTS)
+	$(BIN)/python tests/mutants.py
 
 # Half as long again: counting follows every call, those within TensorFlow and Keras too.
-coverage: .venv/ready
-	$(PYTEST) --cov=keras_gradlayer --cov-report=term-missing:skip-covered --cov-fail-under=95
+coverage: $(ALL_TESTS)
+	$(BIN)/python $(PYTEST) --cov=keras_gradlayer --cov-report=term-missing:skip-covered --cov-fail-under=95
 
-lint: .venv/ready
+lint: $(ALL_TESTS)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.venv/ready: setup.cfg pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test,kserve]'
+# The name of the file says which extras are installed.
+.venv/%: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv --upgrade-deps .venv
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	touch $@
+
+.venv-oldest/test: setup.cfg pyproject.toml
+	test -x $(OLDEST)/python || $(OLDEST_PYTHON) -m venv --upgrade-deps .venv-oldest
+	$(OLDEST)/python -m pip install --quiet --editable '.[test]' \
+		tensorflow==2.20.0 keras==3.13.2 protobuf==5.29.6 numpy==2.1.3
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .venv-oldest build dist *.egg-info .pytest_cache .ruff_cache .coverage

@@ -1,6 +1,6 @@
 """What naming the algorithm of random numbers saves under XLA: Keras' time over this package's.
 
-python tests/benchmarks/random_numbers.py
+python benchmarks/random_numbers.py
 """
 
 import statistics

@@ -1,6 +1,6 @@
 """What `fit` costs beyond one hand-written TensorFlow function that makes the same updates.
 
-    python tests/benchmarks/fit_overhead.py
+    python benchmarks/fit_overhead.py
 
 Prints the time of `fit` over that of the function (median and 10th to 90th percentile, by turns):
 for an outer iteration of Algorithm 1 on eight Gaussians, whose function is compiled by XLA, and for

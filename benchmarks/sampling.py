@@ -1,7 +1,7 @@
 """Sampling through 100 gradient layers, against a loop over 100 saved critics in PyTorch.
 
     pip install torch==2.13.0
-    python tests/benchmarks/sampling.py
+    python benchmarks/sampling.py
 
 Prints PyTorch's time over that of a compiled call of our sampler (median and 10th to 90th
 percentile of calls made in turn), for the critic of the toys at two batch sizes, and for DCGANs

@@ -3,7 +3,7 @@
 Each row is a way to go on from one generator and critic, scored by depth. A row that stands in the
 JSON file already is left as it is, so that a study can be stopped and gone on with.
 
-    python tests/benchmarks/real_images.py --generator generator.keras --critic critic.keras \
+    python benchmarks/real_images.py --generator generator.keras --critic critic.keras \
         --classifier classifier.keras --out docs/results/cifar10.json --row middle --seeds 3
 """
 

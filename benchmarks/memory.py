@@ -1,6 +1,6 @@
 """Peak memory of fine-tuning data of the size of CIFAR-10, beside the documented formula.
 
-    python tests/benchmarks/memory.py
+    python benchmarks/memory.py
 
 Each row is a process of its own. The first trains as the others do, with next to nothing stored:
 its peak is what TensorFlow, the programs and one step's activations take. The formula adds to it

@@ -1,6 +1,6 @@
 """How long an exported sampler takes to load and to answer first, by its number of layers.
 
-    python tests/benchmarks/saved_model_load.py
+    python benchmarks/saved_model_load.py
 
 Prints, for a DCGAN critic of width 32, the time to load the SavedModel less the time to read its
 files, and the time of the first request, each over that with one layer (medians of loads made in

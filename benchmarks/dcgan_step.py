@@ -1,7 +1,7 @@
 """Steps of WGAN-GP with DCGANs on 32x32 images, against PyTorch and against plain Keras.
 
     pip install torch==2.13.0
-    python tests/benchmarks/dcgan_step.py --width 32
+    python benchmarks/dcgan_step.py --width 32
 
 Prints the time of each over ours (median and 10th to 90th percentile of rounds in which all take
 their turn), for an iteration of five critic steps and a generator step by `fit`, and for each step

@@ -5,7 +5,7 @@ within ten standard deviations of, the smallest share that a mode has of the sam
 within ten standard deviations, and the first of the looks, every 1,000 iterations, from which on
 every mode has at least 5% of the samples.
 
-    python tests/benchmarks/mode_collapse.py --seeds 3 --iterations 25000 --out results.json
+    python benchmarks/mode_collapse.py --seeds 3 --iterations 25000 --out results.json
 """
 
 import argparse

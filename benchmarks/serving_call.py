@@ -1,6 +1,6 @@
 """What a call of the exported sampler costs, against the same Keras model compiled.
 
-    python tests/benchmarks/serving_call.py
+    python benchmarks/serving_call.py
 
 Prints the ratio of the medians of calls made in turn: the signature `serving_default`, loaded from
 its SavedModel, over `tf.function(sampler)`, both without XLA as a server has it. For comparison

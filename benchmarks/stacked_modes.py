@@ -4,7 +4,7 @@ Each channel of 25,600 samples is shown to a classifier of digits, as in Metz et
 3.3.1) and Srivastava et al. (2017).
 
     keras-gradlayer train --data stacked_mnist --width 16 --iterations 1500 --out runs/stacked
-    python tests/benchmarks/stacked_modes.py --model runs/stacked/gan.keras --classifier mnist.keras
+    python benchmarks/stacked_modes.py --model runs/stacked/gan.keras --classifier mnist.keras
 """
 
 import click

@@ -1,6 +1,6 @@
 """What fraction of the machine's peak the training steps reach.
 
-    python tests/benchmarks/peak.py
+    python benchmarks/peak.py
 
 The peak is what a large matrix product and a large convolution reach in the same run on the same
 threads. Prints the floating-point operations that the mathematics of a step needs, for each second

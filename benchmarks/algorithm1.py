@@ -1,7 +1,7 @@
 """Algorithm 1 on eight Gaussians, against the same program in PyTorch.
 
     pip install torch==2.13.0
-    python tests/benchmarks/algorithm1.py
+    python benchmarks/algorithm1.py
 
 100 layers of 50 critic steps each by `FineTuner.fit`, and by a PyTorch loop that carries the same
 number of particles along, eager and with its critic step through `torch.compile`. The programs take

@@ -1,6 +1,6 @@
 """Peak memory of scoring many images by the command line, beside that of importing the package.
 
-python tests/benchmarks/score_memory.py --model sampler.keras --classifier classifier.keras
+python benchmarks/score_memory.py --model sampler.keras --classifier classifier.keras
 """
 
 import resource

@@ -1,6 +1,6 @@
 """Half precision on eight Gaussians: WGAN-GP and gradient layers under Keras' mixed policies.
 
-    python tests/benchmarks/precision.py --seeds 3
+    python benchmarks/precision.py --seeds 3
 
 Prints, for each policy and seed, the share of 10,000 samples within 4 stddev of a mode and the
 modes found, and for float16 where the loss scale ended and how many critic updates it skipped.

@@ -5,8 +5,8 @@ that of the second to the eleventh, and the mode coverage that each way of drawi
 The two ways take turns, so that a busy machine slows both. Each ratio is that of the clock, then
 that of the CPU time.
 
-    python tests/benchmarks/outer_iteration.py
-    python tests/benchmarks/outer_iteration.py --way particles --layers 200
+    python benchmarks/outer_iteration.py
+    python benchmarks/outer_iteration.py --way particles --layers 200
 """
 
 import click
