@@ -61,7 +61,7 @@ def ours(latent, layers):
     tuner = kgl.FineTuner(
         None, kgl.models.mlp_critic((2,)), STEP_SIZE, latent=latent, max_layers=layers
     )
-    tuner.compile(keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9))
+    tuner.compile(critic_optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9))
     return tuner
 
 

@@ -93,7 +93,9 @@ class PlainKeras:
         if fixed:
             self.gan.latents = lambda n: tf.constant(Table.rows)
             self.gan.fractions = lambda n: tf.fill((BATCH, 1, 1, 1), 0.5)
-        self.gan.compile(adam(), adam(), jit_compile=jit_compile)
+        self.gan.compile(
+            generator_optimizer=adam(), critic_optimizer=adam(), jit_compile=jit_compile
+        )
 
     def iterations(self, images, n):
         clock = Clock()

@@ -42,7 +42,7 @@ def run(particles, layers, seed):
         max_layers=layers,
         particles=particles,
     )
-    tuner.compile(keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9))
+    tuner.compile(critic_optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9))
     clock = Clock()
     tuner.fit(
         kgl.data.eight_gaussians(seed=seed).repeat(),

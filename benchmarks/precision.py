@@ -49,7 +49,9 @@ def wgan_gp(layers):
     )
     preset = kgl.presets.wgan_gp()
     gan = kgl.GAN(generator, kgl.models.mlp_critic((2,)), preset.objective)
-    gan.compile(preset.generator_optimizer, preset.critic_optimizer)
+    gan.compile(
+        generator_optimizer=preset.generator_optimizer, critic_optimizer=preset.critic_optimizer
+    )
     gan.fit(
         kgl.data.eight_gaussians().repeat(),
         epochs=1,

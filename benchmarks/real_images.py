@@ -81,10 +81,11 @@ def fine_tune(
     one_sided=False,
 ):
     """Scores by depth of one run."""
+    rule = kgl.step_rules.LineSearch(judge, step_size) if line_search else step_size
     tuner = kgl.FineTuner(
         generator,
         critic,
-        step_size,
+        rule,
         insert=insert,
         steps_per_layer=steps_per_layer,
         max_layers=30 if line_search else epochs,
@@ -92,7 +93,7 @@ def fine_tune(
     )
     rate = learning_rate
     tuner.compile(
-        keras.optimizers.Adam(rate, beta_1=0.5, beta_2=0.9)
+        critic_optimizer=keras.optimizers.Adam(rate, beta_1=0.5, beta_2=0.9)
         if rate
         else keras.optimizers.SGD(0.0)  # the critic stands still
     )
@@ -105,8 +106,6 @@ def fine_tune(
     if critic_steps:
         callbacks.append(kgl.callbacks.CriticInnerLoop(critic_steps))
         data = data.repeat()
-    if line_search:
-        callbacks.append(kgl.callbacks.LineSearch(judge))
     start = time.monotonic()
     tuner.fit(data, epochs=epochs, steps_per_epoch=critic_steps, callbacks=callbacks, verbose=2)
     return {
@@ -121,7 +120,9 @@ def train_on(generator, critic, data, scorer, seconds, save=None, epoch=20):
     """Scores of the WGAN-GP trained on for so many seconds; several are looks at one run."""
     preset = kgl.presets.wgan_gp()
     gan = kgl.GAN(generator, critic, preset.objective)
-    gan.compile(preset.generator_optimizer, preset.critic_optimizer)
+    gan.compile(
+        generator_optimizer=preset.generator_optimizer, critic_optimizer=preset.critic_optimizer
+    )
     iterations, elapsed, looks = 0, 0.0, []
     for until in seconds:
         start = time.monotonic() - elapsed

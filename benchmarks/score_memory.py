@@ -25,7 +25,7 @@ def main(model, classifier, real, count):
     """Print both peaks."""
     imported = peak("-c", "import keras_gradlayer; keras_gradlayer.metrics.Scorer")
     arguments = [model, "--classifier", classifier, "--real", real, "--count", str(count)]
-    scored = peak("-m", "keras_gradlayer.cli", "score", *arguments)
+    scored = peak("-m", "keras_gradlayer.commands", "score", *arguments)
     click.echo(f"{count:,} images scored: {scored:.2f} GB at most, {imported:.2f} after importing")
 
 

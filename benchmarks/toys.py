@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 import keras_gradlayer as kgl
-from keras_gradlayer import demo
+from keras_gradlayer.commands import demo
 from keras_gradlayer.experiments import methods
 from keras_gradlayer.pictures import point_panels
 
@@ -27,7 +27,7 @@ def fine_tuner(toy):
         latent=kgl.latents.Gaussian((2,), stddev=0.5),
         max_layers=DEPTHS[-1],
     )
-    tuner.compile(keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9))
+    tuner.compile(critic_optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9))
     tuner.fit(
         toy.load(seed=0).repeat(),
         epochs=DEPTHS[-1],

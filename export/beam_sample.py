@@ -15,7 +15,7 @@ except ImportError as e:
     raise SystemExit("This needs Apache Beam: pip install 'keras-gradlayer[beam]'") from e
 
 import keras_gradlayer as kgl
-from keras_gradlayer import console
+from keras_gradlayer.commands import console
 
 
 class WriteShard(beam.DoFn):

@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 import keras_gradlayer as kgl
-from keras_gradlayer import console
+from keras_gradlayer.commands import console
 
 
 @click.command()

@@ -13,7 +13,7 @@ import kserve
 import numpy as np
 
 import keras_gradlayer as kgl
-from keras_gradlayer import console
+from keras_gradlayer.commands import console
 
 
 class SamplerModel(kserve.Model):

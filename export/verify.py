@@ -6,7 +6,7 @@ python export/verify.py models/sampler
 import click
 
 import keras_gradlayer as kgl
-from keras_gradlayer import console
+from keras_gradlayer.commands import console
 
 
 @click.command()

@@ -11,7 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import keras_gradlayer as kgl
-from keras_gradlayer import cli
+from keras_gradlayer import commands
 from tests import oracles
 
 ROOT = pathlib.Path(kgl.__file__).parents[1]
@@ -51,16 +51,16 @@ def test_readme_python_runs(tmp_path, monkeypatch):
 def test_readme_commands_exist():
     lines = "".join(blocks("README.md", "sh")).splitlines()
     makefile = (ROOT / "Makefile").read_text()
-    commands = 0
+    count = 0
     for line in lines:
         words = shlex.split(line, comments=True)
         if words[:1] == ["make"]:
             assert f"\n{words[1]}:" in makefile
         elif words[:1] == ["keras-gradlayer"]:
-            command = cli.cli.commands[words[1]]
+            command = commands.cli.commands[words[1]]
             command.make_parser(click.Context(command)).parse_args(words[2:])
-            commands += 1
-    assert commands >= 4
+            count += 1
+    assert count >= 4
 
 
 def test_contributing_example_runs():

@@ -24,12 +24,8 @@ ORDER = [
     {"step_rules", "trainers"},
     {"callbacks"},
     {"serving"},
-    {"console", "presets"},
-    {"demo", "experiments"},
-    {"options", "report"},
-    {"sources"},
-    {"outputs"},
-    {"cli"},
+    {"presets"},
+    {"experiments"},
     {"commands"},
 ]
 MODULES = [

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_gradlayer as kgl
-from keras_gradlayer import demo
+from keras_gradlayer.commands import demo
 
 
 def coverage(name, out, **kwargs):

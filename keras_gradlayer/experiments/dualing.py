@@ -8,7 +8,7 @@ import functools
 import keras
 import numpy as np
 
-from keras_gradlayer import data
+from keras_gradlayer import data, pictures
 from keras_gradlayer.metrics import mode_coverage
 from keras_gradlayer.models import mlp_critic
 from keras_gradlayer.trainers import GAN, DualingGAN
@@ -56,10 +56,8 @@ def train(method: str, iterations: int, every: int) -> np.ndarray:
 
 def run(path):
     """Plot the score of each method during training, over three seeds, into a PNG file."""
-    from matplotlib.figure import Figure
-
     every = 100
-    figure = Figure(figsize=(8, 3.8), layout="constrained")
+    figure = pictures.new_figure(8, 3.8)
     ax = figure.subplots()
     for i, method in enumerate(METHODS):
         runs = []

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer import pictures
 from keras_gradlayer.callbacks import GeneratorGradientRegularizer
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.trainers import GAN
@@ -94,10 +95,8 @@ def promised_rate(objective: str, weight: float) -> float:
 
 def run(path):
     """Plot the flows of both objectives at four weights of the regulariser, into a PNG file."""
-    from matplotlib.figure import Figure
-
     w, a = np.meshgrid(np.linspace(-2, 2, 17), np.linspace(-0.2, 2.6, 17))
-    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    figure = pictures.new_figure(11, 5.6)
     axes = figure.subplots(len(OBJECTIVES), len(WEIGHTS), sharex=True, sharey=True)
     for row, (objective, title) in zip(axes, OBJECTIVES.items()):
         for ax, weight in zip(row, WEIGHTS):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _random
+from keras_gradlayer import _random, pictures
 from keras_gradlayer.callbacks import GradientPenalty
 from keras_gradlayer.latents import Uniform
 from keras_gradlayer.models import mlp_critic
@@ -72,9 +72,7 @@ def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarr
 
 def run(path):
     """Plot the generator's gradient and V against the critic's updates, into a PNG file."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    figure = pictures.new_figure(10, 3.4)
     left, right = figure.subplots(1, 2)
     for objective, title in OBJECTIVES.items():
         found = train_critic(objective, 2000, 20)

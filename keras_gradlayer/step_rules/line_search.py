@@ -1,5 +1,6 @@
 """Each critic is followed as far as a held-out score improves."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -110,8 +111,10 @@ class LineSearch(StepRule):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; a scorer that is not registered is left out."""
         names = ("halvings", "samples", "seed")
-        registered = keras.saving.get_registered_name(self.scorer) if self.scorer else None
-        known = registered and keras.saving.get_registered_object(registered) is self.scorer
+        known = inspect.isfunction(self.scorer) and (
+            keras.saving.get_registered_object(keras.saving.get_registered_name(self.scorer))
+            is self.scorer
+        )
         return {
             **super().get_config(),
             **{name: getattr(self, name) for name in names},

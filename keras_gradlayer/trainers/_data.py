@@ -107,17 +107,6 @@ def check_finite(x):
         raise ValueError(f"Samples must be finite. Received: {bad} values that are NaN or infinite")
 
 
-def warn_outside(x, bounds):
-    """Warn of samples outside the range that the generator can give."""
-    low, high = bounds
-    found = float(np.min(x)), float(np.max(x))
-    if found[0] < low - 1e-3 or found[1] > high + 1e-3:
-        _checks.warn(
-            f"The data lies in [{found[0]:.4g}, {found[1]:.4g}], but the generator's output "
-            f"activation only gives values in [{low:.4g}, {high:.4g}]. Rescale the data."
-        )
-
-
 def _samples_only(data, y):
     spec = data.element_spec
     if isinstance(spec, (tuple, list)) and len(spec) > 1:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, _replicas, _xla
 from keras_gradlayer._nesting import nested_layers
+from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _loop
 from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
 from keras_gradlayer.trainers._optimizers import make_optimizer
@@ -212,8 +213,10 @@ class AdversarialTrainer(AdversarialModel):
         data, group = self._grouped(data, listed)
         if loop.epoch_steps is not None:
             # Finite, since others than Keras may read all of it.
-            executions = -(-loop.epoch_steps // group) * max(epochs - initial_epoch, 0)
-            data = data.take(executions)
+            steps = loop.epoch_steps * max(epochs - initial_epoch, 1)
+            data = data.take(-(-steps // group))
+            if group > 1:  # Keras would take the number of groups for that of batches
+                data = data.filter(lambda x: True)
         loop.new_run(Feed(group, self.strategy), fitting=True)
         try:
             history = super().fit(
@@ -303,7 +306,9 @@ class AdversarialTrainer(AdversarialModel):
             raise ValueError(
                 f"Samples must have the shape the critic takes, {expected}. Received: {received}"
             )
-        _data.warn_outside(samples, self.output_range())
+        low, high = float(np.min(samples)), float(np.max(samples))
+        if said := range_mismatch(low, high, self.output_range()):
+            _checks.warn(said)
 
     def join(self, callback: keras.callbacks.Callback) -> None:
         """Take a `StepCallback` into the compiled update; it calls this in `set_model`."""

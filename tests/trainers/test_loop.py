@@ -231,9 +231,9 @@ def test_optimizers_have_names():
     with pytest.raises(TypeError, match="Expected compile.generator_optimizer=..., critic_opt"):
         make_gan().compile("sgd")
     with pytest.warns(DeprecationWarning, match="Name the optimizers: GAN.compile"):
-        make_gan().compile("sgd", "adam")
+        make_gan().compile(generator_optimizer="sgd", critic_optimizer="adam")
     with pytest.warns(DeprecationWarning, match="Name the optimizers: FineTuner.compile"):
-        make_tuner().compile("sgd")
+        make_tuner().compile(critic_optimizer="sgd")
 
 
 def test_a_critic_that_nothing_holds(recwarn):
