@@ -21,7 +21,8 @@ PACKAGE = ROOT / "keras_gradlayer"
 # Imports run one way: a name may import from those before it, and from its own folder.
 ORDER = [
     {"layers", "latents", "objectives", "models", "data", "metrics", "pictures"},
-    {"step_rules", "trainers"},
+    {"step_rules"},
+    {"trainers"},
     {"callbacks"},
     {"serving"},
     {"presets"},
@@ -71,6 +72,28 @@ def test_imports_run_one_way():
                 continue
             lower = level[target] < level[place]
             assert lower or (place, target) in shared, f"{path}: {target}"
+
+
+def test_no_private_names_of_other_libraries():
+    """Each private attribute that is read or set is one that this package defines."""
+    trees = {path: ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+    nodes = [node for tree in trees.values() for node in ast.walk(tree)]
+    own = {n.name for n in nodes if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    own |= {n.id for n in nodes if isinstance(n, ast.Name)}
+    own |= {
+        n.attr
+        for n in nodes
+        if isinstance(n, ast.Attribute)
+        and isinstance(n.ctx, ast.Store)
+        and ast.unparse(n.value) == "self"
+    }
+    own |= {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    own |= {path.stem for path in trees}
+    own |= {"_asdict", "_getframe"}  # documented by Python
+    for path, tree in trees.items():
+        used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        foreign = {n for n in used if n.startswith("_") and not n.startswith("__")} - own
+        assert not foreign, f"{path.relative_to(PACKAGE)}: {foreign}"
 
 
 def test_private_modules_import_no_public_ones():
