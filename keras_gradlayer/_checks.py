@@ -59,29 +59,30 @@ def output_spec(model, input_shape, dtype="float32"):
             tf.TensorSpec((None, *input_shape), dtype)
         )
         return tf.TensorSpec(traced.output_shapes, traced.output_dtypes)
-    _one(model, "input", getattr(model, "inputs", None) or [None])
+    inputs = getattr(model, "inputs", None) or [None]
+    if len(inputs) != 1:
+        raise StructureError(model, "input", inputs)
     found = model(keras.KerasTensor((None, *input_shape), dtype))
     if not isinstance(found, keras.KerasTensor):
-        _one(model, "output", keras.tree.flatten(found), found)
+        raise StructureError(model, "output", found)
     return found
 
 
 class StructureError(ValueError):
     """A model takes or gives more than one tensor."""
 
-
-def _one(model, what, tensors, structure=None):
-    """Check that there is one of these tensors, and that it stands alone."""
-    if len(tensors) != 1 or structure is not None:
-        shapes = keras.tree.map_structure(lambda x: tuple(x.shape), structure or tensors)
-        remedy = {
-            "input": "Conditional models are not supported yet.",
-            "output": "Pick one, as in keras.Model(model.inputs, model.outputs[0]).",
-        }
-        raise StructureError(
-            f"Expected a model of one {what}. Received: '{model.name}', with {len(tensors)} "
-            f"{what}s of shapes {shapes}. {remedy[what]}"
+    def __init__(self, model, what, tensors):
+        shapes = keras.tree.map_structure(lambda x: tuple(x.shape), tensors)
+        super().__init__(
+            f"Expected a model of one {what}. Received: '{model.name}', with "
+            f"{len(keras.tree.flatten(tensors))} {what}s of shapes {shapes}. " + _REMEDIES[what]
         )
+
+
+_REMEDIES = {
+    "input": "Conditional models are not supported yet.",
+    "output": "Pick one, as in keras.Model(model.inputs, model.outputs[0]).",
+}
 
 
 def instance_of(name, value, cls, what):

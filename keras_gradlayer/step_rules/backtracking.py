@@ -1,18 +1,15 @@
 """A step-size rule on the critic's own objective."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
-from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.models._followed import Followed
-from keras_gradlayer.step_rules.step_rule import StepRule
+from keras_gradlayer.step_rules.step_rule import Halving
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class Backtracking(StepRule):
+class Backtracking(Halving):
     """Halves the step of a layer until the critic's own objective rises enough.
 
     Use it with a large η: the step is then as long as the critic is close to linear along it. The
@@ -40,9 +37,7 @@ class Backtracking(StepRule):
     def __init__(
         self, step_size: float = 1.0, halvings: int = 3, samples: int = 1000, seed: int = 2
     ):
-        super().__init__(step_size)
-        self.halvings = _checks.positive_int("halvings", halvings, zero_ok=True)
-        self.samples, self.seed = _checks.positive_int("samples", samples), seed
+        super().__init__(step_size, halvings, samples, seed)
 
     def start(self, tuner: keras.Model) -> None:
         """Follow latents of its own through the layers."""
@@ -59,18 +54,12 @@ class Backtracking(StepRule):
 
         self._slope, self._rise = tuner.program(slope), tuner.program(rise)
 
-    def choose(self, tuner: keras.Model) -> float:
-        """The largest of η, η/2, η/4 … that raises the score enough, or 0."""
-        chunks = self._followed.positions()
-        slope = sum(float(self._slope(z)) for z in chunks)
-        for halving in range(self.halvings + 1):
-            eta = self.step_size / 2**halving
-            step = tf.constant(eta, tuner.stack.variable_dtype)
-            if sum(float(self._rise(z, step)) for z in chunks) >= eta * slope / 2 > 0:
-                return eta
-        return 0.0
+    def look(self, tuner: keras.Model) -> None:
+        """Find the slope along the present critic."""
+        self._promised = sum(float(self._slope(z)) for z in self._followed.positions())
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("halvings", "samples", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+    def helps(self, tuner: keras.Model, eta: float) -> bool:
+        """Whether the scores rise by half of what their slope promises."""
+        step = tf.constant(eta, tuner.stack.variable_dtype)
+        risen = sum(float(self._rise(z, step)) for z in self._followed.positions())
+        return risen >= eta * self._promised / 2 > 0

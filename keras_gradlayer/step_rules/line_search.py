@@ -8,15 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks
 from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
 from keras_gradlayer.metrics.scorer import Scorer
 from keras_gradlayer.models._followed import Followed
-from keras_gradlayer.step_rules.step_rule import StepRule
+from keras_gradlayer.step_rules.step_rule import Halving
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class LineSearch(StepRule):
+class LineSearch(Halving):
     """Stacks a layer only if it improves a held-out score, and as many as do.
 
     Use it on images, where a critic's own objective is a poor judge of samples: changes that nobody
@@ -62,12 +61,10 @@ class LineSearch(StepRule):
         samples: int = 2500,
         seed: int = 2,
     ):
-        super().__init__(step_size)
+        super().__init__(step_size, halvings, samples, seed)
         if scorer is not None:  # as in the config of one whose scorer could not be saved
             check_scorer(scorer)
         self.scorer = scorer
-        self.halvings = _checks.positive_int("halvings", halvings, zero_ok=True)
-        self.samples, self.seed = _checks.positive_int("samples", samples), seed
 
     def start(self, tuner: keras.Model) -> None:
         """Follow latents of its own through the layers."""
@@ -77,7 +74,7 @@ class LineSearch(StepRule):
                 "`tuner.step_size = kgl.step_rules.LineSearch(scorer)` before fit."
             )
         self._followed = Followed(tuner, self.samples, self.seed)
-        self._best, self._helped = None, False
+        self._best = None
 
         def sample(z, eta):
             moved = tuner.stack.move(z, step_size=eta)
@@ -85,24 +82,20 @@ class LineSearch(StepRule):
 
         self._sample = tuner.program(sample)
 
-    def choose(self, tuner: keras.Model) -> float:
-        """The first of η, η/2, η/4 … that improves the score, or 0."""
+    def look(self, tuner: keras.Model) -> None:
+        """Score the samples as they are."""
         depth = tuner.stack.depth
         if self._best is None or self._best[0] != depth:
             self._best = depth, self._loss(self._followed.batches())
-        for halving in range(self.halvings + 1):
-            eta = self.step_size / 2**halving
-            step = tf.constant(eta, tuner.stack.variable_dtype)
-            loss = self._loss(self._sample(z, step).numpy() for z in self._followed.positions())
-            if loss < self._best[1]:
-                self._best, self._helped = (depth + 1, loss), True
-                return eta
-        self._helped = False
-        return 0.0
+        self.follows_on = False
 
-    def follows_on(self) -> bool:
-        """Whether this critic helped."""
-        return self._helped
+    def helps(self, tuner: keras.Model, eta: float) -> bool:
+        """Whether the score improves; the same critic is then followed further."""
+        step = tf.constant(eta, tuner.stack.variable_dtype)
+        loss = self._loss(self._sample(z, step).numpy() for z in self._followed.positions())
+        if loss < self._best[1]:
+            self._best, self.follows_on = (tuner.stack.depth + 1, loss), True
+        return self.follows_on
 
     def _loss(self, batches):
         scores = measure(self.scorer, batches)
@@ -110,14 +103,12 @@ class LineSearch(StepRule):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; a scorer that is not registered is left out."""
-        names = ("halvings", "samples", "seed")
         known = inspect.isfunction(self.scorer) and (
             keras.saving.get_registered_object(keras.saving.get_registered_name(self.scorer))
             is self.scorer
         )
         return {
             **super().get_config(),
-            **{name: getattr(self, name) for name in names},
             "scorer": keras.saving.serialize_keras_object(self.scorer) if known else None,
         }
 

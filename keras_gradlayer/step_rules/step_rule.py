@@ -21,6 +21,9 @@ class StepRule(ABC):
     follows_untrained = False
     """Whether a layer is tried with the critic as it was handed over, before it trains."""
 
+    follows_on = False
+    """Whether the critic that made the last layer is to be followed by another."""
+
     def __init__(self, step_size: float):
         self.step_size = _checks.positive_number("step_size", step_size)
 
@@ -31,10 +34,6 @@ class StepRule(ABC):
     @abstractmethod
     def choose(self, tuner: keras.Model) -> float:
         """η for the layer that is due, or 0 to stack none and let the critic train on."""
-
-    def follows_on(self) -> bool:
-        """Whether the same critic is to be followed by another layer."""
-        return False
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -60,3 +59,38 @@ class Scheduled(StepRule):
     def choose(self, tuner: keras.Model) -> float:
         """η of the next layer."""
         return _checks.positive_number("step_size", self._at(tuner.stack.depth), zero_ok=True)
+
+
+class Halving(StepRule):
+    """Tries η, η/2, η/4, … on samples of its own; subclasses say what helps.
+
+    Args:
+        step_size: η, the first and longest step tried.
+        halvings: the most times the step is halved.
+        samples: how many samples to measure on.
+        seed: integer that their latents follow from.
+    """
+
+    def __init__(self, step_size, halvings, samples, seed):
+        super().__init__(step_size)
+        self.halvings = _checks.positive_int("halvings", halvings, zero_ok=True)
+        self.samples, self.seed = _checks.positive_int("samples", samples), seed
+
+    def choose(self, tuner: keras.Model) -> float:
+        """The longest step that helps, or 0."""
+        self.look(tuner)
+        steps = (self.step_size / 2**halving for halving in range(self.halvings + 1))
+        return next((eta for eta in steps if self.helps(tuner, eta)), 0.0)
+
+    @abstractmethod
+    def look(self, tuner: keras.Model) -> None:
+        """Measure the samples as they are."""
+
+    @abstractmethod
+    def helps(self, tuner: keras.Model, eta: float) -> bool:
+        """Whether a step of η along the present critic is good enough."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("halvings", "samples", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

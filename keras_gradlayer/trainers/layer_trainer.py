@@ -118,7 +118,7 @@ class LayerTrainer(AdversarialTrainer):
                 return self.get_metrics_result()
             step_size = self.rule.choose(self)
             logs = self._stack_layer(real, step_size) if step_size else self._skip_layer()
-            again = self.rule.follows_on() and not self.stop_training
+            again = self.rule.follows_on and not self.stop_training
         return logs
 
     def _skip_layer(self):
