@@ -270,6 +270,13 @@ def test_an_activation_without_second_derivatives():
         gan.fit(oracles.points(12), batch_size=4, callbacks=[PENALTY()], verbose=0)
 
 
+def test_xla_with_replicas(monkeypatch):
+    gan = make_gan()
+    monkeypatch.setattr(kgl.GAN, "replicas", 2)
+    with pytest.raises(ValueError, match="jit_compile=False or 'auto' with 2 replicas. Received"):
+        gan.compile(jit_compile=True)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_flow_norm_of_several_steps_a_layer(steps):
     """‖∇φL‖² of a linear critic is ‖a‖², of a quadratic one that at the start."""
