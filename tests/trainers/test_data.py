@@ -75,6 +75,16 @@ def test_data_inside_the_output_range(activation, low, high, recwarn):
     assert not [w for w in recwarn if "output activation" in str(w.message)]
 
 
+def test_images_of_zero_to_one_for_a_tanh_generator():
+    """Inside the range, and yet not what the generator makes."""
+    x = np.random.default_rng(0).uniform(0, 1, (32, 2)).astype("float32")
+    generator = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, "tanh")])
+    gan = kgl.GAN(generator, oracles.smooth_critic((2,)))
+    gan.compile()
+    with pytest.warns(UserWarning, match=r"\[0.*, 0.9.*\].*\[-1, 1\]"):
+        gan.fit(x, verbose=0)
+
+
 def test_labels_are_left_out_and_said_so():
     x, y = oracles.points(), np.zeros(64)
     pairs = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)

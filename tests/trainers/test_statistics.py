@@ -1,0 +1,86 @@
+"""What a FineTuner trains is what its layers follow: statistics of normalization stand still."""
+
+import logging
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gradlayer as kgl
+from tests import oracles
+
+layers = keras.layers
+
+
+def critic(*middle):
+    return keras.Sequential([layers.Input((2,)), layers.Dense(8), *middle, layers.Dense(1)])
+
+
+def trained_statistics(model):
+    """Give batch normalization statistics of its own, as a trained critic has them."""
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.moving_mean.assign([0.5] * 8)
+            layer.moving_variance.assign([4.0] * 8)
+    return model
+
+
+def fit(tuner):
+    tuner.compile(critic_optimizer=keras.optimizers.Adam(0.01), jit_compile=False)
+    penalty = [kgl.callbacks.GradientPenalty()]
+    return tuner.fit(oracles.points(32), batch_size=8, callbacks=penalty, verbose=0).history
+
+
+def test_training_and_inference_are_one_function(caplog):
+    handed_over = trained_statistics(critic(layers.BatchNormalization(name="bn"), layers.ReLU()))
+    with caplog.at_level(logging.INFO, "keras_gradlayer"):
+        tuner = kgl.FineTuner(None, handed_over, 0.1, max_layers=2)
+    assert "The critic trains with the statistics it has, in bn." in caplog.text
+    before = tuner.critic.get_weights()
+    fit(tuner)
+    x = oracles.points(32) ** 2  # of another mean and variance
+    np.testing.assert_allclose(tuner.scores(x), tuner.critic(x, training=False), atol=1e-6)
+    bn = tuner.critic.get_layer("bn")
+    np.testing.assert_array_equal(bn.moving_mean, [0.5] * 8)
+    np.testing.assert_array_equal(bn.moving_variance, [4.0] * 8)
+    # scale and offset train, and so does all else
+    moved = [np.abs(a - b).max() for a, b in zip(before, tuner.critic.get_weights())]
+    assert [m > 1e-4 for m in moved] == [True, True, True, True, False, False, True, False]
+    # the log is the estimate by the function that is followed
+    assert handed_over.get_layer("bn").trainable
+
+
+def test_thawed_with_the_tuner():
+    tuner = kgl.FineTuner(None, critic(layers.BatchNormalization(name="bn")), 0.1)
+    count = len(tuner.trainable_variables)
+    tuner.trainable = False
+    assert not tuner.trainable_variables
+    tuner.trainable = True
+    assert len(tuner.trainable_variables) == count
+    assert not tuner.critic.get_layer("bn").trainable
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_saved_and_loaded(tmp_path, steps):
+    tuner = kgl.FineTuner(None, trained_statistics(critic(layers.BatchNormalization())), 0.1)
+    for _ in range(steps):
+        fit(tuner)
+    tuner.save(tmp_path / "tuner.keras")
+    loaded = keras.saving.load_model(tmp_path / "tuner.keras")
+    z = tuner.latent.sample(5, seed=0)
+    np.testing.assert_array_equal(loaded(z), tuner(z))
+    assert len(loaded.trainable_variables) == len(tuner.trainable_variables)
+
+
+def test_other_layers_are_as_they_should_be():
+    """Dropout drops, spectral normalization normalizes, in training alone."""
+    tuner = kgl.FineTuner(None, critic(layers.Dropout(0.5)), 0.1)
+    x = oracles.points(32)
+    assert np.abs(tuner.scores(x) - tuner.critic(x, training=False)).max() > 1e-3
+    dense = layers.SpectralNormalization(layers.Dense(8), power_iterations=3)
+    tuner = kgl.FineTuner(None, critic(dense), 0.1)
+    inner = tuner.critic.layers[1]
+    before = inner.layer.kernel.numpy()
+    tuner.scores(x)
+    assert np.linalg.norm(inner.layer.kernel, 2) == pytest.approx(1, rel=0.1)
+    assert np.abs(before - inner.layer.kernel).max() > 1e-3
