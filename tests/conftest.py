@@ -24,6 +24,15 @@ def _reproducible():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(autouse=True)
+def _without_xla(request, monkeypatch):
+    """Tests that are for XLA ask for it: compiling takes a while."""
+    from keras_gradlayer import _xla
+
+    if request.node.path.name != "test_xla.py":
+        monkeypatch.setattr(_xla, "pays", lambda *models: False)
+
+
 @pytest.fixture
 def real_data():
     """The folder of the real data sets, where there is one."""

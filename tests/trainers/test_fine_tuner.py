@@ -229,9 +229,12 @@ def test_a_layer_that_is_not_finite_is_not_stacked(tmp_path):
 def test_fixed_settings_cannot_be_set():
     tuner = make()
     assert (tuner.step_size, tuner.max_layers, tuner.steps_per_layer) == (0.1, 6, 1)
-    for name in ("step_size", "max_layers", "steps_per_layer"):
+    for name in ("max_layers", "steps_per_layer"):
         with pytest.raises(AttributeError):
             setattr(tuner, name, 2)
+    with pytest.raises(ValueError, match="`step_size` must be a positive finite number"):
+        tuner.step_size = -2
+    assert tuner.step_size == 0.1
 
 
 @pytest.mark.parametrize("steps", [3, 9])
