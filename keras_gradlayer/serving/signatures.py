@@ -33,12 +33,7 @@ def source_of(
 ) -> Source:
     """Take apart a FineTuner, a Sampler, a GAN or any latent -> sample Keras model.
 
-    Nothing is copied: what the source generates follows the model.
-
-    Raises:
-        TypeError: if `model` is not a Keras model or `latent` not a distribution.
-        ValueError: if it does not map one tensor of latents to one of samples, or `latent` is
-            given beside the model's own, or `data_range` is not two numbers.
+    Nothing is copied: what the source generates follows the model. Raises as `export_sampler`.
     """
     _checks.instance_of("model", model, keras.Model, "a FineTuner, a GAN or another Keras model")
     own, stack = _own(model, "latent", Latent), _own(model, "stack", GradientLayerStack)
