@@ -30,12 +30,10 @@ def write_samples(
 ) -> None:
     """Write many samples in shards; an interrupted run can be resumed.
 
-    Sample i is what an exported sampler's signature `sample` gives for the seed `seed + i`. Its
-    bytes do not depend on the sharding or on who writes which shard: a run that was killed and
-    resumed gives the same files as one that was not. `SeededSampler` says what else they depend on.
-
-    `out` is a local folder or an address that `tf.io.gfile` knows, such as gs://bucket/samples. It
-    holds `manifest.json`, with all that the samples depend on, and for each shard either:
+    Sample i is what an exported sampler's signature `sample` gives for the seed `seed + i`. The
+    files are the same whoever writes which shard, killed and resumed or not. `SeededSampler` says
+    what their bytes depend on. `out` holds `manifest.json`, with all of that, and for each shard
+    either:
 
     - `samples-00000-of-00100.tfrecord`, a `tf.train.Example` a sample: `image/encoded` (a PNG
       file), `image/format`, `image/height`, `image/width` and `seed`; or, for samples that are not
@@ -47,7 +45,8 @@ def write_samples(
 
     Args:
         model: a `SeededSampler`, or what it takes.
-        out: folder to write to, new or empty.
+        out: folder to write to, new or empty: a local one or an address that `tf.io.gfile` knows,
+            such as gs://bucket/samples.
         count: number of samples.
         progress: whether to show a progress bar.
         **settings: `seed`, `shards`, `format`, `layers`, `batch_size` and `resume`, as for
@@ -55,8 +54,8 @@ def write_samples(
 
     Raises:
         TypeError: if `model` is not a model.
-        ValueError: if an argument is out of range, `out` is not empty, or there is no run of the
-            same settings in it to resume. Nothing is written then.
+        ValueError: if an argument is out of range, `out` is not empty, or it has no run of the same
+            settings to resume. Nothing is written then.
         OSError: if the files cannot be written.
 
     Example:
@@ -90,7 +89,9 @@ def plan_samples(
     shard, in any order and on any machine that reaches `out`.
 
     Args:
-        model: as for `write_samples`, and so are `out` and `count`.
+        model: as for `write_samples`.
+        out: as for `write_samples`.
+        count: as for `write_samples`.
         seed: the seed of the first sample; each next one has the next integer.
         shards: number of shards; by default one for each 10,000 samples.
         format: "tfrecord", or for images "png".
@@ -153,7 +154,7 @@ def write_shard(
     shard: int,
     advance: Callable[[int], object] | None = None,
 ) -> int:
-    """Write one shard of the run in `out`, unless it is there.
+    """Write one shard of the run in `out`, unless it is there; see `plan_samples`.
 
     Args:
         model: the run's model, best as a `SeededSampler` opened once a worker.
@@ -181,17 +182,12 @@ def write_shard(
             raise ValueError(f"`shard` must be 0 to {shards - 1}. Received: shard={shard}")
         start, stop = (k * plan["count"] // shards for k in (shard, shard + 1))
         path = posixpath.join(out, f"samples-{shard:05d}-of-{shards:05d}")
+        draw = {"layers": plan["layers"], "batch_size": plan["batch_size"]}
+        seeds = plan["seed"] + start, plan["seed"] + stop
+        blocks = sampler.blocks(*seeds, encoded=sampler.draws_images, **draw)
         if shard_files.is_complete(path, plan["format"]):
             advance(stop - start)
-            return stop - start
-        blocks = sampler.blocks(
-            plan["seed"] + start,
-            plan["seed"] + stop,
-            layers=plan["layers"],
-            batch_size=plan["batch_size"],
-            encoded=sampler.draws_images,
-        )
-        if plan["format"] == "png":
+        elif plan["format"] == "png":
             shard_files.write_pngs(path, blocks, advance)
         else:
             shard_files.write_records(path, blocks, plan["sample_shape"], advance)

@@ -90,10 +90,12 @@ def _findings(folder):
     sound = []
     for name, signature in signatures.items():
         graph = signature.graph.as_graph_def()  # with the functions it calls, and no others
-        found = [*_shapes(signature), *_ops(graph, signature.captured_inputs)]
+        nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+        found = [*_shapes(signature), *_ops(graph, nodes, signature.captured_inputs)]
+        found = list(dict.fromkeys(found))  # several nodes may have one name
         if not any(f.breaks for f in found):
             sound.append(name)
-            found += _run(signature, _precision(graph))
+            found += _run(signature, _precision(nodes))
         yield from (Finding(f.breaks, f"Signature '{name}': {f.message}") for f in found)
     if (folder / warmup.FILE).is_file():
         yield from _warmup(folder, model, sound)
@@ -121,40 +123,34 @@ def _shapes(signature):
             )
 
 
-def _nodes(graph):
-    """All nodes of a graph and of the functions in it."""
-    return [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
-
-
-def _ops(graph, captured):
-    """What a server cannot run, or what may make it answer at random; each is told once."""
+def _ops(graph, nodes, captured):
+    """What a server cannot run, or what may make it answer at random."""
     functions = {f.signature.name: f.attr for f in graph.library.function}
-    captured = [t for t in captured if t.dtype.is_floating or t.dtype.is_integer]
-    found, constants = {}, sum(t.dtype.size * t.shape.num_elements() for t in captured)
-    for name, attributes in [*functions.items(), *((n.name, n.attr) for n in _nodes(graph))]:
+    for name, attributes in [*functions.items(), *((n.name, n.attr) for n in nodes)]:
         if any(attributes[a].b or attributes[a].s == b"true" for a in _XLA if a in attributes):
             said = f"'{name}' is compiled by XLA (jit_compile=True), which is not switched on"
-            found[f"{said} in a server: it would load and fail at the first request."] = _breaks
-    for node in _nodes(graph):
+            yield _breaks(f"{said} in a server: it would load and fail at the first request.")
+    captured = [t for t in captured if t.dtype.is_floating or t.dtype.is_integer]
+    constants = sum(t.dtype.size * t.shape.num_elements() for t in captured)
+    for node in nodes:
         if node.op in _PYTHON:
             said = f"'{node.name}' calls Python ({node.op}: tf.py_function)"
-            found[f"{said}, which a server does not have."] = _breaks
+            yield _breaks(f"{said}, which a server does not have.")
         elif node.op not in functions and not hasattr(tf.raw_ops, node.op):
             said = f"'{node.name}' is the op {node.op}, not TensorFlow's own"
-            found[f"{said}: is it in the server?"] = _note
+            yield _note(f"{said}: is it in the server?")
         elif _VARY.fullmatch(node.op):
             said = f"'{node.name}' is random or writes to a variable ({node.op})"
-            found[f"{said}: do answers vary?"] = _note
+            yield _note(f"{said}: do answers vary?")
         elif node.op == "Const":
             constants += node.attr["value"].tensor.ByteSize()
     if constants > _MOST_CONSTANTS:
-        found[f"{constants / 2**20:.0f} MiB of constants in the graph."] = _note
-    return [kind(message) for message, kind in found.items()]
+        yield _note(f"{constants / 2**20:.0f} MiB of constants in the graph.")
 
 
-def _precision(graph):
+def _precision(nodes):
     """The relative rounding error of the least precise floats that are computed with."""
-    enums = {a.type for node in _nodes(graph) for a in node.attr.values()} - {0}
+    enums = {a.type for node in nodes for a in node.attr.values()} - {0}
     types = {tf.as_dtype(enum) for enum in enums}
     tf32 = tf.config.experimental.tensor_float_32_execution_enabled
     if tf.float32 in types and tf.config.list_physical_devices("GPU") and tf32():
