@@ -33,23 +33,21 @@ def export_sampler(
 ) -> pathlib.Path:
     """Write a sampler as one SavedModel that a stock TensorFlow Serving loads and batches.
 
-    The generator and the whole critic history are inside; the graph is as large for one gradient
-    layer as for hundreds. Loading it needs TensorFlow alone. Its signatures, each batchable (axis
-    0 of every input and output is the batch, and a row does not depend on the others):
+    It holds the generator and the whole critic history, in a graph whose size does not depend on
+    the number of layers, and needs TensorFlow alone. Its signatures, each batchable (axis 0 of
+    every input and output is the batch, and a row does not depend on the others):
 
     - `serving_default`: `latent` float32 (n, *latent.shape) -> `samples` float32
     - `sample`: `seed` int64 (n,) -> `samples`; a row is `serving_default` of
       `latent.sample_rows(seed)`
     - `sample_layers`: `latent`, `layers` int32 (n,) -> `samples` after that many gradient layers,
-      for each row; 0 is the generator as it was; clamped to 0 ... depth
+      for each row; clamped to 0 (the generator as it was) ... depth
     - `score`: `samples` -> `score` (n,), by the critic stacked last (for a GAN, its critic)
-    - `image`: `seed` -> `image_bytes` (n,), PNG files; for samples of shape (height, width, 1, 3
-      or 4)
+    - `image`: `seed` -> `image_bytes` (n,), PNG files, for shapes (height, width, 1, 3 or 4)
 
     The version is renamed into place once it is complete and `verify` finds nothing that would
-    break, so a server that watches the folder never sees half of one. `assets.extra` holds warm-up
-    requests for each signature and batch size, and the metadata (see `read_metadata`);
-    `batching_params.pbtxt` has the batch sizes for the server.
+    break. `assets.extra` holds warm-up requests for each signature and batch size, and the metadata
+    (see `read_metadata`); `batching_params.pbtxt` has the batch sizes for the server.
 
     Source: Nitanda & Suzuki, AISTATS 2018, Algorithm 2, as a SavedModel.
 
@@ -72,7 +70,7 @@ def export_sampler(
         TypeError: if `model` is not a Keras model, or `latent` not a latent distribution.
         ValueError: if `path` is not a model folder or has that version, an argument is out of
             range, or the exported model would not work in a server.
-        OSError: if the files cannot be written. Nothing is left behind after any error.
+        OSError: if the files cannot be written. No error leaves anything behind.
 
     Example:
 
@@ -90,9 +88,8 @@ def export_sampler(
             raise ValueError(f"`scores` must be finite numbers by name. Received: scores={scores}")
     source = source_of(finished(model), latent, data_range)
     if source.stack is not None and not source.depth:
-        _checks.warn(
-            f"'{model.name}' has no gradient layers: what is exported is the generator as it was."
-        )
+        said = "has no gradient layers: what is exported is the generator as it was."
+        _checks.warn(f"'{model.name}' {said}")
     module, signatures = tf.Module(), make_signatures(source)
     # The variables that are computed with; others, such as the critic in training, stay behind.
     used = {id(v): v for f in signatures.values() for v in f.variables}

@@ -18,11 +18,11 @@ _MESSAGES = {
         "string signature_name = 3",
         "string version_label = 4",
     ],
-    "PredictRequest": [".ModelSpec model_spec = 1", "map tensorflow.TensorProto inputs = 2"],
+    "PredictRequest": ["ModelSpec model_spec = 1", "map tensorflow.TensorProto inputs = 2"],
     "PredictResponse": ["map tensorflow.TensorProto outputs = 1"],
-    "PredictLog": [".PredictRequest request = 1"],
-    "PredictionLog": [".PredictLog predict_log = 6"],
-    "GetModelMetadataRequest": [".ModelSpec model_spec = 1", "repeated string metadata_field = 2"],
+    "PredictLog": ["PredictRequest request = 1"],
+    "PredictionLog": ["PredictLog predict_log = 6"],
+    "GetModelMetadataRequest": ["ModelSpec model_spec = 1", "repeated string metadata_field = 2"],
     "GetModelMetadataResponse": ["map google.protobuf.Any metadata = 2"],
     "SignatureDefMap": ["map tensorflow.SignatureDef signature_def = 1"],
     "BatchingParameters": [
@@ -49,12 +49,11 @@ def _add_field(message, text):
         pair.options.map_entry = True
         _add_field(pair, "string key = 1")
         _add_field(pair, f"{kind} value = 2")
-        kind = f".{message.name}.{pair.name}"
+        kind = pair.name
     if kind in _SCALARS:
         field.type = _SCALARS[kind]
     else:
-        field.type = _KIND.TYPE_MESSAGE
-        field.type_name = f".{_PACKAGE}{kind}" if kind.startswith(".") else f".{kind}"
+        field.type, field.type_name = _KIND.TYPE_MESSAGE, kind
 
 
 def _classes():

@@ -52,10 +52,9 @@ def read_metadata(path: str | pathlib.Path) -> dict:
         path: a SavedModel folder, or a model folder, for its newest version.
 
     Returns:
-        A dict: `versions` of the packages that made it, `name`, `step_size` (η), `step_sizes` (η of
-        each layer), `depth`, `steps_per_layer`, `latent` (a Keras config), `latent_shape`,
-        `sample_shape`, `data_range` (null where there is no bound), `allowed_batch_sizes` and
-        `scores`.
+        A dict: `versions` of packages, `name`, `step_size` (η), `step_sizes` (η of each layer),
+        `depth`, `steps_per_layer`, `latent` (a Keras config), `latent_shape`, `sample_shape`,
+        `data_range` (null for no bound), `allowed_batch_sizes` and `scores`.
 
     Raises:
         ValueError: if there is no SavedModel, or one without metadata.

@@ -28,13 +28,11 @@ class SeededSampler:
 
     Use it to open a model once for several calls of `write_shard`.
 
-    Samples are computed in whole blocks that begin at multiples of the batch size, and cut to what
-    is asked for, since convolutions and matrix products round differently in a batch of another
-    size. So the bytes of a sample depend on its seed, the model and the batch size, with one
-    version of TensorFlow on one kind of processor. On a GPU, call
+    Samples are computed in whole blocks that begin at multiples of the batch size, since batches of
+    other sizes round differently. So their bytes depend on the seed, the model and the batch size,
+    with one version of TensorFlow on one kind of processor. On a GPU, call
     `tf.config.experimental.enable_op_determinism()` first: otherwise TensorFlow chooses kernels by
-    their speed. It holds for the whole process, so it is left to the caller; the command
-    `keras-gradlayer sample` and `export/beam_sample.py` call it.
+    their speed. It holds for the whole process, so it is left to the caller.
 
     Args:
         model: a `FineTuner`, a sampler, a `GAN` or any Keras model that maps latents to samples;
@@ -90,17 +88,11 @@ class SeededSampler:
         batch_size: int = 64,
         encoded: bool = False,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Draw the samples of the seeds `start` to `stop - 1`.
-
-        Args:
-            start: the first seed.
-            stop: the seed after the last.
-            layers: number of gradient layers to apply; all by default.
-            batch_size: samples a block.
-            encoded: whether to give PNG files, for samples that are images.
+        """Draw the samples of the seeds `start` to `stop - 1`, after `layers` layers or all.
 
         Yields:
-            Seeds, shape (n,), and their samples, shape (n, *sample shape), or as many PNG files.
+            Seeds, shape (n,), and their samples, shape (n, *sample shape), or if `encoded` as many
+            PNG files.
 
         Raises:
             ValueError: for a `batch_size` or `layers` out of range.

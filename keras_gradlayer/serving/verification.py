@@ -32,10 +32,8 @@ _NOT_JSON = {tf.half, tf.bfloat16, tf.uint16, tf.complex64, tf.complex128}
 class Finding(NamedTuple):
     """Something `verify` found."""
 
-    breaks: bool
-    """Whether a server could not load the model, or would answer wrongly or not at all."""
-    message: str
-    """What it is, and where."""
+    breaks: bool  # whether a server could not load the model, or would answer wrongly or not at all
+    message: str  # what it is, and where
 
 
 _breaks, _note = functools.partial(Finding, True), functools.partial(Finding, False)
