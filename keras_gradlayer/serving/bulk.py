@@ -44,13 +44,15 @@ def write_samples(
     A file gets its name when it is complete, and is never overwritten.
 
     Args:
-        model: a `SeededSampler`, or what it takes.
+        model: as for `SeededSampler`, or one.
         out: folder to write to, new or empty: a local one or an address that `tf.io.gfile` knows,
             such as gs://bucket/samples.
         count: number of samples.
         progress: whether to show a progress bar.
-        **settings: `seed`, `shards`, `format`, `layers`, `batch_size` and `resume`, as for
-            `plan_samples`.
+        **settings: `seed` of the first sample, 0 by default, from which the others count up;
+            `shards`, by default one for each 10,000 samples; `format`, "tfrecord", or for images
+            "png"; `layers` to apply, by default all; `batch_size`, 64 samples computed together;
+            `resume`, whether to write the shards that an interrupted run of these settings lacks.
 
     Raises:
         TypeError: if `model` is not a model.
@@ -86,18 +88,7 @@ def plan_samples(
     """Write the manifest of a run whose shards `write_shard` then writes, anywhere.
 
     Use it to spread `write_samples` with a batch engine: call it once, then `write_shard` for each
-    shard, in any order and on any machine that reaches `out`.
-
-    Args:
-        model: as for `write_samples`.
-        out: as for `write_samples`.
-        count: as for `write_samples`.
-        seed: the seed of the first sample; each next one has the next integer.
-        shards: number of shards; by default one for each 10,000 samples.
-        format: "tfrecord", or for images "png".
-        layers: number of gradient layers to apply; all by default.
-        batch_size: samples computed together.
-        resume: whether to write the shards that an interrupted run of the same settings lacks.
+    shard, in any order and on any machine that reaches `out`. Arguments are as for `write_samples`.
 
     Returns:
         The number of shards.

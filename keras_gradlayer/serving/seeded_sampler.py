@@ -10,15 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer.serving import signatures
 from keras_gradlayer.serving.clients.local_client import LocalClient
 from keras_gradlayer.serving.metadata import facts_of, package_versions, read_metadata
-from keras_gradlayer.serving.signatures import (
-    encode_images,
-    finished,
-    image_range,
-    make_signatures,
-    source_of,
-)
 
 _FACTS = ("latent", "depth", "step_sizes", "steps_per_layer", "sample_shape", "data_range")
 
@@ -57,18 +51,19 @@ class SeededSampler:
             model = keras.saving.load_model(model, compile=False)
         if isinstance(model, (str, os.PathLike)):
             facts = read_metadata(model)
-            self._owner = LocalClient(model).loaded
+            self._owner = LocalClient(model).loaded  # functions alone do not keep variables
             self._functions = self._owner.signatures
             self._latent = keras.saving.deserialize_keras_object(facts["latent"])
         else:
-            self._owner = source_of(finished(model))  # functions alone do not keep variables
+            self._owner = signatures.source_of(signatures.finished(model))
             facts = facts_of(self._owner)
-            self._functions, self._latent = make_signatures(self._owner), self._owner.latent
+            self._functions = signatures.make_signatures(self._owner)
+            self._latent = self._owner.latent
         bounds = [np.nan if b is None else b for b in facts["data_range"]]
-        images = image_range(tuple(facts["sample_shape"]), bounds)
+        images = signatures.image_range(tuple(facts["sample_shape"]), bounds)
         self.depth = facts["depth"]
         self.draws_images = images is not None
-        self._encode = tf.function(lambda x: encode_images(x, images), autograph=False)
+        self._encode = tf.function(lambda x: signatures.encode_images(x, images), autograph=False)
         facts = {
             "weights": _fingerprint(self._functions["sample"].variables),
             **{key: facts[key] for key in _FACTS},

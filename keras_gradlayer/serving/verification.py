@@ -228,10 +228,8 @@ def _invented(specs):
 def _comparable(tensor):
     """Values that NumPy calculates with: images decoded, half precision as float32."""
     if tensor.dtype == tf.string and tensor.shape.rank == 1:
-        try:
+        with contextlib.suppress(*_ERRORS):  # text
             return np.stack([tf.io.decode_image(v, expand_animations=False) for v in tensor])
-        except _ERRORS:  # text
-            pass
     half = tensor.dtype in (tf.half, tf.bfloat16)
     return (tf.cast(tensor, "float32") if half else tensor).numpy()
 

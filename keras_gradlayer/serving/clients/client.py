@@ -1,8 +1,8 @@
 """Asking a served sampler for samples."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Self
+from contextlib import AbstractContextManager
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from keras_gradlayer import _checks
 
 
-class Client(ABC):
+class Client(AbstractContextManager):
     """What the clients of both protocols share; `connect` makes one.
 
     Inputs are checked against the signature that the server publishes before anything is sent.
@@ -103,9 +103,6 @@ class Client(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the connections."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error):
         self.close()
