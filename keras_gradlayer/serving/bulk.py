@@ -66,11 +66,13 @@ def write_samples(
     >>> sorted(p.name for p in (tmp_path / "samples").iterdir())[:2]
     ['manifest.json', 'samples-00000-of-00003.tfrecord']
     """
+    from tqdm import tqdm
+
     sampler = _open(model)
     shards = plan_samples(sampler, out, count, **settings)
-    bar = keras.utils.Progbar(count, unit_name="sample", verbose=int(progress))
-    for shard in range(shards):
-        write_shard(sampler, out, shard, bar.add)
+    with tqdm(total=count, unit="sample", disable=not progress) as bar:
+        for shard in range(shards):
+            write_shard(sampler, out, shard, bar.update)
 
 
 def plan_samples(
