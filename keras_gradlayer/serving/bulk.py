@@ -1,4 +1,4 @@
-"""As many samples as one likes, in shards that any number of workers write."""
+"""Any number of samples, in shards that any number of workers write."""
 
 import contextlib
 import json
@@ -25,48 +25,39 @@ def write_samples(
     out: str | os.PathLike,
     count: int,
     *,
-    seed: int = 0,
-    shards: int | None = None,
-    format: str = "tfrecord",
-    layers: int | None = None,
-    batch_size: int = 64,
-    resume: bool = False,
     progress: bool = False,
+    **settings,
 ) -> None:
-    """Write many samples in shards; one that was stopped goes on where it was.
+    """Write many samples in shards; an interrupted run can be resumed.
 
-    Sample i is what an exported sampler's signature `sample` gives for the seed `seed + i`. Its
-    bytes do not depend on how the samples are sharded, nor on who writes which shard: a sampling
-    that was killed and resumed is the same, file by file, as one that was not. `SeededSampler` says
-    what else they depend on; on a GPU, call `tf.config.experimental.enable_op_determinism()` first.
-
-    `out` is a folder here or an address that `tf.io.gfile` knows, such as gs://bucket/samples. It
-    holds `manifest.json`, what the samples depend on, and of each shard either:
+    Sample i is what an exported sampler's signature `sample` gives for the seed `seed + i`. The
+    files are the same whoever writes which shard, killed and resumed or not. `SeededSampler` says
+    what their bytes depend on. `out` holds `manifest.json`, with all of that, and for each shard
+    either:
 
     - `samples-00000-of-00100.tfrecord`, a `tf.train.Example` a sample: `image/encoded` (a PNG
-      file), `image/format`, `image/height`, `image/width` and `seed`; or, where samples are not
+      file), `image/format`, `image/height`, `image/width` and `seed`; or, for samples that are not
       images, `sample` (the values, flat), `sample/shape` and `seed`
-    - `samples-00000-of-00100/`, a PNG file a sample, named after its seed, and `_SUCCESS` when they
-      are all there; on an object store each file costs three requests, so prefer TFRecords there
+    - `samples-00000-of-00100/`, a PNG file a sample, named after its seed, and `_SUCCESS` once it
+      is complete; on an object store each file costs three requests, so prefer TFRecords there
 
-    A file gets its name when it is whole, and is never written over.
+    A file gets its name when it is complete, and is never overwritten.
 
     Args:
         model: as for `SeededSampler`, or one.
-        out: folder to write to, new or empty.
-        count: how many samples.
-        seed: the seed of the first sample; each next one has the next integer.
-        shards: how many; by default one for each 10,000 samples.
-        format: "tfrecord", or for images "png".
-        layers: how many gradient layers to apply; all by default.
-        batch_size: samples that are computed together.
-        resume: whether to go on with a sampling that was stopped, of the same settings.
+        out: folder to write to, new or empty: a local one or an address that `tf.io.gfile` knows,
+            such as gs://bucket/samples.
+        count: number of samples.
         progress: whether to show a progress bar.
+        **settings: `seed` of the first sample, 0 by default, from which the others count up;
+            `shards`, by default one for each 10,000 samples; `format`, "tfrecord", or for images
+            "png"; `layers` to apply, by default all; `batch_size`, 64 samples computed together;
+            `resume`, whether to write the shards that an interrupted run of these settings lacks.
 
     Raises:
-        TypeError: if `model` is no model.
-        ValueError: if an argument is out of range, `out` is not empty, or, to resume, it has no
-            such sampling or one of other settings. Nothing is written then.
+        TypeError: if `model` is not a model.
+        ValueError: if an argument is out of range, `out` is not empty, or it has no run of the same
+            settings to resume. Nothing is written then.
         OSError: if the files cannot be written.
 
     Example:
@@ -75,21 +66,13 @@ def write_samples(
     >>> sorted(p.name for p in (tmp_path / "samples").iterdir())[:2]
     ['manifest.json', 'samples-00000-of-00003.tfrecord']
     """
+    from tqdm import tqdm
+
     sampler = _open(model)
-    shards = plan_samples(
-        sampler,
-        out,
-        count,
-        seed=seed,
-        shards=shards,
-        format=format,
-        layers=layers,
-        batch_size=batch_size,
-        resume=resume,
-    )
-    bar = keras.utils.Progbar(count, unit_name="sample", verbose=int(progress))
-    for shard in range(shards):
-        write_shard(sampler, out, shard, bar.add)
+    shards = plan_samples(sampler, out, count, **settings)
+    with tqdm(total=count, unit="sample", disable=not progress) as bar:
+        for shard in range(shards):
+            write_shard(sampler, out, shard, bar.update)
 
 
 def plan_samples(
@@ -104,7 +87,7 @@ def plan_samples(
     batch_size: int = 64,
     resume: bool = False,
 ) -> int:
-    """Write the manifest of a sampling, whose shards `write_shard` then writes, anywhere.
+    """Write the manifest of a run whose shards `write_shard` then writes, anywhere.
 
     Use it to spread `write_samples` with a batch engine: call it once, then `write_shard` for each
     shard, in any order and on any machine that reaches `out`. Arguments are as for `write_samples`.
@@ -164,20 +147,20 @@ def write_shard(
     shard: int,
     advance: Callable[[int], object] | None = None,
 ) -> int:
-    """Write one shard of the sampling in `out`, if it is not there yet.
+    """Write one shard of the run in `out`, unless it is there; see `plan_samples`.
 
     Args:
-        model: the model of the sampling, best as a `SeededSampler` that is opened once a worker.
-        out: the folder that `plan_samples` has written the manifest of.
+        model: the run's model, best as a `SeededSampler` opened once a worker.
+        out: the folder given to `plan_samples`.
         shard: its number, from 0.
-        advance: called with how many more samples there are, as they come.
+        advance: called with the number of further samples, as they come.
 
     Returns:
-        How many samples the shard has.
+        The number of samples in the shard.
 
     Raises:
-        TypeError: if `model` is no model.
-        ValueError: if there is no such sampling or shard, or it is of another model.
+        TypeError: if `model` is not a model.
+        ValueError: if there is no such run or shard, or it is of another model.
         OSError: if the files cannot be written.
 
     Example: see `plan_samples`.
@@ -191,11 +174,11 @@ def write_shard(
         if _checks.positive_int("shard", shard, zero_ok=True) >= shards:
             raise ValueError(f"`shard` must be 0 to {shards - 1}. Received: shard={shard}")
         start, stop = (k * plan["count"] // shards for k in (shard, shard + 1))
-        seeds = plan["seed"] + start, plan["seed"] + stop
         path = posixpath.join(out, f"samples-{shard:05d}-of-{shards:05d}")
         draw = {"layers": plan["layers"], "batch_size": plan["batch_size"]}
+        seeds = plan["seed"] + start, plan["seed"] + stop
         blocks = sampler.blocks(*seeds, encoded=sampler.draws_images, **draw)
-        if shard_files.is_whole(path, plan["format"]):
+        if shard_files.is_complete(path, plan["format"]):
             advance(stop - start)
         elif plan["format"] == "png":
             shard_files.write_pngs(path, blocks, advance)
@@ -211,12 +194,12 @@ def _open(model):
 def _begin(out, manifest):
     if tf.io.gfile.exists(out) and not tf.io.gfile.isdir(out):
         raise ValueError(f"{out} exists and is not a folder; nothing was written.")
-    names = tf.io.gfile.listdir(out) if tf.io.gfile.isdir(out) else []
+    tf.io.gfile.makedirs(out)
+    names = tf.io.gfile.listdir(out)
     if MANIFEST in names:
         raise ValueError(f"{out} holds a sampling: go on with it by --resume (`resume=True`).")
     if not all(n.endswith(f".{MANIFEST}{shard_files.PART}") for n in names):
         raise ValueError(f"{out} exists and is not an empty folder; nothing was written.")
-    tf.io.gfile.makedirs(out)
     shard_files.clear(out, MANIFEST)
     shard_files.put(posixpath.join(out, MANIFEST), (json.dumps(manifest, indent=2) + "\n").encode())
 
@@ -250,7 +233,7 @@ def _place(out):
 
 @contextlib.contextmanager
 def _errors(out):
-    """TensorFlow's errors of files as Python's."""
+    """TensorFlow's file errors as Python's."""
     try:
         yield
     except tf.errors.OpError as e:

@@ -33,38 +33,35 @@ def export_sampler(
 ) -> pathlib.Path:
     """Write a sampler as one SavedModel that a stock TensorFlow Serving loads and batches.
 
-    The generator and the whole critic history are inside; the graph is as large for one gradient
-    layer as for hundreds. Loading it needs TensorFlow alone. Its signatures, each batchable (axis
-    0 of every input and output is the batch, and a row does not depend on the others):
+    It holds the generator and the whole critic history, in a graph whose size does not depend on
+    the number of layers, and needs TensorFlow alone. Its signatures, each batchable (axis 0 of
+    every input and output is the batch, and a row does not depend on the others):
 
     - `serving_default`: `latent` float32 (n, *latent.shape) -> `samples` float32
     - `sample`: `seed` int64 (n,) -> `samples`; a row is `serving_default` of
       `latent.sample_rows(seed)`
     - `sample_layers`: `latent`, `layers` int32 (n,) -> `samples` after that many gradient layers,
-      for each row; 0 is the generator as it was; clamped to 0 ... depth
+      for each row; clamped to 0 (the generator as it was) ... depth
     - `score`: `samples` -> `score` (n,), by the critic stacked last (for a GAN, its critic)
-    - `image`: `seed` -> `image_bytes` (n,), PNG files; for samples of shape (height, width, 1, 3
-      or 4)
+    - `image`: `seed` -> `image_bytes` (n,), PNG files, for shapes (height, width, 1, 3 or 4)
 
-    The version is written beside the others and renamed into place when it is complete and
-    `verify` finds nothing in it that would break, so that a server which watches the folder never
-    sees half of one. In `assets.extra` lie warm-up requests for each signature and batch size, and
-    the metadata (see `read_metadata`); `batching_params.pbtxt` has the batch sizes for the server.
+    The version is renamed into place once it is complete and `verify` finds nothing that would
+    break. `assets.extra` holds warm-up requests for each signature and batch size, and the metadata
+    (see `read_metadata`); `batching_params.pbtxt` has the batch sizes for the server.
 
-    Source: Nitanda & Suzuki, AISTATS 2018, Algorithm 2, as TensorFlow Serving takes it.
+    Source: Nitanda & Suzuki, AISTATS 2018, Algorithm 2, as a SavedModel.
 
     Args:
         model: a `FineTuner`, a `GAN`, a sampler, or any Keras model that maps latents to samples.
-        path: the model's folder, with a subfolder for each version; made if it is not there.
-        version: a number; the next free one by default. One that exists is never written over.
-        latent: the latent distribution, for Keras models that have none of their own; a standard
-            normal in the shape of the model's input by default.
+        path: the model's folder, with a subfolder for each version; created if missing.
+        version: a number; the next free one by default. An existing one is never overwritten.
+        latent: the latent distribution, for Keras models that have none of their own; by default a
+            standard normal in the shape of the model's input.
         data_range: (low, high) of the samples, for PNG files and the metadata; read off the output
             activation by default, and (-1, 1) for PNG files where that has no bounds.
         allowed_batch_sizes: the batches the server may form, increasing. It pads a batch to the
             next of them, and refuses requests of more rows than the last.
-        scores: what is known of the samples' quality, such as `{"frechet_distance": 15.4}`, for
-            the metadata.
+        scores: the samples' quality for the metadata, such as `{"frechet_distance": 15.4}`.
 
     Returns:
         The version's folder.
@@ -72,8 +69,8 @@ def export_sampler(
     Raises:
         TypeError: if `model` is not a Keras model, or `latent` not a latent distribution.
         ValueError: if `path` is not a model folder or has that version, an argument is out of
-            range, or the exported model would not work in a server. Nothing is left behind.
-        OSError: if the files cannot be written. Nothing is left behind.
+            range, or the exported model would not work in a server.
+        OSError: if the files cannot be written. No error leaves anything behind.
 
     Example:
 
@@ -91,11 +88,9 @@ def export_sampler(
             raise ValueError(f"`scores` must be finite numbers by name. Received: scores={scores}")
     source = source_of(finished(model), latent, data_range)
     if source.stack is not None and not source.depth:
-        _checks.warn(
-            f"'{model.name}' has no gradient layers: what is exported is the generator as it was."
-        )
-    module = tf.Module()
-    signatures = make_signatures(source)
+        said = "has no gradient layers: what is exported is the generator as it was."
+        _checks.warn(f"'{model.name}' {said}")
+    module, signatures = tf.Module(), make_signatures(source)
     # The variables that are computed with; others, such as the critic in training, stay behind.
     used = {id(v): v for f in signatures.values() for v in f.variables}
     module.weights = list(used.values())

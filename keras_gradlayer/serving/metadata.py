@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer._version import __version__
-from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.serving.signatures import Source
 from keras_gradlayer.serving.versions import find_version
 
@@ -16,7 +15,7 @@ FILE = "assets.extra/sampler.json"
 
 
 def facts_of(source: Source) -> dict:
-    """What samples depend on beside their seeds and the weights, as JSON can hold it."""
+    """What samples depend on besides their seeds and the weights, as JSON can hold it."""
     stack = source.stack
     return {
         "versions": package_versions(),
@@ -31,6 +30,15 @@ def facts_of(source: Source) -> dict:
     }
 
 
+def package_versions() -> dict:
+    """The versions of what makes and runs a model."""
+    return {
+        "keras_gradlayer": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+    }
+
+
 def write_metadata(folder: pathlib.Path, facts: dict) -> None:
     """Write the facts beside the model."""
     (folder / FILE).parent.mkdir(exist_ok=True)
@@ -38,16 +46,15 @@ def write_metadata(folder: pathlib.Path, facts: dict) -> None:
 
 
 def read_metadata(path: str | pathlib.Path) -> dict:
-    """What `export_sampler` wrote down of a model.
+    """What `export_sampler` recorded about a model.
 
     Args:
         path: a SavedModel folder, or a model folder, for its newest version.
 
     Returns:
-        A dict: `versions` of the packages that made it, `name`, `step_size` (η), `step_sizes` (η of
-        each layer), `depth`, `steps_per_layer`, `latent` (a Keras config), `latent_shape`,
-        `sample_shape`, `data_range` (null where there is no bound), `allowed_batch_sizes` and
-        `scores`.
+        A dict: `versions` of packages, `name`, `step_size` (η), `step_sizes` (η of each layer),
+        `depth`, `steps_per_layer`, `latent` (a Keras config), `latent_shape`, `sample_shape`,
+        `data_range` (null for no bound), `allowed_batch_sizes` and `scores`.
 
     Raises:
         ValueError: if there is no SavedModel, or one without metadata.
@@ -67,17 +74,3 @@ def read_metadata(path: str | pathlib.Path) -> dict:
         return json.loads(file.read_text())
     except json.JSONDecodeError as e:
         raise ValueError(f"{file} is damaged: {e}") from e
-
-
-def package_versions() -> dict:
-    """The versions of what makes and runs a model."""
-    return {
-        "keras_gradlayer": __version__,
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-    }
-
-
-def latent_of(facts: dict) -> Latent:
-    """The latent distribution that the metadata names."""
-    return keras.saving.deserialize_keras_object(facts["latent"])

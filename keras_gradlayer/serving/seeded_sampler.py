@@ -10,31 +10,23 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer.serving import signatures
 from keras_gradlayer.serving.clients.local_client import LocalClient
-from keras_gradlayer.serving.metadata import facts_of, latent_of, package_versions, read_metadata
-from keras_gradlayer.serving.signatures import (
-    encode_images,
-    finished,
-    image_range,
-    make_signatures,
-    source_of,
-)
+from keras_gradlayer.serving.metadata import facts_of, package_versions, read_metadata
 
 _FACTS = ("latent", "depth", "step_sizes", "steps_per_layer", "sample_shape", "data_range")
 
 
 class SeededSampler:
-    """What draws the sample of each seed, the same bytes whatever else is drawn.
+    """Draws the sample of each seed, the same bytes whatever else is drawn.
 
-    Use it to open a model once, where several calls of `write_shard` draw from it.
+    Use it to open a model once for several calls of `write_shard`.
 
-    Samples are computed in whole blocks that begin at multiples of the batch size, and cut to what
-    is asked for: convolutions and matrix products round otherwise in a batch of another size. So
-    the bytes of a sample depend on its seed, the model and the batch size, with one version of
-    TensorFlow on one kind of processor. On a GPU they also need
-    `tf.config.experimental.enable_op_determinism()`, called first: without it TensorFlow chooses
-    kernels by how fast they just were. As that holds for the whole process, it is left to the
-    caller; the command `keras-gradlayer sample` and `export/beam_sample.py` do it.
+    Samples are computed in whole blocks that begin at multiples of the batch size, since batches of
+    other sizes round differently. So their bytes depend on the seed, the model and the batch size,
+    with one version of TensorFlow on one kind of processor. On a GPU, call
+    `tf.config.experimental.enable_op_determinism()` first: otherwise TensorFlow chooses kernels by
+    their speed. It holds for the whole process, so it is left to the caller.
 
     Args:
         model: a `FineTuner`, a sampler, a `GAN` or any Keras model that maps latents to samples;
@@ -59,17 +51,19 @@ class SeededSampler:
             model = keras.saving.load_model(model, compile=False)
         if isinstance(model, (str, os.PathLike)):
             facts = read_metadata(model)
-            self._owner = LocalClient(model).loaded
-            self._functions, self._latent = self._owner.signatures, latent_of(facts)
+            self._owner = LocalClient(model).loaded  # functions alone do not keep variables
+            self._functions = self._owner.signatures
+            self._latent = keras.saving.deserialize_keras_object(facts["latent"])
         else:
-            self._owner = source_of(finished(model))  # functions alone do not keep variables
+            self._owner = signatures.source_of(signatures.finished(model))
             facts = facts_of(self._owner)
-            self._functions, self._latent = make_signatures(self._owner), self._owner.latent
+            self._functions = signatures.make_signatures(self._owner)
+            self._latent = self._owner.latent
         bounds = [np.nan if b is None else b for b in facts["data_range"]]
-        images = image_range(tuple(facts["sample_shape"]), bounds)
+        images = signatures.image_range(tuple(facts["sample_shape"]), bounds)
         self.depth = facts["depth"]
         self.draws_images = images is not None
-        self._encode = tf.function(lambda x: encode_images(x, images), autograph=False)
+        self._encode = tf.function(lambda x: signatures.encode_images(x, images), autograph=False)
         facts = {
             "weights": _fingerprint(self._functions["sample"].variables),
             **{key: facts[key] for key in _FACTS},
@@ -78,7 +72,7 @@ class SeededSampler:
         if images is not None:
             facts["data_range"] = images
         self.facts = json.loads(json.dumps(facts))
-        """What samples depend on beside their seeds, as JSON gives it back."""
+        """What samples depend on besides their seeds, as JSON gives it back."""
 
     def blocks(
         self,
@@ -89,17 +83,11 @@ class SeededSampler:
         batch_size: int = 64,
         encoded: bool = False,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Draw the samples of the seeds `start` to `stop - 1`.
-
-        Args:
-            start: the first seed.
-            stop: the seed after the last.
-            layers: how many gradient layers to apply; all by default.
-            batch_size: samples a block.
-            encoded: whether to give PNG files, where the samples are images.
+        """Draw the samples of the seeds `start` to `stop - 1`, after `layers` layers or all.
 
         Yields:
-            Seeds, shape (n,), and their samples, shape (n, *sample shape), or as many PNG files.
+            Seeds, shape (n,), and their samples, shape (n, *sample shape), or if `encoded` as many
+            PNG files.
 
         Raises:
             ValueError: for a `batch_size` or `layers` out of range.
@@ -125,10 +113,7 @@ class SeededSampler:
 
 
 def _fingerprint(variables):
-    """The same for the same weights, in whichever order a file has them."""
-    digests = []
-    for v in variables:
-        digest = hashlib.sha256(f"{v.dtype.name}{tuple(v.shape)}".encode())
-        digest.update(np.ascontiguousarray(v.numpy()).tobytes())
-        digests.append(digest.hexdigest())
-    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+    """A digest of the weights that does not depend on their order."""
+    contents = (f"{v.dtype.name}{tuple(v.shape)}".encode() + v.numpy().tobytes() for v in variables)
+    digests = sorted(hashlib.sha256(content).hexdigest() for content in contents)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The files of a shard, here or on an object store, which have their names when they are whole."""
+"""The files of a shard, local or on an object store; each gets its name when it is complete."""
 
 import contextlib
 import os
@@ -10,23 +10,24 @@ import numpy as np
 import tensorflow as tf
 
 PART = ".part"
-_DONE = "_SUCCESS"  # Hadoop's name for what says that a folder is whole
+_DONE = "_SUCCESS"  # Hadoop's mark of a complete folder
+_RECORDS = ".tfrecord"
 
 Blocks = Iterable[tuple[np.ndarray, np.ndarray]]
 
 
-def is_whole(path: str, format: str) -> bool:
-    """Whether the shard of that path, which has no suffix, has been written."""
-    return tf.io.gfile.exists(posixpath.join(path, _DONE) if format == "png" else _records(path))
+def is_complete(path: str, format: str) -> bool:
+    """Whether the shard of that path, without its suffix, has been written."""
+    return tf.io.gfile.exists(posixpath.join(path, _DONE) if format == "png" else path + _RECORDS)
 
 
 def write_records(
     path: str, blocks: Blocks, sample_shape: Sequence[int], advance: Callable[[int], object]
 ) -> None:
-    """Write a file of a `tf.train.Example` a sample."""
-    path = _records(path)
+    """Write one file, a `tf.train.Example` a sample."""
+    path += _RECORDS
     clear(*posixpath.split(path))
-    with _whole(path) as draft:
+    with _complete(path) as draft:
         with tf.io.TFRecordWriter(draft) as writer:
             for seeds, samples in blocks:
                 for seed, sample in zip(seeds, samples):
@@ -34,11 +35,11 @@ def write_records(
                 advance(len(seeds))
         if "://" not in draft:
             with open(draft, "r+b") as f:
-                os.fsync(f.fileno())  # a file with its name is whole after a power cut, too
+                os.fsync(f.fileno())  # a file with its name is complete after a power cut, too
 
 
 def write_pngs(path: str, blocks: Blocks, advance: Callable[[int], object]) -> None:
-    """Write a folder of a file a sample; file by file, for stores that cannot rename folders."""
+    """Write a folder, a file a sample; file by file, for stores that cannot rename folders."""
     tf.io.gfile.makedirs(path)
     clear(path)
     there = set(tf.io.gfile.listdir(path))
@@ -51,31 +52,27 @@ def write_pngs(path: str, blocks: Blocks, advance: Callable[[int], object]) -> N
 
 
 def put(path: str, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    with _whole(path) as draft, tf.io.gfile.GFile(draft, "wb") as f:
+    """Write a file that is there completely or not at all."""
+    with _complete(path) as draft, tf.io.gfile.GFile(draft, "wb") as f:
         f.write(content)
 
 
 def clear(folder: str, name: str = "") -> None:
-    """Take away what killed writers left of that file, or of every file in the folder."""
+    """Remove what killed writers left of that file, or of every file in the folder."""
     for draft in tf.io.gfile.listdir(folder):
         if draft.endswith(f"{name}{PART}"):
             with contextlib.suppress(tf.errors.NotFoundError):
                 tf.io.gfile.remove(posixpath.join(folder, draft))
 
 
-def _records(path):
-    return f"{path}.tfrecord"
-
-
 @contextlib.contextmanager
-def _whole(path: str) -> Iterator[str]:
-    """A name to write to, which becomes `path` at the end.
+def _complete(path: str) -> Iterator[str]:
+    """A name to write to, renamed to `path` at the end.
 
     If another writer was faster, its file stays, which has the same bytes.
     """
     folder, name = posixpath.split(path)
-    # The name last: some stores take a path for there where it is the beginning of another.
+    # The name last: some stores report a path that another one begins with as there.
     draft = posixpath.join(folder, f"{uuid.uuid4().hex}.{name}{PART}")
     try:
         yield draft
@@ -88,24 +85,16 @@ def _whole(path: str) -> Iterator[str]:
 
 
 def _example(seed, sample, sample_shape):
-    """A record; images have the names that TensorFlow's own data sets of images have."""
+    """A record; images have the field names of TensorFlow's own image data sets."""
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature["seed"].int64_list.value.append(seed)
     if isinstance(sample, bytes):
-        values = {
-            "image/encoded": [sample],
-            "image/format": [b"png"],
-            "image/height": sample_shape[:1],
-            "image/width": sample_shape[1:2],
-        }
+        feature["image/encoded"].bytes_list.value.append(sample)
+        feature["image/format"].bytes_list.value.append(b"png")
+        feature["image/height"].int64_list.value.append(sample_shape[0])
+        feature["image/width"].int64_list.value.append(sample_shape[1])
     else:
-        values = {"sample": sample.ravel(), "sample/shape": sample.shape}
-    features = {name: _feature(v) for name, v in {**values, "seed": [seed]}.items()}
-    example = tf.train.Example(features=tf.train.Features(feature=features))
+        feature["sample"].float_list.value.extend(sample.ravel())
+        feature["sample/shape"].int64_list.value.extend(sample.shape)
     return example.SerializeToString(deterministic=True)  # else a map has no order
-
-
-def _feature(values):
-    if isinstance(values[0], bytes):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
-    if isinstance(values[0], np.floating):
-        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))

@@ -1,5 +1,6 @@
 """A sampler's signatures: what a model server can be asked for."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from keras_gradlayer.models.output_range import output_range
 class Source(NamedTuple):
     """What is served of a model, whichever kind it is; its functions use the model's variables."""
 
-    generate: Callable  # (z, layers=None) -> samples
+    generate: Callable  # (z) -> samples; with a stack also (z, layers)
     score: Callable | None  # samples -> scores
     latent: Latent
     stack: GradientLayerStack | None
@@ -33,12 +34,7 @@ def source_of(
 ) -> Source:
     """Take apart a FineTuner, a Sampler, a GAN or any latent -> sample Keras model.
 
-    Nothing is copied: what the source generates follows the model.
-
-    Raises:
-        TypeError: if `model` is not a Keras model or `latent` not a distribution.
-        ValueError: if it does not map one tensor of latents to one of samples, or `latent` is
-            given beside the model's own, or `data_range` is not two numbers.
+    Nothing is copied: what the source generates follows the model. Raises as `export_sampler`.
     """
     _checks.instance_of("model", model, keras.Model, "a FineTuner, a GAN or another Keras model")
     own, stack = _own(model, "latent", Latent), _own(model, "stack", GradientLayerStack)
@@ -56,17 +52,13 @@ def source_of(
             "Expected a sampler, tuner, GAN or generator. "
             f"Received: '{model.name}', which gives one number for an image, as critics do"
         )
-    depth = stack.depth if stack is not None else 0
     if stack is None:
-        once = _once(model)
+        depth, generate = 0, _once(model)
         score = _own(model, "critic", keras.layers.Layer) if own else None
         ends = (_own(model, "generator", keras.Model) if own else None) or model
-
-        def generate(z, layers=None):
-            return once(z)
-
     else:
-        base, head, ends = _once(model.base), _once(model.head), model.head
+        depth, ends = stack.depth, model.head
+        base, head = _once(model.base), _once(model.head)
 
         def generate(z, layers=None):
             z = base(z)
@@ -90,49 +82,46 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
 
     No XLA: a stock server does not have it switched on.
     """
-    latent, images = source.latent, image_range(source.sample_shape, source.data_range)
-    rows = tf.TensorSpec((None, *latent.shape), "float32", "latent")
+    images = image_range(source.sample_shape, source.data_range)
+    latents = tf.TensorSpec((None, *source.latent.shape), "float32", "latent")
     seeds = tf.TensorSpec((None,), "int64", "seed")
-    signatures = {}
+    depths = tf.TensorSpec((None,), "int32", "layers")
+    samples = tf.TensorSpec((None, *source.sample_shape), "float32", "samples")
 
-    def signature(name, *specs):
-        def enter(f):
-            # One traced function each: what another signature calls is in the graph once.
-            signatures[name] = tf.function(f, input_signature=specs, autograph=False)
-            return signatures[name]
+    def traced(*specs):  # what another signature calls is in the graph once
+        return functools.partial(tf.function, input_signature=specs, autograph=False)
 
-        return enter
-
-    @signature("serving_default", rows)
+    @traced(latents)
     def serving_default(latent):
         return {"samples": tf.cast(source.generate(_rows(latent)), "float32")}
 
-    @signature("sample", seeds)
+    @traced(seeds)
     def sample(seed):
-        return serving_default(latent.sample_rows(seed))
+        return serving_default(source.latent.sample_rows(seed))
 
-    @signature("sample_layers", rows, tf.TensorSpec((None,), "int32", "layers"))
+    @traced(latents, depths)
     def sample_layers(latent, layers):
         if not source.depth:
             return serving_default(latent)  # all depths are clamped to 0
         return {"samples": tf.cast(source.generate(_rows(latent), layers), "float32")}
 
+    @traced(samples)
+    def score(samples):
+        # Never one row alone: for that TensorFlow has other kernels, which round differently.
+        more = tf.concat([_rows(samples), samples[:1]], axis=0)
+        scores = tf.reshape(tf.cast(source.score(more), "float32"), [-1])
+        return {"score": scores[:-1]}
+
+    @traced(seeds)
+    def image(seed):
+        return {"image_bytes": encode_images(sample(seed)["samples"], images)}
+
+    functions = [serving_default, sample, sample_layers]
     if source.score is not None:
-
-        @signature("score", tf.TensorSpec((None, *source.sample_shape), "float32", "samples"))
-        def score(samples):
-            # Never one row alone: for that TensorFlow has other kernels, which round otherwise.
-            more = tf.concat([_rows(samples), samples[:1]], axis=0)
-            scores = tf.reshape(tf.cast(source.score(more), "float32"), [-1])
-            return {"score": scores[:-1]}
-
+        functions.append(score)
     if images is not None:
-
-        @signature("image", seeds)
-        def image(seed):
-            return {"image_bytes": encode_images(sample(seed)["samples"], images)}
-
-    return {name: f.get_concrete_function() for name, f in signatures.items()}
+        functions.append(image)
+    return {f.python_function.__name__: f.get_concrete_function() for f in functions}
 
 
 def image_range(

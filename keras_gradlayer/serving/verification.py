@@ -1,5 +1,6 @@
 """What of a SavedModel would break under TensorFlow Serving."""
 
+import contextlib
 import functools
 import itertools
 import pathlib
@@ -31,10 +32,8 @@ _NOT_JSON = {tf.half, tf.bfloat16, tf.uint16, tf.complex64, tf.complex128}
 class Finding(NamedTuple):
     """Something `verify` found."""
 
-    breaks: bool
-    """Whether a server could not load the model, or would answer wrongly or not at all."""
-    message: str
-    """What it is, and where."""
+    breaks: bool  # whether a server could not load the model, or would answer wrongly or not at all
+    message: str  # what it is, and where
 
 
 _breaks, _note = functools.partial(Finding, True), functools.partial(Finding, False)
@@ -43,23 +42,21 @@ _breaks, _note = functools.partial(Finding, True), functools.partial(Finding, Fa
 def verify(path: str | pathlib.Path) -> list[Finding]:
     """Check any SavedModel for what would break in a stock TensorFlow Serving with batching.
 
-    Looked at: whether it is complete and loads; signatures (the batch as axis 0 of all inputs and
-    outputs); XLA-compiled functions, which a server without XLA refuses; Python functions; ops
-    that are not TensorFlow's own; random or stateful ops; answers that change from call to call;
-    rows that depend on the rows beside them; a NaN in one row that spoils others; the warm-up
-    requests, each replayed; `batching_params.pbtxt`. Signatures are run on invented rows, where
-    some can be found that they take.
+    It checks that the model is complete and loads; that axis 0 of all inputs and outputs is the
+    batch; for functions compiled by XLA or written in Python, custom ops, and random or stateful
+    ones; that answers repeat, and rows depend neither on the rows beside them nor on a NaN there;
+    the warm-up requests, each replayed; and `batching_params.pbtxt`. Signatures are run on invented
+    rows, where some are found that they take.
 
     Answers are equal if they agree to half of the digits of the least precise type in the graph,
     relative to the largest value of the output; rounded values, such as decoded pixels, may
-    differ by one level more. A batch of another size rounds the last digits otherwise.
+    differ by one level more. A batch of another size rounds the last digits differently.
 
     Args:
         path: a SavedModel folder, or a model folder, for its newest version.
 
     Returns:
-        The findings, empty if all is well. Those with `breaks` would fail in production; the
-        others are to know of.
+        The findings, empty if all is well. Those with `breaks` would fail in production.
 
     Raises:
         ValueError: if there is no SavedModel.
@@ -90,12 +87,13 @@ def _findings(folder):
         yield _breaks("There is no signature: nothing can be asked for.")
     sound = []
     for name, signature in signatures.items():
-        # With the functions that the signature calls, and no others.
-        graph = signature.graph.as_graph_def()
-        found = [*_shapes(signature), *_ops(graph, signature.captured_inputs)]
+        graph = signature.graph.as_graph_def()  # with the functions it calls, and no others
+        nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+        found = [*_shapes(signature), *_ops(graph, nodes, signature.captured_inputs)]
+        found = list(dict.fromkeys(found))  # several nodes may have one name
         if not any(f.breaks for f in found):
             sound.append(name)
-            found += _run(signature, _precision(graph))
+            found += _run(signature, _precision(nodes))
         yield from (Finding(f.breaks, f"Signature '{name}': {f.message}") for f in found)
     if (folder / warmup.FILE).is_file():
         yield from _warmup(folder, model, sound)
@@ -123,43 +121,34 @@ def _shapes(signature):
             )
 
 
-def _nodes(graph):
-    """All nodes of a graph and of the functions in it."""
-    return [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
-
-
-def _ops(graph, captured):
-    """What a server cannot run, or what may make it answer at random; each is told once."""
+def _ops(graph, nodes, captured):
+    """What a server cannot run, or what may make it answer at random."""
     functions = {f.signature.name: f.attr for f in graph.library.function}
-    captured = [t for t in captured if t.dtype.is_floating or t.dtype.is_integer]
-    found, constants = {}, sum(t.dtype.size * t.shape.num_elements() for t in captured)
-    for name, attributes in [*functions.items(), *((n.name, n.attr) for n in _nodes(graph))]:
+    for name, attributes in [*functions.items(), *((n.name, n.attr) for n in nodes)]:
         if any(attributes[a].b or attributes[a].s == b"true" for a in _XLA if a in attributes):
-            said = (
-                f"'{name}' is compiled by XLA (jit_compile=True), which is not switched on in a "
-                "server: it would load and fail at the first request."
-            )
-            found[said] = _breaks
-    for node in _nodes(graph):
+            said = f"'{name}' is compiled by XLA (jit_compile=True), which is not switched on"
+            yield _breaks(f"{said} in a server: it would load and fail at the first request.")
+    captured = [t for t in captured if t.dtype.is_floating or t.dtype.is_integer]
+    constants = sum(t.dtype.size * t.shape.num_elements() for t in captured)
+    for node in nodes:
         if node.op in _PYTHON:
             said = f"'{node.name}' calls Python ({node.op}: tf.py_function)"
-            found[f"{said}, which a server does not have."] = _breaks
+            yield _breaks(f"{said}, which a server does not have.")
         elif node.op not in functions and not hasattr(tf.raw_ops, node.op):
             said = f"'{node.name}' is the op {node.op}, not TensorFlow's own"
-            found[f"{said}: is it in the server?"] = _note
+            yield _note(f"{said}: is it in the server?")
         elif _VARY.fullmatch(node.op):
             said = f"'{node.name}' is random or writes to a variable ({node.op})"
-            found[f"{said}: do answers vary?"] = _note
+            yield _note(f"{said}: do answers vary?")
         elif node.op == "Const":
             constants += node.attr["value"].tensor.ByteSize()
     if constants > _MOST_CONSTANTS:
-        found[f"{constants / 2**20:.0f} MiB of constants in the graph."] = _note
-    return [kind(message) for message, kind in found.items()]
+        yield _note(f"{constants / 2**20:.0f} MiB of constants in the graph.")
 
 
-def _precision(graph):
+def _precision(nodes):
     """The relative rounding error of the least precise floats that are computed with."""
-    enums = {a.type for node in _nodes(graph) for a in node.attr.values()} - {0}
+    enums = {a.type for node in nodes for a in node.attr.values()} - {0}
     types = {tf.as_dtype(enum) for enum in enums}
     tf32 = tf.config.experimental.tensor_float_32_execution_enabled
     if tf.float32 in types and tf.config.list_physical_devices("GPU") and tf32():
@@ -192,7 +181,12 @@ def _run(signature, eps):
     except _ERRORS as e:
         yield _breaks(f"it fails for one row: {_cause(e)}")
         return
-    beside_nan = _beside_nan(answer, rows)
+    nan, beside_nan = {k: v.copy() for k, v in rows.items()}, None
+    for values in nan.values():
+        if tf.as_dtype(values.dtype).is_floating:
+            values[0] = np.nan
+    with contextlib.suppress(*_ERRORS):  # it may refuse a NaN
+        beside_nan = answer(nan)
     for key, value in together.items():
         alone = [a[key] for a in single]
         if value.shape[:1] != (_ROWS,) or any(a.shape[:1] != (1,) for a in alone):
@@ -202,20 +196,21 @@ def _run(signature, eps):
             yield _breaks(f"the shape of '{key}' depends on the batch.")
         elif not _finite(value):
             yield _note(f"'{key}' is not finite on invented rows.")
-        elif not _near(value, again[key], eps):
+        elif _apart(value, again[key], eps):
             yield _breaks("it answers the same request differently.")
-        elif not _near(value, np.concatenate(alone), eps):
-            apart = f"Alone, '{key}' is up to {_distance(value, np.concatenate(alone)):.2g} away"
+        elif distance := _apart(value, np.concatenate(alone), eps):
+            apart = f"Alone, '{key}' is up to {distance:.2g} away"
             yield _breaks(f"rows depend on the rows beside them. {apart}.")
-        elif beside_nan and not _near(value[1:], beside_nan[key][1:], eps):
+        elif beside_nan and _apart(value[1:], beside_nan[key][1:], eps):
             yield _breaks("a NaN in one row spoils the others.")
 
 
 def _invented(specs):
     """Rows to try on a signature: of any sign, in [0, 1), and in larger shapes."""
-    if any(not isinstance(s, tf.TensorSpec) or s.shape.rank is None for s in specs.values()):
-        return
-    if any(s.dtype == tf.string for s in specs.values()):
+    if not all(
+        isinstance(s, tf.TensorSpec) and s.shape.rank is not None and s.dtype != tf.string
+        for s in specs.values()
+    ):
         return
     rng = np.random.default_rng(0)
     for unknown, unit in itertools.product((1, 8, 32), (False, True)):
@@ -225,31 +220,16 @@ def _invented(specs):
             if spec.dtype.is_floating:
                 values = rng.random(shape) if unit else rng.normal(size=shape)
             else:  # counted from 1, where 0 may stand for nothing
-                values = 1 + np.arange(np.prod(shape, dtype=int)).reshape(shape) % (
-                    2 if unit else 2**31
-                )
+                values = 1 + np.arange(np.prod(shape)).reshape(shape) % (2 if unit else 2**31)
             rows[key] = values.astype(spec.dtype.as_numpy_dtype)
         yield rows
-
-
-def _beside_nan(answer, rows):
-    """The answer where the first row is NaN, if the signature takes that."""
-    floats = {k: v.copy() for k, v in rows.items() if tf.as_dtype(v.dtype).is_floating}
-    for values in floats.values():
-        values[0] = np.nan
-    try:
-        return answer({**rows, **floats}) if floats else None
-    except _ERRORS:
-        return None
 
 
 def _comparable(tensor):
     """Values that NumPy calculates with: images decoded, half precision as float32."""
     if tensor.dtype == tf.string and tensor.shape.rank == 1:
-        try:
+        with contextlib.suppress(*_ERRORS):  # text
             return np.stack([tf.io.decode_image(v, expand_animations=False) for v in tensor])
-        except _ERRORS:  # text
-            pass
     half = tensor.dtype in (tf.half, tf.bfloat16)
     return (tf.cast(tensor, "float32") if half else tensor).numpy()
 
@@ -258,17 +238,13 @@ def _finite(value):
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
-def _near(a, b, eps):
-    """Whether two answers differ by rounding alone: of floats, and of these to whole levels."""
-    if a.dtype.kind not in "fiu":
-        return np.array_equal(a, b)
-    level = 0.0 if a.dtype.kind == "f" else 1.0
-    return _distance(a, b) <= level + eps**0.5 * np.max(np.abs(a.astype("float64")), initial=0)
-
-
-def _distance(a, b):
-    numbers = a.shape == b.shape and a.dtype.kind in "fiu"
-    return np.max(np.abs(a.astype("float64") - b), initial=0) if numbers else np.inf
+def _apart(a, b, eps):
+    """How far two answers differ, if by more than rounding: of floats, and of these to levels."""
+    if a.shape != b.shape or a.dtype.kind not in "fiu":
+        return 0.0 if np.array_equal(a, b) else np.inf
+    a, level = a.astype("float64"), 0.0 if a.dtype.kind == "f" else 1.0
+    distance = np.max(np.abs(a - b), initial=0)
+    return 0.0 if distance <= level + eps**0.5 * np.max(np.abs(a), initial=0) else distance
 
 
 def _warmup(folder, model, sound):
@@ -284,9 +260,8 @@ def _warmup(folder, model, sound):
             elif name in sound:
                 for key, value in warmup.replay(model.signatures[name], request).items():
                     if not _finite(_comparable(value)):
-                        yield _breaks(
-                            f"Warm-up request {count}: '{key}' of '{name}' is not finite."
-                        )
+                        shown = f"'{key}' of '{name}' is not finite."
+                        yield _breaks(f"Warm-up request {count}: {shown}")
     except (*_ERRORS, DecodeError) as e:
         yield _breaks(f"Warm-up request {count} fails: {_cause(e)}")
     if count > warmup.MAX_RECORDS:

@@ -20,18 +20,12 @@ _DAY = 24 * 3600
 
 def versions(path: pathlib.Path) -> dict[int, pathlib.Path]:
     """The numbered folders in `path`, by number."""
-    if not path.is_dir():
-        return {}
-    found = {int(p.name): p for p in path.iterdir() if p.name.isdecimal()}
-    return dict(sorted(found.items()))
+    folders = path.iterdir() if path.is_dir() else []
+    return dict(sorted((int(p.name), p) for p in folders if p.name.isdecimal()))
 
 
 def local_path(path: str | pathlib.Path) -> pathlib.Path:
-    """A path on this machine, with ~ as the home folder.
-
-    Raises:
-        ValueError: for an address such as gs://bucket.
-    """
+    """A path on this machine, with ~ as the home folder; a ValueError for one like gs://bucket."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # pathlib makes one slash of two
         raise ValueError(
             f"Expected a folder on this machine, to be copied from there. Received: {path}"
@@ -40,21 +34,21 @@ def local_path(path: str | pathlib.Path) -> pathlib.Path:
 
 
 def find_version(path: str | pathlib.Path, version: int | None = None) -> pathlib.Path:
-    """The SavedModel in `path`: the folder itself, or one of its numbered versions, the newest.
+    """The SavedModel in `path`: the folder itself, or its newest numbered version, or this one.
 
     Raises:
-        ValueError: if there is none, or not this version.
+        ValueError: if there is none.
     """
     path = local_path(path)
+    found = versions(path)
     if version is not None:
-        found = versions(path)
         if version not in found:
             raise ValueError(
                 f"{path} has the versions {', '.join(map(str, found)) or 'none'}. "
                 f"Received: version={version}"
             )
         return found[version]
-    for folder in (path, *reversed(versions(path).values())):
+    for folder in (path, *reversed(found.values())):
         if (folder / "saved_model.pb").is_file():
             return folder
     raise ValueError(
@@ -64,11 +58,7 @@ def find_version(path: str | pathlib.Path, version: int | None = None) -> pathli
 
 
 def read_graph(folder: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
-    """The graph of a SavedModel that servers look for, tagged "serve" and nothing else.
-
-    Raises:
-        ValueError: if it cannot be read, or there is none.
-    """
+    """The graph of a SavedModel that servers load, with the tag "serve" alone, or a ValueError."""
     try:
         saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     except DecodeError as e:
@@ -107,17 +97,12 @@ def choose_version(path: pathlib.Path, version: int | None) -> int:
 def write_version(
     path: pathlib.Path, version: int | None, write: Callable[[pathlib.Path], object]
 ) -> pathlib.Path:
-    """Write a version so that it is there whole or not at all.
+    """Write a version completely or not at all; returns its folder.
 
-    What `write` puts into the folder that it is called with is renamed into place at its end. A
-    server that watches `path` does not see it before, for the name is not a number. If it fails,
-    everything is taken away again; what a killed process left is taken away by a later call, a day
-    on.
-
-    Returns:
-        The folder that it has become: `path / str(version)`, or the next free number.
+    `write` is called with a folder that is renamed to the version, or the next free number, at the
+    end. Its name is no number, so a server that watches `path` does not see it before. If it fails,
+    everything is removed; what a killed process left is removed by a later call, a day on.
     """
-    choose_version(path, version)
     made = [p for p in (path, *path.parents) if not p.exists()]
     draft = path / f"{_DRAFT}{uuid.uuid4().hex}"
     try:

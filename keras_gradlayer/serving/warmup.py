@@ -23,12 +23,6 @@ def write_warmup(
 
     Floats are zeros, which take no room however large the input is; integers count from 0 in each
     batch, and so reach every depth.
-
-    Args:
-        folder: the SavedModel.
-        name: the model's name in the requests.
-        signatures: by name.
-        batch_sizes: those that the server may form.
     """
     (folder / FILE).parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / FILE)) as file:
@@ -38,8 +32,7 @@ def write_warmup(
                 request = log.predict_log.request
                 request.model_spec.name = name
                 request.model_spec.signature_name = signature
-                args, kwargs = function.structured_input_signature
-                for spec in (*args, *kwargs.values()):
+                for spec in tf.nest.flatten(function.structured_input_signature):
                     integer = spec.dtype.is_integer
                     values = np.arange(rows, dtype=spec.dtype.as_numpy_dtype) if integer else 0.0
                     proto = tf.make_tensor_proto(values, spec.dtype, (rows, *spec.shape[1:]))
@@ -48,11 +41,9 @@ def write_warmup(
 
 
 def read_warmup(folder: pathlib.Path) -> Iterator[Message | None]:
-    """The predict requests that are recorded, and `None` for those of other kinds.
+    """The recorded predict requests, and `None` for those of other kinds.
 
-    Raises:
-        tf.errors.DataLossError: if the file is damaged.
-        google.protobuf.message.DecodeError: if it holds something else.
+    A damaged file raises `tf.errors.DataLossError` or protobuf's `DecodeError`.
     """
     for record in tf.data.TFRecordDataset(str(folder / FILE)):
         log = PredictionLog.FromString(record.numpy())

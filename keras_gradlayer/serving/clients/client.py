@@ -1,8 +1,8 @@
 """Asking a served sampler for samples."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Self
+from contextlib import AbstractContextManager
 
 import numpy as np
 import tensorflow as tf
@@ -12,16 +12,16 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from keras_gradlayer import _checks
 
 
-class Client(ABC):
+class Client(AbstractContextManager):
     """What the clients of both protocols share; `connect` makes one.
 
     Inputs are checked against the signature that the server publishes before anything is sent.
-    Requests of many rows are sent in batches of `batch_size`. A server that is busy, or breaks a
-    connection off, is asked again: four times within a second or two.
+    Requests of many rows are sent in batches of `batch_size`. Where a server is busy or drops a
+    connection, there are four retries within a second or two.
 
     Args:
         model: the model's name on the server.
-        batch_size: rows a request at most: no more than the server's `max_batch_size`.
+        batch_size: rows a request at most, up to the server's `max_batch_size`.
         timeout: seconds to wait for a batch.
         version: a version's number; the server's choice by default.
         label: a version's label, such as "stable", instead of its number.
@@ -58,50 +58,51 @@ class Client(ABC):
 
     def generate(self, latents: ArrayLike) -> np.ndarray:
         """Samples for latents of shape (n, *latent.shape)."""
-        return _only(self.predict("serving_default", latent=latents))
+        return self._only("serving_default", latent=latents)
 
     def sample(self, seeds: ArrayLike) -> np.ndarray:
         """Samples for seeds of shape (n,); the same seed gives the same sample."""
-        return _only(self.predict("sample", seed=seeds))
+        return self._only("sample", seed=seeds)
 
     def sample_layers(self, latents: ArrayLike, layers: ArrayLike) -> np.ndarray:
         """Samples after `layers` gradient layers, an integer or (n,) of them; 0 is none."""
         if np.ndim(layers) == 0:
             layers = np.full(len(latents), layers)
-        return _only(self.predict("sample_layers", latent=latents, layers=layers))
+        return self._only("sample_layers", latent=latents, layers=layers)
 
     def score(self, samples: ArrayLike) -> np.ndarray:
         """The critic's scores (n,) of samples; higher is more like the data."""
-        return _only(self.predict("score", samples=samples))
+        return self._only("score", samples=samples)
 
     def image(self, seeds: ArrayLike) -> list[bytes]:
         """PNG files for seeds of shape (n,)."""
-        return list(_only(self.predict("image", seed=seeds)))
+        return list(self._only("image", seed=seeds))
 
     def predict(self, signature: str, /, **inputs: ArrayLike) -> dict[str, np.ndarray]:
         """The outputs of any signature, by name, for inputs by name."""
         inputs = self._checked(signature, inputs)
-        rows = len(next(iter(inputs.values())))
-        parts = []
-        for i in range(0, rows, self.batch_size):
-            batch = {key: value[i : i + self.batch_size] for key, value in inputs.items()}
-            parts.append(self._send(signature, batch))
+        starts = range(0, len(next(iter(inputs.values()))), self.batch_size)
+        parts = [
+            self._send(signature, {k: v[i : i + self.batch_size] for k, v in inputs.items()})
+            for i in starts
+        ]
         return {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
+
+    def _only(self, signature, **inputs):
+        [output] = self.predict(signature, **inputs).values()
+        return output
 
     def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
         """What the server publishes of the model, asked for once; empty if it does not."""
         if self._known is None:
             published = self._fetch_signatures()
-            # names in underscores are TensorFlow's own, such as the initialization
+            # Names in underscores are TensorFlow's own, such as the initialization.
             self._known = {k: v for k, v in published.items() if not k.startswith("__")}
         return self._known
 
     @abstractmethod
     def close(self) -> None:
         """Close the connections."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error):
         self.close()
@@ -165,12 +166,6 @@ def _array(name, value, info):
     array = value.astype(dtype.as_numpy_dtype)
     if dtype.is_integer and not np.array_equal(array, value):
         raise ValueError(f"{name} must fit in {dtype.name}. Received: {value.max()}")
-    bad = int(np.sum(~np.isfinite(array.astype("float64")))) if dtype.is_floating else 0
-    if bad:
+    if dtype.is_floating and (bad := np.sum(~np.isfinite(array.astype("float64")))):
         raise ValueError(f"{name} must be finite. Received: {bad} NaN or infinite values")
     return array
-
-
-def _only(outputs):
-    [value] = outputs.values()
-    return value

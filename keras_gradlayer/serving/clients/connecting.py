@@ -8,7 +8,7 @@ from keras_gradlayer.serving.clients.local_client import LocalClient
 
 
 def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client:
-    """Connect to a server that serves an exported sampler, or open one that lies here.
+    """Connect to a server of an exported sampler, or open a local one.
 
     Args:
         url: "grpc://host:8500" (or grpcs) for gRPC, "http://host:8501" (or https) for REST, or the

@@ -1,7 +1,5 @@
 """Calling a served sampler over gRPC."""
 
-import json
-
 import grpc
 import numpy as np
 import tensorflow as tf
@@ -9,22 +7,12 @@ import tensorflow as tf
 from keras_gradlayer.serving import messages
 from keras_gradlayer.serving.clients.client import Client
 
-_RETRY = {
-    "methodConfig": [
-        {
-            "name": [{}],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
+_RETRY = """{"methodConfig": [{"name": [{}], "retryPolicy": {
+    "maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "2s", "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"]
+}}]}"""
 _OPTIONS = [
-    ("grpc.service_config", json.dumps(_RETRY)),
+    ("grpc.service_config", _RETRY),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 ]
@@ -49,8 +37,7 @@ class GrpcClient(Client):
     def __init__(self, address: str, secure: bool = False, **kwargs):
         super().__init__(**kwargs)
         if secure:
-            credentials = grpc.ssl_channel_credentials()
-            self._channel = grpc.secure_channel(address, credentials, _OPTIONS)
+            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), _OPTIONS)
         else:
             self._channel = grpc.insecure_channel(address, _OPTIONS)
 
@@ -80,7 +67,7 @@ class GrpcClient(Client):
             request.model_spec.version_label = self.label
         call = self._channel.unary_unary(
             f"/tensorflow.serving.PredictionService/{method}",
-            request_serializer=lambda message: message.SerializeToString(),
+            request_serializer=type(request).SerializeToString,
             response_deserializer=response.FromString,
         )
         try:

@@ -1,4 +1,4 @@
-"""Calling an exported sampler that lies here, without a server."""
+"""Calling a local exported sampler, without a server."""
 
 import pathlib
 

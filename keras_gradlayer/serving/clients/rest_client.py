@@ -7,11 +7,11 @@ import weakref
 import numpy as np
 import requests
 from google.protobuf import json_format
-from tensorflow.core.protobuf import meta_graph_pb2
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
 from keras_gradlayer.serving.clients.client import Client
+from keras_gradlayer.serving.messages import SignatureDefMap
 
 _RETRIES = 4
 _BUSY = (502, 503)
@@ -91,42 +91,34 @@ class RestClient(Client):
 
     def _fetch_signatures(self):
         try:
-            answer = self._call("GET", "/metadata")
+            published = self._call("GET", "/metadata")["metadata"]["signature_def"]
         except ValueError:
             if "ready" in self._call("GET", ""):
                 return {}  # KServe, which does not publish them
             raise
-        published = answer["metadata"]["signature_def"]["signature_def"]
-        return {
-            name: json_format.ParseDict(
-                signature, meta_graph_pb2.SignatureDef(), ignore_unknown_fields=True
-            )
-            for name, signature in published.items()
-        }
+        message = json_format.ParseDict(published, SignatureDefMap(), ignore_unknown_fields=True)
+        return message.signature_def
 
     def _call(self, method, path, **kwargs):
         """The content of the answer, or the error that it tells of."""
-        url = self._url + path
         timeout = self.timeout / (1 + _RETRIES), self.timeout  # to connect, to read
         try:
-            answer = self._session().request(method, url, timeout=timeout, **kwargs)
+            answer = self._session().request(method, self._url + path, timeout=timeout, **kwargs)
         except requests.Timeout as e:
             raise TimeoutError(f"The server did not answer within {self.timeout} s.") from e
         except requests.RequestException as e:
             inner = e.args[0] if e.args else e
             cause = str(getattr(inner, "reason", inner)).split(": ", 1)[-1]
             raise ConnectionError(f"{self._url} could not be reached: {cause}") from e
-        if answer.ok:
-            try:
-                return answer.json()
-            except requests.JSONDecodeError as e:
-                raise RuntimeError(
-                    f"The server did not answer with JSON: {answer.text[:200]}"
-                ) from e
         try:
-            reason = answer.json()["error"]
-        except (ValueError, KeyError, TypeError):
-            reason = answer.text[:200]
+            content = answer.json()
+        except requests.JSONDecodeError as e:
+            content = answer.text[:200]
+            if answer.ok:
+                raise RuntimeError(f"The server did not answer with JSON: {content}") from e
+        if answer.ok:
+            return content
+        reason = content.get("error", content) if isinstance(content, dict) else content
         kind = _ERRORS.get(answer.status_code, RuntimeError)
         raise kind(f"The server answered {answer.status_code}: {reason}")
 
@@ -134,10 +126,13 @@ class RestClient(Client):
 def _rows(values):
     """One input as JSON has it."""
     if values.dtype.kind not in "OSU":
-        return values.astype("float64").tolist() if values.dtype.kind == "V" else values.tolist()
-    encoded = [v if isinstance(v, bytes) else str(v).encode() for v in values.ravel()]
-    b64 = np.array([{"b64": base64.b64encode(v).decode()} for v in encoded], object)
-    return b64.reshape(values.shape).tolist()
+        return (values.astype("float64") if values.dtype.kind == "V" else values).tolist()
+
+    def encoded(value):
+        value = value if isinstance(value, bytes) else str(value).encode()
+        return {"b64": base64.b64encode(value).decode()}
+
+    return np.vectorize(encoded, otypes=[object])(values).tolist()
 
 
 def _column(values):
