@@ -16,7 +16,7 @@ class CriticInnerLoop(StepCallback):
         steps: how many, an integer of at least 1. One batch of the data is one update.
 
     Raises:
-        ValueError: if `steps` is not such an integer, or there are two of these callbacks.
+        ValueError: if `steps` is no such integer, or a fit has two of these callbacks.
 
     Example:
 

@@ -10,11 +10,9 @@ class GeneratorGradientRegularizer(StepCallback):
     """The generator descends V + weight · ‖∇_{θ_D} V‖²: it avoids where the critic can still gain.
 
     With the Wasserstein objective plain simultaneous gradient descent circles around the
-    equilibrium; with this term it converges to it. Give the GAN `simultaneous=True` for the
-    updates that the paper analyses; alternating ones, the default, are what its published toy
-    does.
-
-    The term is part of the logged `generator_loss`.
+    equilibrium; with this term it converges to it. The paper analyses the updates of
+    `GAN(..., simultaneous=True)`; its published toy has alternating ones, the default. The term is
+    part of the logged `generator_loss`.
 
     Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable", NeurIPS
     2017, Eq. (4).

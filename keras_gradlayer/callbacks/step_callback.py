@@ -10,13 +10,12 @@ class StepCallback(keras.callbacks.Callback):
     To add a method, subclass it in a file of its own and override the hooks that the method
     touches. Inside them, `self.model` is the trainer: `self.model.scores(x)` gives the critic's
     scores in training mode, `self.model.seed_generator` the stream that random numbers come from.
-    The hooks run while the step is traced, so they cost nothing in Python later; only
-    `after_generator_move` runs in Python, after each move.
+    The hooks run while the step is traced; only `after_generator_move` runs in Python.
 
-    A step is traced anew when a fit comes with other callbacks or other settings of them; the
-    settings are the plain attributes (numbers, strings, tuples of them). A callback that has
-    attributes of other kinds is traced anew in every fit. Within a fit a changed number has no
-    effect; keep what is to change in `self.variable(name, value)`.
+    A step is traced anew for other callbacks or other settings of them, which are the plain
+    attributes (numbers, strings, tuples of them); attributes of other kinds are traced anew in
+    every fit. Within a fit a changed number has no effect: keep what is to change in
+    `self.variable(name, value)`.
     """
 
     critic_steps: int | None = None
@@ -87,14 +86,9 @@ class StepCallback(keras.callbacks.Callback):
         """Run after each generator move."""
 
     def variable(self, name: str, value: float) -> keras.Variable:
-        """A number that may change while compiled steps use it.
+        """The number of this name, which may change while compiled steps use it.
 
-        The trainer keeps it, so that a later callback of the same class goes on with the same
-        program.
-
-        Args:
-            name: its name in this class.
-            value: what it is before it is first set.
+        The trainer keeps it for later callbacks of the same class. It begins as `value`.
         """
         key = type(self), name
         variables = self.model.loop.variables

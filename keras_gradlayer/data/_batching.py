@@ -9,15 +9,9 @@ _SMALL = 2**24
 def batches_of(
     x: np.ndarray, batch_size: int, shuffle: bool = True, seed: int | None = None
 ) -> tf.data.Dataset:
-    """A dataset of full batches, in a new order at each pass if shuffled.
+    """Full batches of the rows of `x`, shuffled at each pass by `seed` or the global seed.
 
     A large array is read in place, since TensorFlow would copy it more than once.
-
-    Args:
-        x: samples, shape (n, ...).
-        batch_size: samples in a batch; a last, smaller one is dropped.
-        shuffle: whether to shuffle at each pass.
-        seed: integer that fixes the order; by default the global seed.
     """
     rows = tf.data.Dataset.range(len(x))
     if shuffle:

@@ -31,6 +31,8 @@ TWENTY_FIVE_GAUSSIANS = GaussianMixture(
 def eight_gaussians(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dataset:
     """Eight Gaussians on a circle; `kgl.data.EIGHT_GAUSSIANS` holds their centers.
 
+    Float32 batches of shape (batch_size, 2), shuffled at each epoch.
+
     Source: the toy problems of Gulrajani et al. (2017) and Nitanda & Suzuki (2018, Figure 2),
     scaled into (-1, 1).
 
@@ -39,12 +41,8 @@ def eight_gaussians(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.dat
         batch_size: points in a batch; the last, smaller one is dropped.
         seed: integer of at least 0 that fixes the points and the order of each epoch.
 
-    Returns:
-        A `tf.data.Dataset` of float32 batches of shape (batch_size, 2), shuffled at each epoch.
-
     Raises:
-        ValueError: if `batch_size` or `n` is not positive, there is no full batch, or `seed` is no
-            integer of at least 0.
+        ValueError: if there is no full batch, or a number is out of range.
 
     Example:
 
@@ -56,11 +54,7 @@ def eight_gaussians(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.dat
 def twenty_five_gaussians(n: int = 1000, batch_size: int = 50, seed: int = 0) -> tf.data.Dataset:
     """Twenty-five Gaussians on a grid; `kgl.data.TWENTY_FIVE_GAUSSIANS` holds their centers.
 
-    Source, arguments, returns, errors: as for `eight_gaussians`.
-
-    Example:
-
-    >>> batch = next(iter(twenty_five_gaussians()))
+    Source, arguments and errors: as for `eight_gaussians`.
     """
     return _dataset(_mixture(TWENTY_FIVE_GAUSSIANS, n, seed), batch_size, seed)
 
@@ -69,13 +63,7 @@ def swiss_roll(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dat
     """A swiss roll in cross-section: a spiral of one and a half turns.
 
     Angle t uniform in [1.5π, 4.5π), at radius t, with Gaussian noise of standard deviation 0.25,
-    all divided by 16.
-
-    Source, arguments, returns, errors: as for `eight_gaussians`.
-
-    Example:
-
-    >>> batch = next(iter(swiss_roll()))
+    all divided by 16. Source, arguments and errors: as for `eight_gaussians`.
     """
     rng = _rng(seed)
     t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=_checks.positive_int("n", n)))

@@ -9,11 +9,11 @@ from keras_gradlayer.metrics._features import two_sets
 
 
 class ModeCoverage(NamedTuple):
-    """What `mode_coverage` found.
+    """How samples are distributed over the modes.
 
     Attributes:
         shares: for each mode, the fraction of all samples that lie nearest to it, shape (modes,).
-        modes: number of modes with at least one sample within the radius.
+        modes: number of modes with a sample within the radius.
         within: fraction of the samples within the radius of a mode.
     """
 
@@ -33,12 +33,8 @@ def mode_coverage(
         stddev: standard deviation of the modes.
         radius: largest distance of a mode's samples from its center, in standard deviations.
 
-    Returns:
-        A `ModeCoverage`.
-
     Raises:
-        ValueError: if the shapes do not match, there are no samples or modes, or samples are not
-            finite.
+        ValueError: if the shapes do not match, or a value is not finite.
 
     Example:
 

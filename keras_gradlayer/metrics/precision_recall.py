@@ -10,13 +10,13 @@ from keras_gradlayer.metrics._features import blocks, two_sets
 
 
 class PrecisionRecall(NamedTuple):
-    """What `precision_recall` found.
+    """Four scores of generated samples.
 
     Attributes:
         precision: fraction of the generated samples within reach of some real one, 0 to 1.
         recall: fraction of the real samples within reach of some generated one, 0 to 1.
-        density: over the generated samples, the mean number of real ones they are within reach
-            of, over k; about 1 for equal distributions, and may exceed 1.
+        density: mean number of real samples that a generated one is within reach of, over k;
+            about 1 for equal distributions, and may exceed 1.
         coverage: fraction of the real samples that have a generated one within reach, 0 to 1.
     """
 
@@ -42,12 +42,8 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
         fake: features of generated samples, shape (m, d).
         neighbors: k.
 
-    Returns:
-        A `PrecisionRecall`.
-
     Raises:
-        ValueError: if the arrays do not have these shapes, have k rows or fewer, or hold NaN or
-            infinite values.
+        ValueError: for other shapes, k rows or fewer, or values that are not finite.
 
     Example:
 

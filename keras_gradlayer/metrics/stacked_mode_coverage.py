@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 
 class StackedModeCoverage(NamedTuple):
-    """What `stacked_mode_coverage` found.
+    """How samples are distributed over the combinations.
 
     Attributes:
         modes: number of combinations that occur.
@@ -31,12 +31,8 @@ def stacked_mode_coverage(labels: ArrayLike, classes: int = 10) -> StackedModeCo
         labels: integers of shape (n, parts), the class of each part according to a classifier.
         classes: number of classes.
 
-    Returns:
-        A `StackedModeCoverage`.
-
     Raises:
-        ValueError: if `labels` does not have this shape, or holds anything but integers below
-            `classes`.
+        ValueError: for another shape, or anything but integers from 0 to `classes - 1`.
 
     Example:
 
