@@ -7,7 +7,7 @@ from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.callbacks.step_callback import StepCallback
 from keras_gradlayer.models.sampler import Sampler
-from keras_gradlayer.models.splitting import split
+from keras_gradlayer.models.splitting import cut
 
 
 class GradientLayers(StepCallback):
@@ -55,11 +55,7 @@ class GradientLayers(StepCallback):
     def set_model(self, model) -> None:
         """Join the trainer's step, if its generator can be cut."""
         if hasattr(model, "generator_gradients"):
-            if self.insert == "bottom":
-                latent = keras.layers.Input(model.latent.shape)
-                self._parts = keras.Sequential([latent, keras.layers.Identity()]), model.generator
-            else:
-                self._parts = split(model.generator, self.insert)
+            self._parts = cut(model.generator, self.insert, model.latent, "auto")
         super().set_model(model)
 
     def trace_key(self) -> tuple:

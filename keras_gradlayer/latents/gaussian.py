@@ -36,10 +36,6 @@ class Gaussian(Latent):
     def _sample_stateless(self, seed):
         return tf.random.stateless_normal(self.shape, seed, stddev=self.stddev)
 
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {**super().get_config(), "stddev": self.stddev}
-
 
 def default_latent(model: keras.Model) -> Gaussian:
     """A standard normal in the shape of `model`'s input."""

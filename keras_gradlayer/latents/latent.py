@@ -1,5 +1,6 @@
 """What all latent distributions share."""
 
+import inspect
 from typing import Self
 
 import keras
@@ -12,7 +13,7 @@ class Latent:
     """A distribution of independent float32 entries, serializable and stateless.
 
     A seed gives other numbers in a function compiled by XLA, whose generators differ. To add a
-    distribution, implement `sample`, `_sample_stateless` and `get_config`.
+    distribution, implement `sample` and `_sample_stateless`.
 
     Args:
         shape: shape of one sample, a tuple of positive integers.
@@ -71,8 +72,8 @@ class Latent:
         raise NotImplementedError
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {"shape": self.shape}
+        """The constructor's arguments, which are attributes of the same names."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     @classmethod
     def from_config(cls, config: dict) -> Self:

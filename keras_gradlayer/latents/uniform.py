@@ -42,7 +42,3 @@ class Uniform(Latent):
 
     def _sample_stateless(self, seed):
         return tf.random.stateless_uniform(self.shape, seed, self.low, self.high)
-
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {**super().get_config(), "low": self.low, "high": self.high}

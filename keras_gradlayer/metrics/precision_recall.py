@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from keras_gradlayer import _checks
 from keras_gradlayer.metrics._features import blocks, two_sets
 
+_DISTANCES = 2**22  # at a time, about 32 MB
+
 
 class PrecisionRecall(NamedTuple):
     """Four scores of generated samples.
@@ -57,7 +59,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
     reach, fake_reach = _reach(real, k, center), _reach(fake, k, center)
     precise, covered = 0, np.zeros(len(real), bool)
     inside, recalled = 0, np.zeros(len(real), bool)
-    for rows in _row_blocks(fake, real):
+    for rows in blocks(len(fake), len(real), _DISTANCES):
         squared = _squared_distances(fake[rows], real, center)
         within = squared <= reach
         precise += within.any(axis=1).sum()
@@ -75,7 +77,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
 def _reach(x, k, center):
     """Squared distance from each row to its k-th nearest other."""
     squared = np.empty(len(x))
-    for rows in _row_blocks(x, x):
+    for rows in blocks(len(x), len(x), _DISTANCES):
         d = _squared_distances(x[rows], x, center)
         d[np.arange(len(d)), np.arange(rows.start, rows.start + len(d))] = -1  # itself, first
         squared[rows] = np.partition(d, k, axis=1)[:, k]
@@ -90,8 +92,3 @@ def _squared_distances(a, b, center):
         part = b[rows] - center
         squared[:, rows] = (a**2).sum(axis=1)[:, None] - 2 * a @ part.T + (part**2).sum(axis=1)
     return np.maximum(squared, 0, out=squared)
-
-
-def _row_blocks(a, b):
-    """Slices over the rows of `a`, each about 32 MB of distances to `b`."""
-    return blocks(len(a), len(b), 2**22)

@@ -15,22 +15,15 @@ from keras_gradlayer.metrics.classifier_score import classifier_score, split_cla
 from keras_gradlayer.metrics.classifiers import Classifier
 from keras_gradlayer.metrics.frechet_distance import frechet_distance
 from keras_gradlayer.metrics.kernel_distance import kernel_distance
-from keras_gradlayer.metrics.precision_recall import precision_recall
+from keras_gradlayer.metrics.precision_recall import PrecisionRecall, precision_recall
 
 BATCH = 250  # images at a time
 DIRECTIONS = {
-    "classifier_score": "max",
-    "classifier_score_splits": "max",
-    "frechet_distance": "min",
-    "kernel_distance": "min",
-    "precision": "max",
-    "recall": "max",
-    "density": "max",
-    "coverage": "max",
-}
-"""Whether higher or lower is better."""
+    **dict.fromkeys(("classifier_score", "classifier_score_splits"), "max"),
+    **dict.fromkeys(("frechet_distance", "kernel_distance"), "min"),
+    **dict.fromkeys(PrecisionRecall._fields, "max"),
+}  # whether higher or lower is better
 SCORES = (*DIRECTIONS, "classifier_score_stddev")
-"""The scores that a `Scorer` gives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +73,12 @@ def format_scores(scores: dict[str, float]) -> str:
 
 def format_conditions(conditions: dict[str, str | int]) -> str:
     """Conditions in a line."""
-    c = conditions
+    same = conditions["real_resizing"] == conditions["resizing"]
     line = (
-        f"{c['samples']:,} samples against {c['real']:,} real images, classifier "
-        f"{c['classifier']}, resizing: {c['resizing']}"
-    )
-    if c["real_resizing"] != c["resizing"]:
-        line += f", of the real images: {c['real_resizing']}"
-    return line
+        "{samples:,} samples against {real:,} real images, classifier {classifier}, "
+        "resizing: {resizing}"
+    ) + ("" if same else ", of the real images: {real_resizing}")
+    return line.format(**conditions)
 
 
 class Scorer:
@@ -159,14 +150,13 @@ class Scorer:
             )
         splits = split_classifier_score(logits, min(10, len(logits)))
         neighbors = min(5, len(features) - 1, len(self._real) - 1)
-        spread = precision_recall(self._real, features, neighbors)
         scores = {
             "classifier_score": classifier_score(logits),
             "classifier_score_splits": splits.mean,
             "classifier_score_stddev": splits.stddev,
             "frechet_distance": frechet_distance(self._real, features),
             "kernel_distance": kernel_distance(self._real, features),
-            **spread._asdict(),
+            **precision_recall(self._real, features, neighbors)._asdict(),
         }
         return ScoreReport(scores, conditions)
 
