@@ -7,7 +7,10 @@ from keras_gradlayer.models._followed import Followed
 
 
 class Watcher(keras.callbacks.Callback):
-    """Looks at the samples of fixed latents before a run, every few epochs and at its end."""
+    """Looks at the samples of fixed latents before a run, every few epochs and at its end.
+
+    Subclasses look in `_begin(epoch)`, before the first epoch of a fit, and in `_look(epochs)`.
+    """
 
     def __init__(self, samples: int, seed: int, every: int = 1):
         super().__init__()
@@ -40,11 +43,3 @@ class Watcher(keras.callbacks.Callback):
         last = self._seen == self.params.get("epochs") or self.model.stop_training
         if self._seen % self.every == 0 or last:
             self._look(self._seen)
-
-    def _begin(self, epoch):
-        """Look at the state that a fit begins with."""
-        raise NotImplementedError
-
-    def _look(self, epoch):
-        """Look at the state after so many epochs."""
-        raise NotImplementedError

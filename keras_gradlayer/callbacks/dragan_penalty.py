@@ -31,11 +31,7 @@ class DRAGANPenalty(GradientPenalty):
     """
 
     def __init__(
-        self,
-        weight: float = 10.0,
-        stddev: float = 0.5,
-        target: float = 1.0,
-        noise: str = "uniform",
+        self, weight: float = 10.0, stddev: float = 0.5, target: float = 1.0, noise: str = "uniform"
     ):
         super().__init__(weight, target=target)
         self.stddev = _checks.positive_number("stddev", stddev)

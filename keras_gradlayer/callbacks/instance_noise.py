@@ -10,9 +10,8 @@ from keras_gradlayer.callbacks.step_callback import StepCallback
 class InstanceNoise(StepCallback):
     """Adds normal noise to what the critic is given, real and generated alike.
 
-    A critic that tells two distributions without overlap apart perfectly teaches the generator
-    nothing; with noise they overlap. It falls to zero linearly, so that in the end the samples
-    themselves are compared.
+    A critic that tells two distributions apart perfectly teaches the generator nothing; with noise
+    they overlap. The noise falls to zero linearly: in the end the samples themselves are compared.
 
     Source: Sønderby et al., "Amortised MAP Inference for Image Super-resolution", ICLR 2017,
     section 3.2; Arjovsky & Bottou, "Towards Principled Methods for Training GANs", ICLR 2017.

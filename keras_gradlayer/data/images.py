@@ -165,19 +165,10 @@ def _images(name, split, batch_size=64, seed=0, shuffle=True, data_dir=None, pre
 def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
     """All images of a data set, as bytes."""
     _check(batch_size, seed)
-    data = _tfds_load()(name, split=split, data_dir=data_dir)
-    images = data.map(lambda x: prepare(x["image"]), num_parallel_calls=tf.data.AUTOTUNE)
-    return _in_memory(f"{name}[{split!r}]", images, batch_size)
-
-
-def _tfds_load():
-    """`tensorflow_datasets.load`; where its import fails, TFDS logs that and goes on without it."""
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
+    logging.set_verbosity(logging.FATAL)  # TFDS logs errors of its import, and goes on without
     try:
         from tensorflow_datasets import load
-
-        return load
     except Exception as e:  # of any kind, such as a clash over protobuf
         raise ImportError(
             "kgl.data.cifar10, mnist, stacked_mnist and stl10 need TensorFlow Datasets, which "
@@ -185,6 +176,9 @@ def _tfds_load():
         ) from e
     finally:
         logging.set_verbosity(verbosity)
+    data = load(name, split=split, data_dir=data_dir)
+    images = data.map(lambda x: prepare(x["image"]), num_parallel_calls=tf.data.AUTOTUNE)
+    return _in_memory(f"{name}[{split!r}]", images, batch_size)
 
 
 def _in_memory(name, data, batch_size):

@@ -65,20 +65,16 @@ def swiss_roll(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dat
     Angle t uniform in [1.5π, 4.5π), at radius t, with Gaussian noise of standard deviation 0.25,
     all divided by 16. Source, arguments and errors: as for `eight_gaussians`.
     """
-    rng = _rng(seed)
+    rng = np.random.default_rng(_checks.positive_int("seed", seed, zero_ok=True))
     t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=_checks.positive_int("n", n)))
     points = t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1)
     return _dataset((points + rng.normal(scale=0.25, size=points.shape)) / 16, batch_size, seed)
 
 
 def _mixture(mixture, n, seed):
-    rng = _rng(seed)
+    rng = np.random.default_rng(_checks.positive_int("seed", seed, zero_ok=True))
     mode = np.arange(_checks.positive_int("n", n)) % len(mixture.centers)
     return mixture.centers[mode] + rng.normal(scale=mixture.stddev, size=(n, 2))
-
-
-def _rng(seed):
-    return np.random.default_rng(_checks.positive_int("seed", seed, zero_ok=True))
 
 
 def _dataset(points, batch_size, seed):
@@ -87,5 +83,4 @@ def _dataset(points, batch_size, seed):
             "`batch_size` must be at least 1 and at most the number of points. "
             f"Received: batch_size={batch_size} for {len(points)} points"
         )
-    data = batches_of(points.astype("float32"), batch_size, seed=seed)
-    return data.prefetch(tf.data.AUTOTUNE)
+    return batches_of(points.astype("float32"), batch_size, seed=seed).prefetch(tf.data.AUTOTUNE)

@@ -137,9 +137,9 @@ def _hub_module(url):
     try:
         return hub.load(url)
     except Exception as e:  # whatever the network, the archive or the SavedModel says
+        said = str(e).partition("\n")[0]
         raise ValueError(
-            f"The classifier {url} cannot be loaded: {type(e).__name__}: "
-            f"{str(e).splitlines()[0]} It needs a network the first time. Expected a URL that can "
-            "be reached, or a Keras model that gives 'logits' and 'features'; scores by another "
-            "classifier do not compare with those by Inception."
+            f"The classifier {url} cannot be loaded: {type(e).__name__}: {said} It needs a network "
+            "the first time. Expected a URL that can be reached, or a Keras model that gives "
+            "'logits' and 'features' (its scores do not compare with Inception's)."
         ) from e

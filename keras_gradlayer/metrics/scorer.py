@@ -91,7 +91,7 @@ class Scorer:
     Source: see `classifier_score`, `frechet_distance`, `kernel_distance` and `precision_recall`.
 
     Args:
-        classifier: a `Classifier` or its `source`.
+        classifier: a `Classifier`, or its `source`: a Keras model, a file or a URL.
         real: real images in [-1, 1], preferably held out from training: an array (n, height, width,
             channels) or an iterable of batches, such as a `tf.data.Dataset`.
         count: maximum number of samples, and of real images.
