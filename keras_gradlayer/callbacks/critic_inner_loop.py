@@ -9,8 +9,7 @@ class CriticInnerLoop(StepCallback):
 
     Without it a `GAN` moves after each update and a `FineTuner` after each pass over the data.
 
-    Source: n_critic of Gulrajani et al. (2017), Algorithm 1; T0 of Nitanda & Suzuki (2018),
-    Algorithm 1.
+    Source: Algorithms 1 of Gulrajani et al. (2017), n_critic, and Nitanda & Suzuki (2018), T0.
 
     Args:
         steps: how many, an integer of at least 1. One batch of the data is one update.

@@ -21,9 +21,8 @@ class FlowMonitor(Watcher):
     - `step_norm`: the mean of ‖G_k(z) − z‖, in the unit of the space of the layers;
     - `flow_gradient`: the mean of ‖∇(f∘g1)(z)‖;
     - `lipschitz`: an estimate of L, the Lipschitz constant of ∇(f∘g1), from below: the largest
-      ‖∇(z + d) − ∇(z)‖ / ‖d‖ over the samples, for d as long as the sample's move, turned into the
-      direction of the difference a few times (a power iteration on secants, which also sees the
-      kinks of piecewise linear critics);
+      ‖∇(z + d) − ∇(z)‖ / ‖d‖ over the samples, for d as long as the sample's move, by a power
+      iteration on secants, which also sees the kinks of piecewise linear critics;
     - `injectivity_margin`: 1 − (η/m)L, of the steps that the layer takes, from above;
     - `heldout_wasserstein`, with `validation_data`: the mean score of held-out data minus that of
       samples that no training saw, by the critic of the layer, before the layer. What the log
@@ -32,8 +31,8 @@ class FlowMonitor(Watcher):
     They are NaN in an epoch without a new layer, and those of the last layer where an epoch stacked
     several. Put the callback before those that read the logs.
 
-    Source: Nitanda & Suzuki, AISTATS 2018, section 3.1 and Theorem 1, whose quantity
-    ‖∇_φ L‖² is the log `flow_norm` of the tuner itself.
+    Source: Nitanda & Suzuki, AISTATS 2018, section 3.1; Theorem 1's ‖∇_φ L‖² is the tuner's own
+    log `flow_norm`.
 
     Args:
         validation_data: samples that the critic does not train on, an array or a `tf.data.Dataset`

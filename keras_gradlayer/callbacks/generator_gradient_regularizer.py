@@ -38,9 +38,8 @@ class GeneratorGradientRegularizer(StepCallback):
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """The weighted squared norm, a scalar."""
         trainer = self.model
-        variables = trainer.critic.trainable_variables
         with tf.GradientTape() as tape:
             value = trainer.objective.value(trainer.scores(real), trainer.scores(fake))
-        gradients = tape.gradient(value, variables)
+        gradients = tape.gradient(value, trainer.critic.trainable_variables)
         squares = [tf.reduce_sum(tf.square(g)) for g in gradients if g is not None]
         return self.weight * tf.cast(tf.add_n(squares), "float32")

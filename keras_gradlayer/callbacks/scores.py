@@ -32,11 +32,10 @@ class Scores(Watcher):
         every: score after every so many epochs, and before the first and after the last.
         samples: how many; those of a `Scorer` by default, else 10,000.
         seed: integer that the latents follow from.
-        restore_best_layers: for a `FineTuner`: when the run ends, drop the layers above the depth
-            of the best score, and go back to that depth's critic. Depth 0 counts; the critic then
-            stays as it is. After an interrupted run `tuner.rollback(scores.best["layers"])` does
-            the same. Where one epoch stacks several layers (`LineSearch`), only its last depth is
-            scored.
+        restore_best_layers: for a `FineTuner`: when the run ends, go back to the layers and the
+            critic of the best score. Depth 0 counts; the critic then stays as it is. After an
+            interrupted run `tuner.rollback(scores.best["layers"])` does the same. Where one epoch
+            stacks several layers (`LineSearch`), only its last depth is scored.
         monitor: name of the score that says what is best: for a `Scorer` the Fréchet distance, for
             a function the first that it gives.
         mode: "min" or "max"; by default "max" for the scores of a `Scorer` that are better when

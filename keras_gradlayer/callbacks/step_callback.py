@@ -13,9 +13,8 @@ class StepCallback(keras.callbacks.Callback):
     The hooks run while the step is traced; only `after_generator_move` runs in Python.
 
     A step is traced anew for other callbacks or other settings of them, which are the plain
-    attributes (numbers, strings, tuples of them); attributes of other kinds are traced anew in
-    every fit. Within a fit a changed number has no effect: keep what is to change in
-    `self.variable(name, value)`.
+    attributes (numbers, strings, tuples of them); a callback with other attributes is traced anew
+    in every fit. A number changed within a fit has no effect: keep it in `self.variable`.
     """
 
     critic_steps: int | None = None
@@ -59,10 +58,7 @@ class StepCallback(keras.callbacks.Callback):
         model.join(self)
 
     def generate(self, z: tf.Tensor) -> tf.Tensor | None:
-        """The samples that latents lead to, in the place of the generator's own.
-
-        One callback at most may override it, and only where a generator moves by its parameters.
-        """
+        """Samples of latents in the place of the generator's own; for one callback of a GAN."""
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`, for real and generated samples alike."""
@@ -71,9 +67,7 @@ class StepCallback(keras.callbacks.Callback):
     def critic_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor | None:
         """A scalar to add to what the critic descends, or `None`.
 
-        Args:
-            real: samples of the data as the critic sees them, float32 (batch, ...).
-            fake: as many generated samples.
+        Both are as the critic sees them: equal numbers of samples, float32 (batch, ...).
         """
 
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor | None:

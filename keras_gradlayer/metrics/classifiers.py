@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer import _checks
+
 
 class Classifier:
     """Logits and features of batches of images, by any network.
@@ -35,14 +37,11 @@ class Classifier:
     """
 
     def __init__(self, source: keras.Model | str | os.PathLike):
+        what = "a Keras model, the path of one, or the URL of a TensorFlow Hub module"
+        _checks.instance_of("classifier", source, (keras.Model, str, os.PathLike), what)
         self._arguments = {"training": False}
         if isinstance(source, keras.Model):
             self._model, name = source, source.name
-        elif not isinstance(source, (str, os.PathLike)):
-            raise TypeError(
-                "`classifier` must be a Keras model, the path of one, or the URL of a TensorFlow "
-                f"Hub module. Received: {source!r}"
-            )
         elif "://" in str(source) or pathlib.Path(source).is_dir():
             self._model, name, self._arguments = _hub_module(str(source)), str(source), {}
         elif not pathlib.Path(source).is_file():

@@ -52,7 +52,6 @@ class ScoreReport:
         ]
 
     def __str__(self):
-        """A line of scores and a line of conditions."""
         return f"{format_scores(self.scores)}\n{format_conditions(self.conditions)}"
 
 
@@ -102,8 +101,7 @@ class Scorer:
 
     Raises:
         TypeError: if images are no arrays, or arrays of integers.
-        ValueError: if there are no images, if their shapes differ, or if the real ones are not in
-            [-1, 1].
+        ValueError: for no images, different shapes, or real images that are not in [-1, 1].
 
     Example:
 

@@ -71,8 +71,8 @@ def dcgan_critic(image_shape: tuple[int, int, int], width: int = 64) -> keras.Mo
     Convolutions of 5x5 and stride 2 with leaky ReLU, halving the image down to a small core, then
     a linear score.
 
-    Source: Radford et al., ICLR 2016. Departure: no batch normalization, since it couples the
-    rows and the penalty is per sample (Gulrajani et al., 2017, section 4).
+    Source: Radford et al., ICLR 2016. Departure: no batch normalization, which couples the rows,
+    while the penalty is per sample (Gulrajani et al., 2017, section 4).
 
     Args:
         image_shape: (height, width, channels), even and at least 8 pixels.
