@@ -117,9 +117,8 @@ class FlowMonitor(Watcher):
             parts = range(0, len(self._real), CHUNK)
             real = [self._score(values, self._real[i : i + CHUNK]) for i in parts]
             fake = [self._score(values, x) for x in self._followed.batches(layers)]
-            found["heldout_wasserstein"] = float(
-                np.concatenate(real).mean() - np.concatenate(fake).mean()
-            )
+            real, fake = np.concatenate(real).mean(), np.concatenate(fake).mean()
+            found["heldout_wasserstein"] = float(real - fake)
         return found
 
 

@@ -19,15 +19,13 @@ class GradientLayers(StepCallback):
     whose layers stay. Only `sampler()` has the layers: `gan.generator`, `gan.predict` and an export
     of the GAN are without them.
 
-    Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1), inserted at the bottom or in the middle of
-    the generator during training. Inside a gradient layer critic and head are frozen and in
-    inference mode: the generator's gradient goes through it to the base, and to the head from
-    outside.
+    Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1), inserted during training. Inside a gradient
+    layer critic and head are frozen and in inference mode: the generator's gradient goes through
+    it to the base, and to the head from outside.
 
     Args:
         step_size: η, a positive finite number.
-        insert: `"bottom"`, which moves the latent, or the name of the layer before the gradient
-            layers.
+        insert: `"bottom"`, which moves the latent, or the name of the layer before them.
         layers: how many, an integer of at least 1.
 
     Raises:

@@ -50,6 +50,7 @@ class SampleGrid(Watcher):
                 "SampleGrid draws images, (height, width, 1 or 3), and points in the plane, (2,). "
                 f"Received: samples of shape {shape}"
             )
+        self._stack = getattr(model, "stack", None)
         self._value_range = model.output_range() if hasattr(model, "output_range") else (-1, 1)
 
     def _begin(self, epoch):
@@ -73,22 +74,20 @@ class SampleGrid(Watcher):
         if self._seen is None:
             return
         self._look(self._seen)  # stopped by a callback that comes after this one
-        path = self.directory / "by_depth.png"
+        path, epochs = self.directory / "by_depth.png", list(self._strip)
+        count = len(epochs) if self._stack is None else self._stack.depth + 1
+        # At most twelve, the first and the last among them.
+        shown = np.unique(np.linspace(0, count - 1, 12).round().astype(int)).tolist()
         if self._stack is not None:  # each layer there is, however many an epoch stacked
-            z, depths = self._followed.latents, _some(self._stack.depth + 1)
-            row = {f"{k} layers": self.model(z, layers=k) for k in depths}
+            z = self._followed.latents
+            row = {f"{k} layers": self.model(z, layers=k) for k in shown}
         else:
-            epochs = list(self._strip)
-            row = {f"epoch {k}": self._strip[k] for k in (epochs[i] for i in _some(len(epochs)))}
+            row = {f"epoch {epochs[i]}": self._strip[epochs[i]] for i in shown}
             if epochs[0]:
                 path = self.directory / f"by_depth_{epochs[0]:04d}.png"
         pictures.strip(path, [_first(x) for x in row.values()], list(row), self._value_range)
         self._log(path, "by_depth", 0)
         self._writer.close()
-
-    @property
-    def _stack(self):
-        return getattr(self.model, "stack", None)
 
     def _look(self, epoch):
         number, unit = (epoch, "epoch") if self._stack is None else (self._stack.depth, "layers")
@@ -106,11 +105,6 @@ class SampleGrid(Watcher):
         with self._writer.as_default():
             tf.summary.image(name, image[None], step)
         self._writer.flush()
-
-
-def _some(count):
-    """At most twelve of so many numbers, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, 12).round().astype(int)).tolist()
 
 
 def _first(samples):

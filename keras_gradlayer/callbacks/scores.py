@@ -115,11 +115,11 @@ class Scores(Watcher):
     def _begin(self, epoch):
         """Score the state that a fit begins with, unless it has been scored."""
         self._depth = None
-        self._read(epoch)
-        # A run's first state is its own, and layers that were dropped cannot be gone back to.
-        depth = self._layers().get("layers", 0)
-        self.history = [h for h in self.history if epoch and h.get("layers", 0) <= depth]
         state = {"epoch": epoch, **self._layers()}
+        history = [h for h in self.history if h["epoch"] <= epoch] or self._read(epoch)
+        # A run's first state is its own, and layers that were dropped cannot be gone back to.
+        depth = state.get("layers", 0)
+        self.history = [h for h in history if epoch and h.get("layers", 0) <= depth]
         if not any(state.items() <= h.items() for h in self.history):
             self._look(epoch)
         self.monitor = main_score(self.scorer, self._scores_of(self.history[-1]), self.monitor)
@@ -144,11 +144,10 @@ class Scores(Watcher):
 
     def _read(self, epoch):
         """The scores that an interrupted run has written before this epoch."""
-        self.history = [h for h in self.history if h["epoch"] <= epoch]
-        if self.history or self.path is None or not self.path.exists():
-            return
+        if self.path is None or not self.path.exists():
+            return []
         record = None
-        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+        with contextlib.suppress(ValueError):  # of no JSON, or no text
             record = json.loads(self.path.read_text())
         if not (isinstance(record, dict) and record.keys() == {"conditions", "scores"}):
             raise ValueError(f"`path` must not exist, or hold scores. Received: {self.path}")
@@ -163,7 +162,7 @@ class Scores(Watcher):
                 f"The scores in {self.path} do not compare with those of this scorer. "
                 f"Expected equal conditions. Received: {'; '.join(differences)}"
             )
-        self.history = [h for h in record["scores"] if h["epoch"] <= epoch]
+        return [h for h in record["scores"] if h["epoch"] <= epoch]
 
     @staticmethod
     def _scores_of(entry):

@@ -121,8 +121,7 @@ def stream_folder(
 ) -> tf.data.Dataset:
     """Batches of up to `count` images of a folder in [-1, 1], read as they are used.
 
-    Shuffled, since the first files of a folder are often of one class; the first pass through each
-    such dataset gives the same images.
+    Shuffled by a fixed seed, since the first files of a folder are often of one class.
     """
     return _scaled(_read_images(directory, image_shape, shuffle=True).take(count).batch(250))
 

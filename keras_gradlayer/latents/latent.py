@@ -55,8 +55,7 @@ class Latent:
             ValueError: if `seeds` are not integers of 64 bits.
         """
         seeds = seeds if tf.is_tensor(seeds) else np.asarray(seeds)
-        integers = np.dtype(getattr(seeds.dtype, "as_numpy_dtype", seeds.dtype)).kind in "iu"
-        if not integers or len(seeds.shape) != 1:
+        if not tf.as_dtype(seeds.dtype).is_integer or len(seeds.shape) != 1:
             raise ValueError(
                 "`seeds` must be integers of 64 bits, shape (n,). "
                 f"Received: {seeds.dtype} of shape {tuple(seeds.shape)}"

@@ -222,7 +222,7 @@ def _batches(name, images, count):
         if not hasattr(batch, "shape"):
             received = f"a batch that is a {type(batch).__name__}"
             raise TypeError(f"`{name}` must be {expected}. Received: {received}")
-        if np.issubdtype(getattr(batch.dtype, "as_numpy_dtype", batch.dtype), np.integer):
+        if tf.as_dtype(batch.dtype).is_integer:
             raise TypeError(
                 f"`{name}` must be float images in [-1, 1]. Received: {batch.dtype.name}"
             )

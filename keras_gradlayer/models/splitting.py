@@ -24,11 +24,11 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
         insert: where to cut. `"top"`: just before the output activation, also where it is fused
             into the last layer (`Dense(..., activation="tanh")`), ends an inner model, or is
             followed by layers that only select or spread values (reshaping, cropping, padding,
-            resizing, pooling). Of several branches with activations, concatenated, the base gives
-            the values before them, side by side in the last axis. Without an activation the head
-            is the identity. `"bottom"`: the base is the identity and the head the whole generator,
-            any Keras model with a known input shape. Otherwise the name of a layer, whose last
-            call ends the base.
+            resizing, pooling). Of concatenated branches with activations, the base gives the
+            values before them, side by side in the last axis. Without an activation the head is
+            the identity. `"bottom"`: the base is the identity and the head the whole generator,
+            any Keras model with a known input shape. Otherwise the base ends with the last call
+            of the layer of this name.
 
     Returns:
         (base, head), which share layers and weights with the generator; only a layer whose fused
