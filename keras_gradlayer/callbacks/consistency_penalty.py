@@ -35,8 +35,7 @@ class ConsistencyPenalty(StepCallback):
             neither Functional nor Sequential.
 
     Example:
-
-    >>> callbacks = [kgl.callbacks.GradientPenalty(10.0), ConsistencyPenalty(weight=2.0)]
+        >>> callbacks = [kgl.callbacks.GradientPenalty(10.0), ConsistencyPenalty(weight=2.0)]
     """
 
     def __init__(self, weight: float = 2.0, margin: float = 0.0):

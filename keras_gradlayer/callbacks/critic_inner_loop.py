@@ -18,8 +18,7 @@ class CriticInnerLoop(StepCallback):
         ValueError: if `steps` is no such integer, or a fit has two of these callbacks.
 
     Example:
-
-    >>> callbacks = [CriticInnerLoop(steps=5)]
+        >>> callbacks = [CriticInnerLoop(steps=5)]
     """
 
     def __init__(self, steps: int):

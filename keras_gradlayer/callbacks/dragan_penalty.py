@@ -26,8 +26,7 @@ class DRAGANPenalty(GradientPenalty):
         ValueError: if a number is out of range, or `noise` is another.
 
     Example:
-
-    >>> callbacks = [DRAGANPenalty(weight=10.0, stddev=0.5)]
+        >>> callbacks = [DRAGANPenalty(weight=10.0, stddev=0.5)]
     """
 
     def __init__(

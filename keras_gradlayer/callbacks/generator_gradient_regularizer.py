@@ -25,8 +25,7 @@ class GeneratorGradientRegularizer(StepCallback):
         TypeError: if the trainer's generator has no parameters to move, as a FineTuner's.
 
     Example:
-
-    >>> callbacks = [GeneratorGradientRegularizer(weight=0.5)]
+        >>> callbacks = [GeneratorGradientRegularizer(weight=0.5)]
     """
 
     moves_parameters = True

@@ -33,8 +33,7 @@ class GradientLayers(StepCallback):
         TypeError: if the trainer's generator has no parameters to move, as a FineTuner's.
 
     Example:
-
-    >>> callbacks = [GradientLayers(step_size=0.1), kgl.callbacks.GradientPenalty(10.0)]
+        >>> callbacks = [GradientLayers(step_size=0.1), kgl.callbacks.GradientPenalty(10.0)]
     """
 
     def __init__(self, step_size: float, insert: str = "bottom", layers: int = 1):

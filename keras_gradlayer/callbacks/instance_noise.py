@@ -24,8 +24,7 @@ class InstanceNoise(StepCallback):
         ValueError: if `stddev` is not positive, or `decay_epochs` not an integer of at least 1.
 
     Example:
-
-    >>> callbacks = [InstanceNoise(stddev=0.1, decay_epochs=50)]
+        >>> callbacks = [InstanceNoise(stddev=0.1, decay_epochs=50)]
     """
 
     def __init__(self, stddev: float, decay_epochs: int | None = None):

@@ -22,8 +22,7 @@ class WeightClipping(StepCallback):
         ValueError: if `limit` is not a positive finite number, or a gradient penalty is used, too.
 
     Example:
-
-    >>> callbacks = [kgl.callbacks.CriticInnerLoop(5), WeightClipping(limit=0.01)]
+        >>> callbacks = [kgl.callbacks.CriticInnerLoop(5), WeightClipping(limit=0.01)]
     """
 
     excludes = ("GradientPenalty",)

@@ -3,8 +3,6 @@
 import numpy as np
 import tensorflow as tf
 
-_SMALL = 2**24
-
 
 def batches_of(
     x: np.ndarray, batch_size: int, shuffle: bool = True, seed: int | None = None
@@ -17,7 +15,7 @@ def batches_of(
     if shuffle:
         rows = rows.shuffle(len(x), seed=seed)
     rows = rows.batch(batch_size, drop_remainder=True)
-    if x.nbytes <= _SMALL:
+    if x.nbytes <= 2**24:
         x = tf.constant(x)
         return rows.map(lambda rows: tf.gather(x, rows))
     shape = (batch_size, *x.shape[1:])

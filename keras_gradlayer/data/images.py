@@ -105,7 +105,8 @@ def image_folder(
 
     Example: `data = image_folder("photos", (64, 64, 3))`
     """
-    _check(batch_size, seed)
+    _checks.positive_int("batch_size", batch_size)
+    _checks.positive_int("seed", seed, zero_ok=True)
     data = _read_images(directory, image_shape, shuffle=False)
     try:
         images = _in_memory(f"'{directory}'", data, batch_size)
@@ -163,7 +164,8 @@ def _images(name, split, batch_size=64, seed=0, shuffle=True, data_dir=None, pre
 
 def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
     """All images of a data set, as bytes."""
-    _check(batch_size, seed)
+    _checks.positive_int("batch_size", batch_size)
+    _checks.positive_int("seed", seed, zero_ok=True)
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)  # TFDS logs errors of its import, and goes on without
     try:
@@ -188,11 +190,6 @@ def _in_memory(name, data, batch_size):
             f"Received: batch_size={batch_size} for {len(images)} images of {name}"
         )
     return images
-
-
-def _check(batch_size, seed):
-    _checks.positive_int("batch_size", batch_size)
-    _checks.positive_int("seed", seed, zero_ok=True)
 
 
 def _scaled(data):

@@ -45,8 +45,7 @@ def eight_gaussians(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.dat
         ValueError: if there is no full batch, or a number is out of range.
 
     Example:
-
-    >>> batch = next(iter(eight_gaussians()))
+        >>> batch = next(iter(eight_gaussians()))
     """
     return _dataset(_mixture(EIGHT_GAUSSIANS, n, seed), batch_size, seed)
 

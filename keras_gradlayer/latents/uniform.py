@@ -22,8 +22,7 @@ class Uniform(Latent):
         ValueError: if `shape` has no or non-positive entries, or `high` is not above `low`.
 
     Example:
-
-    >>> z = Uniform((100,)).sample(16, seed=0)      # (16, 100)
+        >>> z = Uniform((100,)).sample(16, seed=0)      # (16, 100)
     """
 
     def __init__(self, shape: int | tuple[int, ...], low: float = -1.0, high: float = 1.0):

@@ -23,9 +23,8 @@ def classifier_score(logits: ArrayLike) -> float:
         ValueError: if `logits` does not have this shape.
 
     Example:
-
-    >>> round(classifier_score(1e3 * np.eye(10)), 3)
-    10.0
+        >>> round(classifier_score(1e3 * np.eye(10)), 3)
+        10.0
     """
     from keras_gradlayer._tfgan import classifier_metrics
 
@@ -55,9 +54,8 @@ def split_classifier_score(logits: ArrayLike, splits: int = 10) -> SplitScore:
         ValueError: if `logits` does not have this shape, or has fewer rows than parts.
 
     Example:
-
-    >>> split_classifier_score(np.tile(1e3 * np.eye(5), (10, 1))).stddev
-    0.0
+        >>> split_classifier_score(np.tile(1e3 * np.eye(5), (10, 1))).stddev
+        0.0
     """
     logits = _checked(logits)
     if len(logits) < _checks.positive_int("splits", splits):

@@ -51,11 +51,9 @@ class Classifier:
             name = pathlib.Path(source).stem
         self._input_shape = _input_shape(self._model, name)
         variables = getattr(self._model, "weights", getattr(self._model, "variables", ()))
-        digest = hashlib.sha256()
-        for v in variables:
-            digest.update(v.numpy().tobytes())
+        digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in variables)).hexdigest()
         self._source = name
-        self.name = f"{name} ({digest.hexdigest()[:8]})" if variables else name
+        self.name = f"{name} ({digest[:8]})" if variables else name
         self._classify = tf.function(self._outputs, reduce_retracing=True, autograph=False)
 
     def __call__(self, images: np.ndarray | tf.Tensor) -> tuple[np.ndarray, np.ndarray]:

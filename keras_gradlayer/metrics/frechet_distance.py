@@ -25,10 +25,9 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
         ValueError: for other shapes, fewer than two rows, or values that are not finite.
 
     Example:
-
-    >>> x = np.random.default_rng(0).normal(size=(100, 3))
-    >>> round(frechet_distance(x, x + 1), 3)
-    3.0
+        >>> x = np.random.default_rng(0).normal(size=(100, 3))
+        >>> round(frechet_distance(x, x + 1), 3)
+        3.0
     """
     a, b = two_sets(a, b, least=2)
     (mean_a, cov_a), (mean_b, cov_b) = _moments(a), _moments(b)

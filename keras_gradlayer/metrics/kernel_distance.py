@@ -24,10 +24,9 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
         ValueError: for other shapes, fewer than two rows a block, or values that are not finite.
 
     Example:
-
-    >>> x = np.random.default_rng(0).normal(size=(100, 3))
-    >>> kernel_distance(x, x + 1) > kernel_distance(x, x + 0.5)
-    True
+        >>> x = np.random.default_rng(0).normal(size=(100, 3))
+        >>> kernel_distance(x, x + 1) > kernel_distance(x, x + 0.5)
+        True
     """
     from keras_gradlayer._tfgan import classifier_metrics
 

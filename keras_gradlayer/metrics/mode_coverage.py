@@ -37,9 +37,8 @@ def mode_coverage(
         ValueError: if the shapes do not match, or a value is not finite.
 
     Example:
-
-    >>> mode_coverage([[0.1, 0.0]], centers=[[0.0, 0.0], [1.0, 0.0]], stddev=0.05).modes
-    1
+        >>> mode_coverage([[0.1, 0.0]], centers=[[0.0, 0.0], [1.0, 0.0]], stddev=0.05).modes
+        1
     """
     samples, centers = two_sets(samples, centers, names=("samples", "centers"))
     distance = np.linalg.norm(samples[:, None] - centers[None], axis=-1)
@@ -80,9 +79,8 @@ def stacked_mode_coverage(labels: ArrayLike, classes: int = 10) -> StackedModeCo
         ValueError: for another shape, or anything but integers from 0 to `classes - 1`.
 
     Example:
-
-    >>> stacked_mode_coverage([[3, 1, 4], [3, 1, 4], [2, 7, 1]]).modes
-    2
+        >>> stacked_mode_coverage([[3, 1, 4], [3, 1, 4], [2, 7, 1]]).modes
+        2
     """
     labels = np.asarray(labels)
     whole = labels.ndim == 2 and labels.size and labels.dtype.kind in "iu"

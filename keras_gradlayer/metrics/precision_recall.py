@@ -48,10 +48,9 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
         ValueError: for other shapes, k rows or fewer, or values that are not finite.
 
     Example:
-
-    >>> x = np.random.default_rng(0).normal(size=(100, 3))
-    >>> precision_recall(x, x).precision
-    1.0
+        >>> x = np.random.default_rng(0).normal(size=(100, 3))
+        >>> precision_recall(x, x).precision
+        1.0
     """
     k = _checks.positive_int("neighbors", neighbors)
     real, fake = two_sets(real, fake, least=k + 1, names=("real", "fake"))

@@ -104,15 +104,14 @@ class Scorer:
         ValueError: for no images, different shapes, or real images that are not in [-1, 1].
 
     Example:
-
-    >>> images = np.random.default_rng(0).uniform(-1, 1, (40, 8, 8, 1)).astype("float32")
-    >>> x = keras.layers.Input((8, 8, 1))
-    >>> features = keras.layers.Flatten()(x)
-    >>> outputs = {"features": features, "logits": keras.layers.Dense(3)(features)}
-    >>> scorer = Scorer(keras.Model(x, outputs), images[:20])
-    >>> report = scorer(images[20:])
-    >>> report.conditions["samples"]
-    20
+        >>> images = np.random.default_rng(0).uniform(-1, 1, (40, 8, 8, 1)).astype("float32")
+        >>> x = keras.layers.Input((8, 8, 1))
+        >>> features = keras.layers.Flatten()(x)
+        >>> outputs = {"features": features, "logits": keras.layers.Dense(3)(features)}
+        >>> scorer = Scorer(keras.Model(x, outputs), images[:20])
+        >>> report = scorer(images[20:])
+        >>> report.conditions["samples"]
+        20
     """
 
     def __init__(

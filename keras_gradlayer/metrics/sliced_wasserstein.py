@@ -30,10 +30,9 @@ def sliced_wasserstein(
         ValueError: if the samples' shapes differ, or for other seeds and numbers of directions.
 
     Example:
-
-    >>> x = np.random.default_rng(0).normal(size=(100, 1))
-    >>> round(sliced_wasserstein(x, x + 2), 6)
-    2.0
+        >>> x = np.random.default_rng(0).normal(size=(100, 1))
+        >>> round(sliced_wasserstein(x, x + 2), 6)
+        2.0
     """
     real, fake = floats(real), floats(fake)
     _checks.positive_int("seed", seed, zero_ok=True)

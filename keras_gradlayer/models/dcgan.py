@@ -38,8 +38,7 @@ def dcgan_generator(
         ValueError: if the image's sides are not even or below 8.
 
     Example:
-
-    >>> generator = dcgan_generator((32, 32, 3), width=32)
+        >>> generator = dcgan_generator((32, 32, 3), width=32)
     """
     n, h, w, channels = _stages(image_shape)
     filters = [width * 2**k for k in reversed(range(n))]
@@ -82,8 +81,7 @@ def dcgan_critic(image_shape: tuple[int, int, int], width: int = 64) -> keras.Mo
         ValueError: if the image's sides are not even or below 8.
 
     Example:
-
-    >>> critic = dcgan_critic((32, 32, 3), width=32)
+        >>> critic = dcgan_critic((32, 32, 3), width=32)
     """
     n, *_ = _stages(image_shape)
     stack = [layers.Input(tuple(image_shape))]

@@ -14,8 +14,7 @@ def mlp_critic(input_shape: tuple[int, ...], units: int = 128, depth: int = 3) -
         depth: number of hidden layers.
 
     Example:
-
-    >>> critic = mlp_critic((2,))
+        >>> critic = mlp_critic((2,))
     """
     return keras.Sequential(
         [keras.layers.Input(tuple(input_shape)), keras.layers.Flatten()]

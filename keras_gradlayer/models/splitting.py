@@ -40,9 +40,8 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
             end with an activation that cannot be seen, such as a recurrent layer's or a `Lambda`.
 
     Example:
-
-    >>> generator = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(2, "tanh")])
-    >>> base, head = split(generator)       # a linear Dense, and tanh
+        >>> generator = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(2, "tanh")])
+        >>> base, head = split(generator)       # a linear Dense, and tanh
     """
     _check_ends(generator)
     if insert == "bottom":
