@@ -79,8 +79,7 @@ class SampleGrid(Watcher):
         # At most twelve, the first and the last among them.
         shown = np.unique(np.linspace(0, count - 1, 12).round().astype(int)).tolist()
         if self._stack is not None:  # each layer there is, however many an epoch stacked
-            z = self._followed.latents
-            row = {f"{k} layers": self.model(z, layers=k) for k in shown}
+            row = {f"{k} layers": self.model(self._followed.latents, layers=k) for k in shown}
         else:
             row = {f"epoch {epochs[i]}": self._strip[epochs[i]] for i in shown}
             if epochs[0]:

@@ -40,8 +40,7 @@ class Scores(Watcher):
             a function the first that it gives.
         mode: "min" or "max"; by default "max" for the scores of a `Scorer` that are better when
             higher, and "min" for all others.
-        path: JSON file to write all scores to, with their conditions; a resumed run finds its
-            earlier scores there.
+        path: JSON file for all scores and their conditions, which a resumed run goes on with.
 
     Attributes:
         history: a list of dicts: `epoch`, `layers` (for a `FineTuner`) and the scores.

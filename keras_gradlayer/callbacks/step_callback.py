@@ -80,10 +80,7 @@ class StepCallback(keras.callbacks.Callback):
         """Run after each generator move."""
 
     def variable(self, name: str, value: float) -> keras.Variable:
-        """The number of this name, which may change while compiled steps use it.
-
-        The trainer keeps it for later callbacks of the same class. It begins as `value`.
-        """
+        """A number that may change within a fit, first `value`; the trainer keeps it by class."""
         key = type(self), name
         variables = self.model.loop.variables
         if key not in variables:

@@ -17,6 +17,11 @@ class Latent:
 
     Args:
         shape: shape of one sample, a tuple of positive integers.
+
+    Raises:
+        ValueError: if `shape` is another.
+
+    Example: `isinstance(kgl.latents.Gaussian((128,)), kgl.Latent)`
     """
 
     def __init__(self, shape: int | tuple[int, ...]):
