@@ -73,7 +73,8 @@ def cut(
     if generator is None:
         base = _one_layer("base", layers.Identity, latent.shape, None)
     elif insert == "bottom":
-        return _one_layer("base", layers.Identity, latent.shape, generator.variable_dtype), generator
+        dtype = generator.variable_dtype
+        return _one_layer("base", layers.Identity, latent.shape, dtype), generator
     elif output_activation == "auto":
         return split(generator, insert)
     name = "tanh" if output_activation == "auto" else output_activation
