@@ -7,25 +7,20 @@ from keras_gradlayer import _checks
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.callbacks.step_callback import StepCallback
 
-_STOCHASTIC = (
+_STOCHASTIC = (  # spatial dropout is a Dropout
     keras.layers.Dropout,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
     keras.layers.GaussianDropout,
     keras.layers.AlphaDropout,
     keras.layers.GaussianNoise,
 )
-_FEATURES = 0.1
 
 
 class ConsistencyPenalty(StepCallback):
     """Holds the critic Lipschitz near the data: two passes with dropout shall agree.
 
     Adds `weight * E max(0, (f(x') − f(x''))² + 0.1 · mean (φ(x') − φ(x''))² − margin)` to the
-    critic's loss. x' and x'' are the same real sample in two passes through the critic with
-    different dropout, and φ is what the critic's last layer is given. Use it beside
-    `GradientPenalty`, with a critic that has dropout.
+    critic's loss. x' and x'' are two passes of one real sample with different dropout, and φ is
+    what the critic's last layer is given. Use it beside `GradientPenalty`.
 
     Source: Wei et al., "Improving the Improved Training of Wasserstein GANs", ICLR 2018, Eq. (4),
     with the squared distances and the mean over features of its published code; λ2 = 2 and, in
@@ -36,12 +31,11 @@ class ConsistencyPenalty(StepCallback):
         margin: M', non-negative.
 
     Raises:
-        ValueError: if a number is negative or not finite, or the critic has no dropout, or no
-            last layer that can be seen (it must be Functional or Sequential).
+        ValueError: if a number is negative or not finite, or the critic has no dropout or is
+            neither Functional nor Sequential.
 
     Example:
-
-    >>> callbacks = [kgl.callbacks.GradientPenalty(10.0), ConsistencyPenalty(weight=2.0)]
+        >>> callbacks = [kgl.callbacks.GradientPenalty(10.0), ConsistencyPenalty(weight=2.0)]
     """
 
     def __init__(self, weight: float = 2.0, margin: float = 0.0):
@@ -52,9 +46,8 @@ class ConsistencyPenalty(StepCallback):
     def set_model(self, model: keras.Model) -> None:
         """Join the trainer's step, if its critic has what this needs."""
         critic = getattr(model, "critic", None)
-        if critic is not None and not any(
-            isinstance(layer, _STOCHASTIC) for layer in nested_layers(critic)
-        ):
+        layers = [] if critic is None else nested_layers(critic)
+        if critic is not None and not any(isinstance(layer, _STOCHASTIC) for layer in layers):
             raise ValueError(
                 "ConsistencyPenalty compares two passes with different dropout. Expected a critic "
                 f"with keras.layers.Dropout in it. Received: '{critic.name}', which has none"
@@ -71,9 +64,7 @@ class ConsistencyPenalty(StepCallback):
         critic = self.model.critic
         both = keras.Model(critic.inputs, [critic.layers[-1].input, critic.outputs[0]])
         (features_1, scores_1), (features_2, scores_2) = (both(real, training=True) for _ in "12")
-        distance = _mean_square(scores_1, scores_2) + _FEATURES * _mean_square(
-            features_1, features_2
-        )
+        distance = _mean_square(scores_1, scores_2) + 0.1 * _mean_square(features_1, features_2)
         return self.weight * tf.reduce_mean(tf.nn.relu(distance - self.margin))
 
     @staticmethod

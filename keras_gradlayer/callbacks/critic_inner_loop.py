@@ -9,18 +9,16 @@ class CriticInnerLoop(StepCallback):
 
     Without it a `GAN` moves after each update and a `FineTuner` after each pass over the data.
 
-    Source: n_critic of Gulrajani et al. (2017), Algorithm 1; T0 of Nitanda & Suzuki (2018),
-    Algorithm 1.
+    Source: Algorithms 1 of Gulrajani et al. (2017), n_critic, and Nitanda & Suzuki (2018), T0.
 
     Args:
         steps: how many, an integer of at least 1. One batch of the data is one update.
 
     Raises:
-        ValueError: if `steps` is not such an integer, or there are two of these callbacks.
+        ValueError: if `steps` is no such integer, or a fit has two of these callbacks.
 
     Example:
-
-    >>> callbacks = [CriticInnerLoop(steps=5)]
+        >>> callbacks = [CriticInnerLoop(steps=5)]
     """
 
     def __init__(self, steps: int):

@@ -12,10 +12,9 @@ class DRAGANPenalty(GradientPenalty):
     Adds `weight * E (‖∇f(x + δ)‖ − target)²` to the critic's loss, over real samples x.
 
     Source: Kodali et al., "On Convergence and Stability of GANs", 2017, section 3.2. The paper
-    draws δ from N(0, c I); its published code takes δ = α · 0.5 · std · u, with std the standard
-    deviation of all values of the batch, u uniform in [0, 1) for each value and α uniform in
-    [0, 1) for each sample. Both are here, `noise="normal"` with δ of standard deviation
-    `stddev` · std, so that one number suits data of any scale.
+    draws δ from N(0, c I), here with standard deviation `stddev` · std, std being that of all
+    values of the batch; its published code takes δ = α · 0.5 · std · u, with u uniform in [0, 1)
+    for each value and α for each sample.
 
     Args:
         weight: λ, non-negative.
@@ -27,16 +26,11 @@ class DRAGANPenalty(GradientPenalty):
         ValueError: if a number is out of range, or `noise` is another.
 
     Example:
-
-    >>> callbacks = [DRAGANPenalty(weight=10.0, stddev=0.5)]
+        >>> callbacks = [DRAGANPenalty(weight=10.0, stddev=0.5)]
     """
 
     def __init__(
-        self,
-        weight: float = 10.0,
-        stddev: float = 0.5,
-        target: float = 1.0,
-        noise: str = "uniform",
+        self, weight: float = 10.0, stddev: float = 0.5, target: float = 1.0, noise: str = "uniform"
     ):
         super().__init__(weight, target=target)
         self.stddev = _checks.positive_number("stddev", stddev)

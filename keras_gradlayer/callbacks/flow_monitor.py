@@ -1,16 +1,18 @@
 """What the last gradient layer did, measured."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
-from keras_gradlayer.models._followed import CHUNK, Followed
+from keras_gradlayer.callbacks._watcher import Watcher
+from keras_gradlayer.models._followed import CHUNK
 
 
-class FlowMonitor(keras.callbacks.Callback):
+class FlowMonitor(Watcher):
     """Logs how far the last layer moved samples, and whether it may have folded them together.
 
     Use it to choose η: a layer is injective, so that no two samples meet, where ηL < 1. The logs of
@@ -19,25 +21,22 @@ class FlowMonitor(keras.callbacks.Callback):
     - `step_norm`: the mean of ‖G_k(z) − z‖, in the unit of the space of the layers;
     - `flow_gradient`: the mean of ‖∇(f∘g1)(z)‖;
     - `lipschitz`: an estimate of L, the Lipschitz constant of ∇(f∘g1), from below: the largest
-      ‖∇(z + d) − ∇(z)‖ / ‖d‖ found over the samples, for d as long as the sample's move, turned
-      into the direction of the difference a few times (a power iteration on secants, which also
-      sees the kinks of piecewise linear critics);
-    - `injectivity_margin`: 1 − (η/m)L, of the steps that the layer takes; an upper bound, since L
-      is estimated from below;
+      ‖∇(z + d) − ∇(z)‖ / ‖d‖ over the samples, for d as long as the sample's move, by a power
+      iteration on secants, which also sees the kinks of piecewise linear critics;
+    - `injectivity_margin`: 1 − (η/m)L, of the steps that the layer takes, from above;
     - `heldout_wasserstein`, with `validation_data`: the mean score of held-out data minus that of
-      samples that no training saw, by the critic of the layer, before the layer. The log
-      `wasserstein` is the same by the data and samples that the critic learned from: the
-      difference is what the critic has learned by heart.
+      samples that no training saw, by the critic of the layer, before the layer. What the log
+      `wasserstein` has more, the critic has learned by heart.
 
     They are NaN in an epoch without a new layer, and those of the last layer where an epoch stacked
     several. Put the callback before those that read the logs.
 
-    Source: Nitanda & Suzuki, AISTATS 2018, section 3.1 and Theorem 1, whose quantity
-    ‖∇_φ L‖² is the log `flow_norm` of the tuner itself.
+    Source: Nitanda & Suzuki, AISTATS 2018, section 3.1; Theorem 1's ‖∇_φ L‖² is the tuner's own
+    log `flow_norm`.
 
     Args:
         validation_data: samples that the critic does not train on, an array or a `tf.data.Dataset`
-            of batches; as many as `samples` are used.
+            of batches; the first `samples` are used.
         samples: how many latents to follow.
         seed: integer that they follow from.
 
@@ -54,19 +53,16 @@ class FlowMonitor(keras.callbacks.Callback):
         samples: int = 1000,
         seed: int = 1,
     ):
-        super().__init__()
-        self.samples, self.seed = _checks.positive_int("samples", samples), seed
+        super().__init__(samples, seed)
         self.validation_data = validation_data
-        self._followed = None
 
     def set_model(self, model: keras.Model) -> None:
         """Check the model, and take the held-out samples."""
-        super().set_model(model)
         if not hasattr(model, "rollback"):
             raise TypeError(
                 f"FlowMonitor is for a kgl.FineTuner. Received: a {type(model).__name__}"
             )
-        self._followed = Followed(model, self.samples, self.seed)
+        super().set_model(model)
         self._real = None
         if self.validation_data is not None:
             self._real = _first_rows(self.validation_data, self.samples)
@@ -77,52 +73,43 @@ class FlowMonitor(keras.callbacks.Callback):
                     f"Received: {self._real.shape}"
                 )
         stack, head = model.stack, model.head
+
+        def measure(values, z, step_size):
+            def score(z):
+                return stack._score_by(values, head(z, training=False))
+
+            return _measure(score, z, step_size, stack.steps_per_layer)
+
         jit = {"jit_compile": model.jit_compile, "reduce_retracing": True, "autograph": False}
         # By the critic as it was stacked, which may have trained on since.
         self._score = tf.function(stack._score_by, **jit)
-        self._measure = tf.function(
-            lambda values, z, step_size: _measure(
-                lambda z: stack._score_by(values, head(z, training=False)),
-                z,
-                step_size,
-                stack.steps_per_layer,
-            ),
-            **jit,
-        )
+        self._measure = tf.function(measure, **jit)
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Note the depth that the fit starts from."""
-        self._depth = None
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Note the depth, once a model that goes on from a backup is restored."""
-        if self._depth is None:
-            self._depth = self.model.stack.depth
+    def _begin(self, epoch):
+        self._depth = self.model.stack.depth
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Measure the last layer, if it is new."""
         stack = self.model.stack
-        found = dict.fromkeys(self._names, np.nan)
+        names = ["step_norm", "flow_gradient", "lipschitz", "injectivity_margin"]
+        names += [] if self._real is None else ["heldout_wasserstein"]
+        found = dict.fromkeys(names, np.nan)
         if stack.depth > self._depth:
             self._depth = stack.depth
-            found = self._look(stack.depth - 1, float(stack.step_sizes[-1]))
+            found = self._measures(stack.depth - 1, float(stack.step_sizes[-1]))
         if logs is not None:
             logs.update(found)
 
-    @property
-    def _names(self):
-        held_out = () if self._real is None else ("heldout_wasserstein",)
-        return ("step_norm", "flow_gradient", "lipschitz", "injectivity_margin", *held_out)
-
-    def _look(self, layers, step_size):
+    def _measures(self, layers, step_size):
         eta = tf.constant(step_size, "float32")
         values = self.model.stack._values(layers)
         chunks = self._followed.positions(layers)
-        norms, gradients, lipschitz = zip(*(self._measure(values, z, eta) for z in chunks))
-        L = float(np.max(np.concatenate(lipschitz)))
+        parts = zip(*(self._measure(values, z, eta) for z in chunks))
+        moves, gradients, lipschitz = map(np.concatenate, parts)
+        L = float(lipschitz.max())
         found = {
-            "step_norm": float(np.mean(np.concatenate(norms))),
-            "flow_gradient": float(np.mean(np.concatenate(gradients))),
+            "step_norm": float(moves.mean()),
+            "flow_gradient": float(gradients.mean()),
             "lipschitz": L,
             "injectivity_margin": 1 - step_size / self.model.steps_per_layer * L,
         }
@@ -130,9 +117,8 @@ class FlowMonitor(keras.callbacks.Callback):
             parts = range(0, len(self._real), CHUNK)
             real = [self._score(values, self._real[i : i + CHUNK]) for i in parts]
             fake = [self._score(values, x) for x in self._followed.batches(layers)]
-            found["heldout_wasserstein"] = float(
-                np.mean(np.concatenate(real)) - np.mean(np.concatenate(fake))
-            )
+            real, fake = np.concatenate(real).mean(), np.concatenate(fake).mean()
+            found["heldout_wasserstein"] = float(real - fake)
         return found
 
 
@@ -142,9 +128,7 @@ def _measure(f, z, step_size, steps, iterations=5):
     def norm(v):
         return tf.sqrt(tf.reduce_sum(tf.square(v), list(range(1, v.shape.rank)), keepdims=True))
 
-    def gradient(z):
-        return input_gradient(f, z)
-
+    gradient = functools.partial(input_gradient, f)
     g, moved = gradient(z), z
     for _ in range(steps):
         moved += step_size / steps * gradient(moved)
@@ -157,18 +141,11 @@ def _measure(f, z, step_size, steps, iterations=5):
         direction = gradient(z + d) - g
         largest = tf.maximum(largest, norm(direction) / reach)
         direction += 1e-12
-    flat = [tf.reshape(v, [-1]) for v in (norm(moved - z), norm(g), largest)]
-    return flat
+    return [tf.reshape(v, [-1]) for v in (norm(moved - z), norm(g), largest)]
 
 
 def _first_rows(data, count):
     if isinstance(data, tf.data.Dataset):
-        rows, total = [], 0
-        for batch in data:
-            batch = batch[0] if isinstance(batch, tuple) else batch
-            rows.append(np.asarray(batch, "float32"))
-            total += len(batch)
-            if total >= count:
-                break
-        data = np.concatenate(rows) if rows else np.empty((0,), "float32")
+        rows = data.map(lambda *batch: batch[0]).unbatch().take(count)
+        data = np.array(list(rows.as_numpy_iterator()))
     return np.asarray(data[:count], "float32")

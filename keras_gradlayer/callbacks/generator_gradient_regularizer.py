@@ -10,11 +10,9 @@ class GeneratorGradientRegularizer(StepCallback):
     """The generator descends V + weight · ‖∇_{θ_D} V‖²: it avoids where the critic can still gain.
 
     With the Wasserstein objective plain simultaneous gradient descent circles around the
-    equilibrium; with this term it converges to it. Give the GAN `simultaneous=True` for the
-    updates that the paper analyses; alternating ones, the default, are what its published toy
-    does.
-
-    The term is part of the logged `generator_loss`.
+    equilibrium; with this term it converges to it. The paper analyses the updates of
+    `GAN(..., simultaneous=True)`; its published toy has alternating ones, the default. The term is
+    part of the logged `generator_loss`.
 
     Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable", NeurIPS
     2017, Eq. (4).
@@ -27,8 +25,7 @@ class GeneratorGradientRegularizer(StepCallback):
         TypeError: if the trainer's generator has no parameters to move, as a FineTuner's.
 
     Example:
-
-    >>> callbacks = [GeneratorGradientRegularizer(weight=0.5)]
+        >>> callbacks = [GeneratorGradientRegularizer(weight=0.5)]
     """
 
     moves_parameters = True
@@ -40,9 +37,8 @@ class GeneratorGradientRegularizer(StepCallback):
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """The weighted squared norm, a scalar."""
         trainer = self.model
-        variables = trainer.critic.trainable_variables
         with tf.GradientTape() as tape:
             value = trainer.objective.value(trainer.scores(real), trainer.scores(fake))
-        gradients = tape.gradient(value, variables)
+        gradients = tape.gradient(value, trainer.critic.trainable_variables)
         squares = [tf.reduce_sum(tf.square(g)) for g in gradients if g is not None]
         return self.weight * tf.cast(tf.add_n(squares), "float32")

@@ -7,39 +7,33 @@ from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.callbacks.step_callback import StepCallback
 from keras_gradlayer.models.sampler import Sampler
-from keras_gradlayer.models.splitting import split
+from keras_gradlayer.models.splitting import cut
 
 
 class GradientLayers(StepCallback):
     """Trains a GAN's generator with gradient layers in it, along the critic as it is now.
 
     The generator is cut into base and head, and its samples are made as head(G(… G(base(z)))),
-    with `G(z') = z' + step_size * ∇(f∘head)(z')` taken anew from the present critic f and head
-    at every step. Use it to let a finite-dimensional generator follow the critic from the start;
-    for a generator that has stopped improving use `FineTuner`, whose layers stay.
+    with `G(z') = z' + step_size * ∇(f∘head)(z')` by the present critic f and head. Use it to let a
+    generator follow the critic from the start; for one that has stopped improving use `FineTuner`,
+    whose layers stay. Only `sampler()` has the layers: `gan.generator`, `gan.predict` and an export
+    of the GAN are without them.
 
-    Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1), inserted at the bottom or in the middle of
-    the generator during training. As in every gradient layer, critic and head are frozen inside
-    of it and in inference mode: the generator's gradient goes through the layers to the base, and
-    to the head from outside.
-
-    `gan.generator`, `gan.predict` and an export of the GAN are without the layers; `sampler()`
-    has them.
+    Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1), inserted during training. Inside a gradient
+    layer critic and head are frozen and in inference mode: the generator's gradient goes through
+    it to the base, and to the head from outside.
 
     Args:
         step_size: η, a positive finite number.
-        insert: `"bottom"`, which moves the latent, or the name of the generator's layer after
-            which the gradient layers go.
+        insert: `"bottom"`, which moves the latent, or the name of the layer before them.
         layers: how many, an integer of at least 1.
 
     Raises:
-        ValueError: if a number is out of range, there is no such layer, or the generator cannot be
-            cut there.
+        ValueError: if a number is out of range, or the generator cannot be cut there.
         TypeError: if the trainer's generator has no parameters to move, as a FineTuner's.
 
     Example:
-
-    >>> callbacks = [GradientLayers(step_size=0.1), kgl.callbacks.GradientPenalty(10.0)]
+        >>> callbacks = [GradientLayers(step_size=0.1), kgl.callbacks.GradientPenalty(10.0)]
     """
 
     def __init__(self, step_size: float, insert: str = "bottom", layers: int = 1):
@@ -58,11 +52,7 @@ class GradientLayers(StepCallback):
     def set_model(self, model) -> None:
         """Join the trainer's step, if its generator can be cut."""
         if hasattr(model, "generator_gradients"):
-            if self.insert == "bottom":
-                latent = keras.layers.Input(model.latent.shape)
-                self._parts = keras.Sequential([latent, keras.layers.Identity()]), model.generator
-            else:
-                self._parts = split(model.generator, self.insert)
+            self._parts = cut(model.generator, self.insert, model.latent, "auto")
         super().set_model(model)
 
     def trace_key(self) -> tuple:
@@ -83,10 +73,7 @@ class GradientLayers(StepCallback):
         return head(x, training=True)
 
     def sampler(self) -> Sampler:
-        """The generator with its gradient layers as they are now: latent -> sample.
-
-        A plain Keras model that shares nothing with the trainer, as of `FineTuner.sampler`.
-        """
+        """An independent copy of the generator with its gradient layers as they are now."""
         if self._parts is None:
             raise ValueError(
                 "The sampler is made of the GAN that was trained with this callback. Expected a "

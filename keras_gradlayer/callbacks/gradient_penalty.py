@@ -26,8 +26,7 @@ class GradientPenalty(StepCallback):
         ValueError: if `weight` or `target` is negative or not finite.
 
     Example:
-
-    >>> callbacks = [GradientPenalty(weight=10.0, one_sided=True)]
+        >>> callbacks = [GradientPenalty(weight=10.0, one_sided=True)]
     """
 
     def __init__(self, weight: float = 10.0, one_sided: bool = False, target: float = 1.0):

@@ -10,9 +10,8 @@ from keras_gradlayer.callbacks.step_callback import StepCallback
 class InstanceNoise(StepCallback):
     """Adds normal noise to what the critic is given, real and generated alike.
 
-    Two distributions that lie on different lines have no overlap, and a critic that tells them
-    apart perfectly teaches the generator nothing; with noise they overlap. The noise falls to zero
-    along a straight line, so that in the end the samples themselves are compared.
+    A critic that tells two distributions apart perfectly teaches the generator nothing; with noise
+    they overlap. The noise falls to zero linearly: in the end the samples themselves are compared.
 
     Source: Sønderby et al., "Amortised MAP Inference for Image Super-resolution", ICLR 2017,
     section 3.2; Arjovsky & Bottou, "Towards Principled Methods for Training GANs", ICLR 2017.
@@ -25,8 +24,7 @@ class InstanceNoise(StepCallback):
         ValueError: if `stddev` is not positive, or `decay_epochs` not an integer of at least 1.
 
     Example:
-
-    >>> callbacks = [InstanceNoise(stddev=0.1, decay_epochs=50)]
+        >>> callbacks = [InstanceNoise(stddev=0.1, decay_epochs=50)]
     """
 
     def __init__(self, stddev: float, decay_epochs: int | None = None):

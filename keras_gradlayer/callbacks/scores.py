@@ -9,61 +9,47 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_gradlayer import _checks
-from keras_gradlayer.metrics._measure import (
-    check_monitor,
-    check_scorer,
-    conditions_of,
-    loss_of,
-    main_score,
-    measure,
-)
-from keras_gradlayer.metrics.scorer import Scorer, ScoreReport
-from keras_gradlayer.models._followed import Followed
+from keras_gradlayer.callbacks._watcher import Watcher
+from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
+from keras_gradlayer.metrics.scorer import SCORES, Scorer, ScoreReport
 
 
-class Scores(keras.callbacks.Callback):
+class Scores(Watcher):
     """Scores samples every few epochs, into the logs, and can end at the best depth.
 
-    Use it to see whether each layer helped. What it writes into the logs is seen by the callbacks
-    that come after it, so put it before `EarlyStopping`, `ModelCheckpoint`, `CSVLogger`,
-    `TensorBoard` and `BackupAndRestore`; in epochs between, the logs repeat the last scores.
-    `EarlyStopping("frechet_distance", mode="min", patience=3)` ends a run that gains no more.
+    Use it to see whether each layer helped. Put it before the callbacks that read the logs, such
+    as `EarlyStopping`, `ModelCheckpoint`, `CSVLogger`, `TensorBoard` and `BackupAndRestore`; in
+    epochs between, the logs repeat the last scores. A run that gains no more is ended by
+    `EarlyStopping("frechet_distance", mode="min", patience=3)`.
 
-    The samples come from latents of its own, the same each time, which no training sees. With a
-    `FineTuner` they are carried along layer by layer, so that a look costs the same at any depth;
-    they take `samples` times the bytes of a position in memory.
+    The samples come from fixed latents, which no training sees. With a `FineTuner` they are carried
+    along layer by layer: scoring costs the same at any depth, and the memory of the positions.
 
     Args:
         scorer: a `kgl.metrics.Scorer`, or any function of an array of samples that gives a dict of
             floats, such as
             `lambda x: {"sliced_wasserstein": kgl.metrics.sliced_wasserstein(held_out, x)}`.
-        every: epochs from one look to the next; the state before the first epoch and that after
-            the last are scored, too.
+        every: score after every so many epochs, and before the first and after the last.
         samples: how many; those of a `Scorer` by default, else 10,000.
         seed: integer that the latents follow from.
-        restore_best_layers: for a `FineTuner`: drop the layers above the depth of the best score
-            when the run ends, and go back to that depth's critic. Depth 0, no layer at all, counts;
-            the critic then stays as it is. A run that is interrupted ends as it is:
-            `tuner.rollback(scores.best["layers"])` does the same afterwards. Where one epoch stacks
-            several layers (`LineSearch`), only the depth at its end is scored.
+        restore_best_layers: for a `FineTuner`: when the run ends, go back to the layers and the
+            critic of the best score. Depth 0 counts; the critic then stays as it is. After an
+            interrupted run `tuner.rollback(scores.best["layers"])` does the same. Where one epoch
+            stacks several layers (`LineSearch`), only its last depth is scored.
         monitor: name of the score that says what is best: for a `Scorer` the Fréchet distance, for
             a function the first that it gives.
         mode: "min" or "max"; by default "max" for the scores of a `Scorer` that are better when
             higher, and "min" for all others.
-        path: JSON file to write all scores to, with their conditions; folders are made for it. A
-            run that is gone on with finds its earlier scores there.
+        path: JSON file for all scores and their conditions, which a resumed run goes on with.
 
     Attributes:
-        history: a list of dicts, one for each look: `epoch`, `layers` (for a `FineTuner`) and the
-            scores.
+        history: a list of dicts: `epoch`, `layers` (for a `FineTuner`) and the scores.
         conditions: what the scores of a `Scorer` depend on beyond the samples.
 
     Raises:
         TypeError: for a trainer without layers, if the best are to be restored.
-        ValueError: for arguments out of range, a function that gives no scores, a `path` with
-            something else or the scores of another run, or one whose scores do not compare with
-            those of this scorer.
+        ValueError: for arguments out of range, a function that gives no scores, or a `path` with
+            something else, the scores of another run, or scores under other conditions.
 
     Example: `tuner.fit(data, epochs=20, callbacks=[Scores(scorer, restore_best_layers=True)])`
     """
@@ -79,52 +65,33 @@ class Scores(keras.callbacks.Callback):
         mode: str | None = None,
         path: str | os.PathLike | None = None,
     ):
-        super().__init__()
         check_scorer(scorer)
         if mode not in (None, "min", "max"):
             raise ValueError(f'`mode` must be "min" or "max". Received: mode={mode!r}')
-        self.scorer, self.seed = scorer, seed
-        self.every = _checks.positive_int("every", every)
-        samples = getattr(scorer, "count", 10_000) if samples is None else samples
-        self.samples = _checks.positive_int("samples", samples)
+        if samples is None:
+            samples = getattr(scorer, "count", 10_000)
+        super().__init__(samples, seed, every)
+        if monitor is not None and isinstance(scorer, Scorer):  # of a function it is not yet known
+            main_score(scorer, SCORES, monitor)
+        self.scorer, self.monitor, self.mode = scorer, monitor, mode
         self.restore_best_layers = restore_best_layers
-        check_monitor(scorer, monitor)
-        self.monitor, self.mode = monitor, mode
         self.path = None if path is None else pathlib.Path(path)
         self.history, self.conditions = [], {}
-        self._followed = None
 
     def set_model(self, model: keras.Model) -> None:
-        """Check that the model is one whose samples can be drawn."""
+        """Check that the model's samples can be drawn, and that it has what is to be restored."""
         super().set_model(model)
-        if not hasattr(model, "latent"):
-            raise TypeError(
-                f"Scores is for models with a `latent`. Received: a {type(model).__name__}"
-            )
         if self.restore_best_layers and not hasattr(model, "rollback"):
             raise TypeError(
                 "`restore_best_layers` is for a kgl.FineTuner, which has layers. "
                 f"Received: a {type(model).__name__}"
             )
-        self._followed = Followed(model, self.samples, self.seed)
-        self.conditions = conditions_of(self.scorer, self.samples, tuple(model.sample_shape))
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Score the state before the first epoch."""
-        # Not in on_train_begin: a model that goes on from a backup is restored only there.
-        if self._seen is None:
-            self._begin(epoch)
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Forget which epoch a fit before this one began with."""
-        self._seen = self._depth = None
+        if isinstance(self.scorer, Scorer):
+            self.conditions = self.scorer.conditions(self.samples, tuple(model.sample_shape))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Score, and put the scores into the logs."""
-        self._seen = epoch + 1
-        last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
-        if (epoch + 1) % self.every == 0 or last:
-            self._look(epoch + 1)
+        super().on_epoch_end(epoch)
         if logs is not None:
             logs.update(self._scores_of(self.history[-1]))
 
@@ -145,13 +112,13 @@ class Scores(keras.callbacks.Callback):
         return min(self.history, key=lambda h: loss_of(h, self.monitor, self.mode))
 
     def _begin(self, epoch):
-        """Look at the state that a fit begins with, unless it has been looked at."""
-        self._seen = epoch
-        self._read(epoch)
-        # A run's first state is its own, and layers that were dropped cannot be gone back to.
-        depth = self._layers().get("layers", 0)
-        self.history = [h for h in self.history if epoch and h.get("layers", 0) <= depth]
+        """Score the state that a fit begins with, unless it has been scored."""
+        self._depth = None
         state = {"epoch": epoch, **self._layers()}
+        history = [h for h in self.history if h["epoch"] <= epoch] or self._read(epoch)
+        # A run's first state is its own, and layers that were dropped cannot be gone back to.
+        depth = state.get("layers", 0)
+        self.history = [h for h in history if epoch and h.get("layers", 0) <= depth]
         if not any(state.items() <= h.items() for h in self.history):
             self._look(epoch)
         self.monitor = main_score(self.scorer, self._scores_of(self.history[-1]), self.monitor)
@@ -176,11 +143,10 @@ class Scores(keras.callbacks.Callback):
 
     def _read(self, epoch):
         """The scores that an interrupted run has written before this epoch."""
-        self.history = [h for h in self.history if h["epoch"] <= epoch]
-        if self.history or self.path is None or not self.path.exists():
-            return
+        if self.path is None or not self.path.exists():
+            return []
         record = None
-        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+        with contextlib.suppress(ValueError):  # of no JSON, or no text
             record = json.loads(self.path.read_text())
         if not (isinstance(record, dict) and record.keys() == {"conditions", "scores"}):
             raise ValueError(f"`path` must not exist, or hold scores. Received: {self.path}")
@@ -195,7 +161,7 @@ class Scores(keras.callbacks.Callback):
                 f"The scores in {self.path} do not compare with those of this scorer. "
                 f"Expected equal conditions. Received: {'; '.join(differences)}"
             )
-        self.history = [h for h in record["scores"] if h["epoch"] <= epoch]
+        return [h for h in record["scores"] if h["epoch"] <= epoch]
 
     @staticmethod
     def _scores_of(entry):

@@ -10,13 +10,11 @@ class StepCallback(keras.callbacks.Callback):
     To add a method, subclass it in a file of its own and override the hooks that the method
     touches. Inside them, `self.model` is the trainer: `self.model.scores(x)` gives the critic's
     scores in training mode, `self.model.seed_generator` the stream that random numbers come from.
-    The hooks run while the step is traced, so they cost nothing in Python later; only
-    `after_generator_move` runs in Python, after each move.
+    The hooks run while the step is traced; only `after_generator_move` runs in Python.
 
-    A step is traced anew when a fit comes with other callbacks or other settings of them; the
-    settings are the plain attributes (numbers, strings, tuples of them). A callback that has
-    attributes of other kinds is traced anew in every fit. Within a fit a changed number has no
-    effect; keep what is to change in `self.variable(name, value)`.
+    A step is traced anew for other callbacks or other settings of them, which are the plain
+    attributes (numbers, strings, tuples of them); a callback with other attributes is traced anew
+    in every fit. A number changed within a fit has no effect: keep it in `self.variable`.
     """
 
     critic_steps: int | None = None
@@ -60,10 +58,7 @@ class StepCallback(keras.callbacks.Callback):
         model.join(self)
 
     def generate(self, z: tf.Tensor) -> tf.Tensor | None:
-        """The samples that latents lead to, in the place of the generator's own.
-
-        One callback at most may override it, and only where a generator moves by its parameters.
-        """
+        """Samples of latents in the place of the generator's own; for one callback of a GAN."""
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`, for real and generated samples alike."""
@@ -72,9 +67,7 @@ class StepCallback(keras.callbacks.Callback):
     def critic_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor | None:
         """A scalar to add to what the critic descends, or `None`.
 
-        Args:
-            real: samples of the data as the critic sees them, float32 (batch, ...).
-            fake: as many generated samples.
+        Both are as the critic sees them: equal numbers of samples, float32 (batch, ...).
         """
 
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor | None:
@@ -87,15 +80,7 @@ class StepCallback(keras.callbacks.Callback):
         """Run after each generator move."""
 
     def variable(self, name: str, value: float) -> keras.Variable:
-        """A number that may change while compiled steps use it.
-
-        The trainer keeps it, so that a later callback of the same class goes on with the same
-        program.
-
-        Args:
-            name: its name in this class.
-            value: what it is before it is first set.
-        """
+        """A number that may change within a fit, first `value`; the trainer keeps it by class."""
         key = type(self), name
         variables = self.model.loop.variables
         if key not in variables:

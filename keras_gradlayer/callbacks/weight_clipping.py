@@ -9,10 +9,9 @@ from keras_gradlayer.callbacks.step_callback import StepCallback
 class WeightClipping(StepCallback):
     """Clips every trainable variable of the critic to [−limit, limit] after each of its updates.
 
-    The paper's settings go with it: `CriticInnerLoop(5)`, batches of 64, and
-    `keras.optimizers.RMSprop(5e-5)` for both. It holds the critic Lipschitz, with a constant that
-    depends on its architecture; a gradient penalty does so directly, and the two exclude each
-    other.
+    It holds the critic Lipschitz, with a constant that depends on its architecture; a gradient
+    penalty does so directly, and the two exclude each other. The paper's settings go with it:
+    `CriticInnerLoop(5)`, batches of 64, and `keras.optimizers.RMSprop(5e-5)` for both.
 
     Source: Arjovsky et al., "Wasserstein GAN", 2017, Algorithm 1.
 
@@ -23,8 +22,7 @@ class WeightClipping(StepCallback):
         ValueError: if `limit` is not a positive finite number, or a gradient penalty is used, too.
 
     Example:
-
-    >>> callbacks = [kgl.callbacks.CriticInnerLoop(5), WeightClipping(limit=0.01)]
+        >>> callbacks = [kgl.callbacks.CriticInnerLoop(5), WeightClipping(limit=0.01)]
     """
 
     excludes = ("GradientPenalty",)

@@ -3,27 +3,19 @@
 import numpy as np
 import tensorflow as tf
 
-_SMALL = 2**24
-
 
 def batches_of(
     x: np.ndarray, batch_size: int, shuffle: bool = True, seed: int | None = None
 ) -> tf.data.Dataset:
-    """A dataset of full batches, in a new order at each pass if shuffled.
+    """Full batches of the rows of `x`, shuffled at each pass by `seed` or the global seed.
 
     A large array is read in place, since TensorFlow would copy it more than once.
-
-    Args:
-        x: samples, shape (n, ...).
-        batch_size: samples in a batch; a last, smaller one is dropped.
-        shuffle: whether to shuffle at each pass.
-        seed: integer that fixes the order; by default the global seed.
     """
     rows = tf.data.Dataset.range(len(x))
     if shuffle:
         rows = rows.shuffle(len(x), seed=seed)
     rows = rows.batch(batch_size, drop_remainder=True)
-    if x.nbytes <= _SMALL:
+    if x.nbytes <= 2**24:
         x = tf.constant(x)
         return rows.map(lambda rows: tf.gather(x, rows))
     shape = (batch_size, *x.shape[1:])

@@ -1,6 +1,5 @@
 """Image data sets, from TensorFlow Datasets and from folders."""
 
-import importlib
 import os
 import pathlib
 
@@ -20,9 +19,9 @@ def cifar10(
     shuffle: bool = True,
     data_dir: str | None = None,
 ) -> tf.data.Dataset:
-    """CIFAR-10: 32x32 colour images.
+    """CIFAR-10: 32x32 colour images, float32 batches (batch_size, 32, 32, 3) in [-1, 1].
 
-    The images are kept in memory as bytes and scaled batch by batch.
+    They are kept in memory as bytes and scaled batch by batch.
 
     Args:
         split: a TFDS split, such as "train", "test" or "train[:1000]".
@@ -31,11 +30,8 @@ def cifar10(
         shuffle: whether to shuffle at each epoch.
         data_dir: where TFDS keeps its data; `TFDS_DATA_DIR` or its own default if `None`.
 
-    Returns:
-        A `tf.data.Dataset` of float32 batches (batch_size, 32, 32, 3) in [-1, 1].
-
     Raises:
-        ValueError: if there is no full batch, or for a seed that is no integer of at least 0.
+        ValueError: if there is no full batch, or `seed` is no integer of at least 0.
         ImportError: if TensorFlow Datasets cannot be imported.
 
     Example: `data = cifar10(batch_size=64)`
@@ -77,8 +73,7 @@ def stacked_mnist(
 
     Source: Metz et al., "Unrolled Generative Adversarial Networks", ICLR 2017, section 3.3.1.
     """
-    _check(batch_size, seed)
-    images = _in_memory(f"mnist[{split!r}]", _load("mnist", split, data_dir), batch_size)
+    images = _load("mnist", split, batch_size, seed, data_dir)
     data = tf.data.Dataset.from_tensor_slices(images)
     if shuffle:
         channels = [data.shuffle(len(images), seed=3 * seed + i) for i in range(3)]
@@ -95,7 +90,7 @@ def image_folder(
     seed: int = 0,
     shuffle: bool = True,
 ) -> tf.data.Dataset:
-    """Your own image files, resized to one shape.
+    """Your own image files, float32 batches (batch_size, *image_shape) in [-1, 1].
 
     Args:
         directory: folder that holds the files, at any depth.
@@ -104,23 +99,22 @@ def image_folder(
         seed: integer of at least 0 that fixes the order of each epoch.
         shuffle: whether to shuffle at each epoch.
 
-    Returns:
-        A `tf.data.Dataset` of float32 batches (batch_size, *image_shape) in [-1, 1].
-
     Raises:
         ValueError: if the folder has fewer images than a batch or a file that cannot be read, for
-            another number of channels, or a seed that is no integer of at least 0.
+            another number of channels, or if `seed` is no integer of at least 0.
 
     Example: `data = image_folder("photos", (64, 64, 3))`
     """
-    _check(batch_size, seed)
-    images = read_images(directory, image_shape)
+    _checks.positive_int("batch_size", batch_size)
+    _checks.positive_int("seed", seed, zero_ok=True)
+    data = _read_images(directory, image_shape, shuffle=False)
     try:
-        return _pipeline(f"'{directory}'", images, batch_size, seed, shuffle)
+        images = _in_memory(f"'{directory}'", data, batch_size)
     except tf.errors.InvalidArgumentError as e:
         raise ValueError(
             f"Expected image files in '{directory}'. Received: {_first_unreadable(directory)}"
         ) from e
+    return _scaled(batches_of(images, batch_size, shuffle, seed))
 
 
 def stream_folder(
@@ -128,19 +122,12 @@ def stream_folder(
 ) -> tf.data.Dataset:
     """Batches of up to `count` images of a folder in [-1, 1], read as they are used.
 
-    The images are shuffled, since the first files of a folder are often of one class; the first
-    pass through each such dataset gives the same ones.
+    Shuffled by a fixed seed, since the first files of a folder are often of one class.
     """
-    images = read_images(directory, image_shape, shuffle=True, seed=0)
-    return _scaled(images.take(count).batch(250))
+    return _scaled(_read_images(directory, image_shape, shuffle=True).take(count).batch(250))
 
 
-def read_images(
-    directory: str | os.PathLike,
-    image_shape: tuple[int, int, int],
-    shuffle: bool = False,
-    seed: int | None = None,
-) -> tf.data.Dataset:
+def _read_images(directory, image_shape, shuffle):
     """Single images as bytes, read as they are used."""
     height, width, channels = image_shape
     if channels not in (1, 3):
@@ -154,7 +141,7 @@ def read_images(
         crop_to_aspect_ratio=True,
         verbose=False,
         shuffle=shuffle,
-        seed=seed,
+        seed=0,
     )
     return data.map(lambda x: tf.cast(tf.round(x), "uint8"))
 
@@ -171,22 +158,18 @@ def _first_unreadable(directory):
 
 
 def _images(name, split, batch_size=64, seed=0, shuffle=True, data_dir=None, prepare=tf.identity):
-    _check(batch_size, seed)
-    data = _load(name, split, data_dir, prepare)
-    return _pipeline(f"{name}[{split!r}]", data, batch_size, seed, shuffle)
+    images = _load(name, split, batch_size, seed, data_dir, prepare)
+    return _scaled(batches_of(images, batch_size, shuffle, seed))
 
 
-def _load(name, split, data_dir, prepare=tf.identity):
-    data = _tfds_load()(name, split=split, data_dir=data_dir)
-    return data.map(lambda x: prepare(x["image"]), num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _tfds_load():
-    """`tensorflow_datasets.load`; where its import fails, TFDS logs that and goes on without it."""
+def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
+    """All images of a data set, as bytes."""
+    _checks.positive_int("batch_size", batch_size)
+    _checks.positive_int("seed", seed, zero_ok=True)
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
+    logging.set_verbosity(logging.FATAL)  # TFDS logs errors of its import, and goes on without
     try:
-        return importlib.import_module("tensorflow_datasets").load
+        from tensorflow_datasets import load
     except Exception as e:  # of any kind, such as a clash over protobuf
         raise ImportError(
             "kgl.data.cifar10, mnist, stacked_mnist and stl10 need TensorFlow Datasets, which "
@@ -194,12 +177,9 @@ def _tfds_load():
         ) from e
     finally:
         logging.set_verbosity(verbosity)
-
-
-def _pipeline(name, data, batch_size, seed, shuffle):
-    """Batches of scaled images, from a dataset of single ones as bytes, kept in memory."""
-    images = _in_memory(name, data, batch_size)
-    return _scaled(batches_of(images, batch_size, shuffle, seed))
+    data = load(name, split=split, data_dir=data_dir)
+    images = data.map(lambda x: prepare(x["image"]), num_parallel_calls=tf.data.AUTOTUNE)
+    return _in_memory(f"{name}[{split!r}]", images, batch_size)
 
 
 def _in_memory(name, data, batch_size):
@@ -212,15 +192,7 @@ def _in_memory(name, data, batch_size):
     return images
 
 
-def _check(batch_size, seed):
-    _checks.positive_int("batch_size", batch_size)
-    _checks.positive_int("seed", seed, zero_ok=True)
-
-
 def _scaled(data):
-    return data.map(_scale, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-def _scale(x):
     """Bytes to [-1, 1]."""
-    return tf.cast(x, "float32") / 127.5 - 1.0
+    data = data.map(lambda x: tf.cast(x, "float32") / 127.5 - 1.0, tf.data.AUTOTUNE)
+    return data.prefetch(tf.data.AUTOTUNE)

@@ -31,6 +31,8 @@ TWENTY_FIVE_GAUSSIANS = GaussianMixture(
 def eight_gaussians(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dataset:
     """Eight Gaussians on a circle; `kgl.data.EIGHT_GAUSSIANS` holds their centers.
 
+    Float32 batches of shape (batch_size, 2), shuffled at each epoch.
+
     Source: the toy problems of Gulrajani et al. (2017) and Nitanda & Suzuki (2018, Figure 2),
     scaled into (-1, 1).
 
@@ -39,16 +41,11 @@ def eight_gaussians(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.dat
         batch_size: points in a batch; the last, smaller one is dropped.
         seed: integer of at least 0 that fixes the points and the order of each epoch.
 
-    Returns:
-        A `tf.data.Dataset` of float32 batches of shape (batch_size, 2), shuffled at each epoch.
-
     Raises:
-        ValueError: if `batch_size` or `n` is not positive, there is no full batch, or `seed` is no
-            integer of at least 0.
+        ValueError: if there is no full batch, or a number is out of range.
 
     Example:
-
-    >>> batch = next(iter(eight_gaussians()))
+        >>> batch = next(iter(eight_gaussians()))
     """
     return _dataset(_mixture(EIGHT_GAUSSIANS, n, seed), batch_size, seed)
 
@@ -56,11 +53,7 @@ def eight_gaussians(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.dat
 def twenty_five_gaussians(n: int = 1000, batch_size: int = 50, seed: int = 0) -> tf.data.Dataset:
     """Twenty-five Gaussians on a grid; `kgl.data.TWENTY_FIVE_GAUSSIANS` holds their centers.
 
-    Source, arguments, returns, errors: as for `eight_gaussians`.
-
-    Example:
-
-    >>> batch = next(iter(twenty_five_gaussians()))
+    Source, arguments and errors: as for `eight_gaussians`.
     """
     return _dataset(_mixture(TWENTY_FIVE_GAUSSIANS, n, seed), batch_size, seed)
 
@@ -69,28 +62,18 @@ def swiss_roll(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dat
     """A swiss roll in cross-section: a spiral of one and a half turns.
 
     Angle t uniform in [1.5π, 4.5π), at radius t, with Gaussian noise of standard deviation 0.25,
-    all divided by 16.
-
-    Source, arguments, returns, errors: as for `eight_gaussians`.
-
-    Example:
-
-    >>> batch = next(iter(swiss_roll()))
+    all divided by 16. Source, arguments and errors: as for `eight_gaussians`.
     """
-    rng = _rng(seed)
+    rng = np.random.default_rng(_checks.positive_int("seed", seed, zero_ok=True))
     t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=_checks.positive_int("n", n)))
     points = t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1)
     return _dataset((points + rng.normal(scale=0.25, size=points.shape)) / 16, batch_size, seed)
 
 
 def _mixture(mixture, n, seed):
-    rng = _rng(seed)
+    rng = np.random.default_rng(_checks.positive_int("seed", seed, zero_ok=True))
     mode = np.arange(_checks.positive_int("n", n)) % len(mixture.centers)
     return mixture.centers[mode] + rng.normal(scale=mixture.stddev, size=(n, 2))
-
-
-def _rng(seed):
-    return np.random.default_rng(_checks.positive_int("seed", seed, zero_ok=True))
 
 
 def _dataset(points, batch_size, seed):
@@ -99,5 +82,4 @@ def _dataset(points, batch_size, seed):
             "`batch_size` must be at least 1 and at most the number of points. "
             f"Received: batch_size={batch_size} for {len(points)} points"
         )
-    data = batches_of(points.astype("float32"), batch_size, seed=seed)
-    return data.prefetch(tf.data.AUTOTUNE)
+    return batches_of(points.astype("float32"), batch_size, seed=seed).prefetch(tf.data.AUTOTUNE)

@@ -19,8 +19,7 @@ class Gaussian(Latent):
         ValueError: if `shape` has no or non-positive entries, or `stddev` is not positive.
 
     Example:
-
-    >>> z = Gaussian((128,)).sample(16, seed=0)     # (16, 128)
+        >>> z = Gaussian((128,)).sample(16, seed=0)     # (16, 128)
     """
 
     def __init__(self, shape: int | tuple[int, ...], stddev: float = 1.0):
@@ -35,10 +34,6 @@ class Gaussian(Latent):
 
     def _sample_stateless(self, seed):
         return tf.random.stateless_normal(self.shape, seed, stddev=self.stddev)
-
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {**super().get_config(), "stddev": self.stddev}
 
 
 def default_latent(model: keras.Model) -> Gaussian:

@@ -1,5 +1,6 @@
 """What all latent distributions share."""
 
+import inspect
 from typing import Self
 
 import keras
@@ -11,19 +12,21 @@ from numpy.typing import ArrayLike
 class Latent:
     """A distribution of independent float32 entries, serializable and stateless.
 
-    A seed gives different numbers inside and outside a function compiled by XLA, because
-    TensorFlow's generators differ there.
-
-    To add a distribution, implement `sample`, `_sample_stateless` and `get_config`.
+    A seed gives other numbers in a function compiled by XLA, whose generators differ. To add a
+    distribution, implement `sample` and `_sample_stateless`.
 
     Args:
         shape: shape of one sample, a tuple of positive integers.
+
+    Raises:
+        ValueError: if `shape` is another.
+
+    Example: `isinstance(kgl.latents.Gaussian((128,)), kgl.Latent)`
     """
 
     def __init__(self, shape: int | tuple[int, ...]):
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        whole = all(isinstance(d, (int, np.integer)) and d > 0 for d in shape)
-        if not shape or not whole:
+        if not shape or not all(isinstance(d, (int, np.integer)) and d > 0 for d in shape):
             raise ValueError(
                 "`shape` must be the shape of one sample, positive integers without the batch. "
                 f"Received: shape={shape}"
@@ -33,15 +36,12 @@ class Latent:
     def sample(
         self, n: int | tf.Tensor, seed: int | keras.random.SeedGenerator | None = None
     ) -> tf.Tensor:
-        """Draw `n` samples in bulk.
+        """Draw `n` samples in bulk, float32 of shape (n, *shape).
 
         Args:
             n: how many, an integer or an integer tensor.
             seed: an integer of 64 bits, or a `keras.random.SeedGenerator`, which advances at each
                 call; by default the next numbers of Keras' global stream.
-
-        Returns:
-            A float32 tensor of shape (n, *shape).
 
         Raises:
             ValueError: for any other seed.
@@ -49,30 +49,25 @@ class Latent:
         raise NotImplementedError
 
     def sample_rows(self, seeds: ArrayLike) -> tf.Tensor:
-        """Draw one sample for each seed; row i depends on `seeds[i]` alone.
+        """Draw one sample for each seed, float32 of shape (n, *shape).
 
         Slower than `sample`; use it where each sample must be reproducible by its own seed.
 
         Args:
             seeds: integers of shape (n,).
 
-        Returns:
-            A float32 tensor of shape (n, *shape).
-
         Raises:
             ValueError: if `seeds` are not integers of 64 bits.
         """
         seeds = seeds if tf.is_tensor(seeds) else np.asarray(seeds)
-        integers = np.dtype(getattr(seeds.dtype, "as_numpy_dtype", seeds.dtype)).kind in "iu"
-        if not integers or len(seeds.shape) != 1:
+        if not tf.as_dtype(seeds.dtype).is_integer or len(seeds.shape) != 1:
             raise ValueError(
                 "`seeds` must be integers of 64 bits, shape (n,). "
                 f"Received: {seeds.dtype} of shape {tuple(seeds.shape)}"
             )
-        seeds = tf.cast(seeds, "int64")
         return tf.map_fn(
             lambda s: self._sample_stateless(tf.stack([s, tf.zeros_like(s)])),
-            seeds,
+            tf.cast(seeds, "int64"),
             fn_output_signature=tf.TensorSpec(self.shape, "float32"),
         )
 
@@ -81,8 +76,8 @@ class Latent:
         raise NotImplementedError
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {"shape": self.shape}
+        """The constructor's arguments, which are attributes of the same names."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     @classmethod
     def from_config(cls, config: dict) -> Self:

@@ -22,13 +22,12 @@ class Uniform(Latent):
         ValueError: if `shape` has no or non-positive entries, or `high` is not above `low`.
 
     Example:
-
-    >>> z = Uniform((100,)).sample(16, seed=0)      # (16, 100)
+        >>> z = Uniform((100,)).sample(16, seed=0)      # (16, 100)
     """
 
     def __init__(self, shape: int | tuple[int, ...], low: float = -1.0, high: float = 1.0):
         super().__init__(shape)
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if not -math.inf < low < high < math.inf:
             raise ValueError(
                 f"`low` must be below `high`, both finite. Received: low={low}, high={high}"
             )
@@ -38,12 +37,7 @@ class Uniform(Latent):
         self, n: int | tf.Tensor, seed: int | keras.random.SeedGenerator | None = None
     ) -> tf.Tensor:
         """Draw `n` samples in bulk, shape (n, *shape)."""
-        shape = (n, *self.shape)
-        return _random.uniform(shape, seed, self.low, self.high)
+        return _random.uniform((n, *self.shape), seed, self.low, self.high)
 
     def _sample_stateless(self, seed):
         return tf.random.stateless_uniform(self.shape, seed, self.low, self.high)
-
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {**super().get_config(), "low": self.low, "high": self.high}

@@ -8,14 +8,15 @@ from keras_gradlayer.metrics.classifier_score import (
 from keras_gradlayer.metrics.classifiers import Classifier
 from keras_gradlayer.metrics.frechet_distance import frechet_distance
 from keras_gradlayer.metrics.kernel_distance import kernel_distance
-from keras_gradlayer.metrics.mode_coverage import ModeCoverage, mode_coverage
+from keras_gradlayer.metrics.mode_coverage import (
+    ModeCoverage,
+    StackedModeCoverage,
+    mode_coverage,
+    stacked_mode_coverage,
+)
 from keras_gradlayer.metrics.precision_recall import PrecisionRecall, precision_recall
 from keras_gradlayer.metrics.scorer import Scorer, ScoreReport, sample_batches
 from keras_gradlayer.metrics.sliced_wasserstein import sliced_wasserstein
-from keras_gradlayer.metrics.stacked_mode_coverage import (
-    StackedModeCoverage,
-    stacked_mode_coverage,
-)
 
 __all__ = [
     "Classifier",

@@ -13,18 +13,13 @@ def two_sets(a, b, least=1, names=("a", "b")):
             f"Received: {a.shape} and {b.shape}"
         )
     for name, x in zip(names, (a, b), strict=True):
-        check_finite(name, x)
+        if not np.isfinite(x.sum(dtype="float64")):  # a sum takes no memory
+            rows = np.flatnonzero(~np.isfinite(x).all(axis=1))
+            raise ValueError(
+                f"`{name}` must be finite, also its sum. Received: NaN or infinite values in "
+                f"{len(rows)} of {len(x)} rows, {rows[:3]} for example"
+            )
     return a, b
-
-
-def check_finite(name, x):
-    """Check that no value of a matrix is NaN or infinite."""
-    if not np.isfinite(x.sum(dtype="float64")):  # a sum takes no memory
-        rows = np.flatnonzero(~np.isfinite(x).all(axis=1))
-        raise ValueError(
-            f"`{name}` must be finite, also its sum. Received: NaN or infinite values in "
-            f"{len(rows)} of {len(x)} rows, {rows[:3]} for example"
-        )
 
 
 def blocks(rows, columns, values=2**20):
@@ -34,6 +29,6 @@ def blocks(rows, columns, values=2**20):
 
 
 def floats(x):
-    """An array as it is if it is of float32 or float64, else as float64."""
+    """An array of float32 or float64 as it is, any other as float64."""
     x = np.asarray(x)
     return x if x.dtype in ("float32", "float64") else x.astype("float64")

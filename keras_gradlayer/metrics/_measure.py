@@ -1,17 +1,17 @@
 """Scores of samples by a `Scorer` or by a user's function, for callbacks and step rules."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from keras_gradlayer.metrics.scorer import DIRECTIONS, SCORES, Scorer
+from keras_gradlayer import _checks
+from keras_gradlayer.metrics.scorer import DIRECTIONS, Scorer
 
 
 def check_scorer(scorer):
     """Check that `scorer` can be called on samples."""
-    if not callable(scorer):
-        raise TypeError(
-            "`scorer` must be a kgl.metrics.Scorer or a function of samples. "
-            f"Received: scorer={scorer!r}"
-        )
+    what = "a kgl.metrics.Scorer or a function of samples"
+    _checks.instance_of("scorer", scorer, Callable, what)
 
 
 def measure(scorer, batches):
@@ -25,17 +25,6 @@ def measure(scorer, batches):
             f"Received: {scores!r}"
         )
     return {name: float(value) for name, value in scores.items()}
-
-
-def conditions_of(scorer, samples, sample_shape):
-    """The known conditions of scores of so many samples of this shape."""
-    return scorer.conditions(samples, sample_shape) if isinstance(scorer, Scorer) else {}
-
-
-def check_monitor(scorer, monitor):
-    """Check that a `Scorer` has a score of that name; a function is checked when it is called."""
-    if monitor is not None and isinstance(scorer, Scorer):
-        main_score(scorer, SCORES, monitor)
 
 
 def main_score(scorer, scores, monitor=None):

@@ -9,26 +9,22 @@ from keras_gradlayer import _checks
 
 
 def classifier_score(logits: ArrayLike) -> float:
-    """How sure a classifier is of each sample, and how varied its answers are over all.
+    """How sure a classifier is of each sample, and how varied its answers are.
 
-    exp(E KL(p(y|x) ‖ p(y))), from 1 to the number of classes. With Inception's logits it is the
-    Inception score. Do not compare scores of different classifiers or numbers of samples.
+    exp(E KL(p(y|x) ‖ p(y))), from 1 to the number of classes: the Inception score, if the logits
+    are Inception's. Do not compare scores of different classifiers or numbers of samples.
 
     Source: Salimans et al., "Improved Techniques for Training GANs", 2016, through TF-GAN.
 
     Args:
         logits: array of shape (n, classes).
 
-    Returns:
-        The score, a float.
-
     Raises:
         ValueError: if `logits` does not have this shape.
 
     Example:
-
-    >>> round(classifier_score(1e3 * np.eye(10)), 3)
-    10.0
+        >>> round(classifier_score(1e3 * np.eye(10)), 3)
+        10.0
     """
     from keras_gradlayer._tfgan import classifier_metrics
 
@@ -36,22 +32,17 @@ def classifier_score(logits: ArrayLike) -> float:
 
 
 class SplitScore(NamedTuple):
-    """What `split_classifier_score` found.
-
-    Attributes:
-        mean: mean of the parts' scores.
-        stddev: standard deviation of the parts' scores, with the number of parts as the divisor.
-    """
+    """Mean and (population) standard deviation of the scores of the parts."""
 
     mean: float
     stddev: float
 
 
 def split_classifier_score(logits: ArrayLike, splits: int = 10) -> SplitScore:
-    """Mean and standard deviation of the scores of parts of the samples, as papers report it.
+    """Mean and standard deviation of the scores of parts of the samples, as papers report them.
 
-    The deviation is over parts of one set of samples; it says nothing about another training run.
-    The mean is lower than the score of all samples together, and lower still for smaller parts.
+    The deviation says nothing about another training run. The mean is lower than the score of all
+    samples together, and lower still for smaller parts.
 
     Source: Salimans et al., "Improved Techniques for Training GANs", 2016, with 10 parts.
 
@@ -59,16 +50,12 @@ def split_classifier_score(logits: ArrayLike, splits: int = 10) -> SplitScore:
         logits: array of shape (n, classes).
         splits: number of consecutive parts.
 
-    Returns:
-        A `SplitScore`.
-
     Raises:
         ValueError: if `logits` does not have this shape, or has fewer rows than parts.
 
     Example:
-
-    >>> split_classifier_score(np.tile(1e3 * np.eye(5), (10, 1))).stddev
-    0.0
+        >>> split_classifier_score(np.tile(1e3 * np.eye(5), (10, 1))).stddev
+        0.0
     """
     logits = _checked(logits)
     if len(logits) < _checks.positive_int("splits", splits):

@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer import _checks
+
 
 class Classifier:
     """Logits and features of batches of images, by any network.
 
-    `Scorer` makes one from what it is given. Images of another size than the network takes are
-    resized (bilinear, with antialiasing where they shrink), and grey images are repeated for
-    networks that take colour; `resizing` says so.
+    `Scorer` makes one of its argument. Images are resized to the size that the network takes
+    (bilinear, with antialiasing where they shrink), and grey ones repeated where it takes colour.
 
     Args:
         source: a Keras model, or the path of its `.keras` file, that returns a dict of `"logits"`,
@@ -25,12 +26,10 @@ class Classifier:
     Call arguments:
         images: float array of shape (batch, height, width, channels) in [-1, 1].
 
-    Returns (of a call): the logits and the features, float32 arrays.
-
     Raises:
         TypeError: if `source` is none of these.
-        ValueError: if it does not take images or does not return logits and features, if its URL
-            cannot be loaded, or if images have other channels than it takes.
+        ValueError: if it does not take images, does not return logits and features, or cannot be
+            loaded, or if images have other channels than it takes.
         OSError: if there is no such file.
         ImportError: for a Hub module without the package tensorflow-hub.
 
@@ -38,14 +37,11 @@ class Classifier:
     """
 
     def __init__(self, source: keras.Model | str | os.PathLike):
+        what = "a Keras model, the path of one, or the URL of a TensorFlow Hub module"
+        _checks.instance_of("classifier", source, (keras.Model, str, os.PathLike), what)
         self._arguments = {"training": False}
         if isinstance(source, keras.Model):
             self._model, name = source, source.name
-        elif not isinstance(source, (str, os.PathLike)):
-            raise TypeError(
-                "`classifier` must be a Keras model, the path of one, or the URL of a TensorFlow "
-                f"Hub module. Received: {source!r}"
-            )
         elif "://" in str(source) or pathlib.Path(source).is_dir():
             self._model, name, self._arguments = _hub_module(str(source)), str(source), {}
         elif not pathlib.Path(source).is_file():
@@ -55,15 +51,13 @@ class Classifier:
             name = pathlib.Path(source).stem
         self._input_shape = _input_shape(self._model, name)
         variables = getattr(self._model, "weights", getattr(self._model, "variables", ()))
-        digest = hashlib.sha256()
-        for v in variables:
-            digest.update(np.ascontiguousarray(v.numpy()).tobytes())
+        digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in variables)).hexdigest()
         self._source = name
-        self.name = f"{name} ({digest.hexdigest()[:8]})" if variables else name
+        self.name = f"{name} ({digest[:8]})" if variables else name
         self._classify = tf.function(self._outputs, reduce_retracing=True, autograph=False)
 
     def __call__(self, images: np.ndarray | tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Logits and features of a batch."""
+        """Logits and features of a batch, as float32 arrays."""
         # Resized outside the program, whose trace may be for any number of channels.
         logits, features = self._classify(self._resized(tf.cast(images, "float32")))
         return logits.numpy(), features.numpy()
@@ -74,11 +68,7 @@ class Classifier:
         return self._input_shape[2]
 
     def resizing(self, image_shape: tuple[int, ...]) -> str:
-        """What is done to images of this shape before they are classified.
-
-        Args:
-            image_shape: (height, width, channels).
-        """
+        """What is done to images (height, width, channels) before they are classified."""
         (*size, channels), (*to, expected) = image_shape, self._input_shape
         parts = []
         if None not in to and size != to:
@@ -103,38 +93,33 @@ class Classifier:
     def _outputs(self, images):
         outputs = self._model(images, **self._arguments)
         given = outputs if isinstance(outputs, dict) else {}
-        features = given.get("features", given.get("pool_3"))
-        if "logits" not in given or features is None:
-            received = sorted(given) if given else type(outputs).__name__
+        logits, features = given.get("logits"), given.get("features", given.get("pool_3"))
+        if logits is None or features is None:
             raise ValueError(
                 "A classifier must give a dict of 'logits' and 'features'. "
-                f"Received from '{self._source}': {received}"
+                f"Received from '{self._source}': {sorted(given) or type(outputs).__name__}"
             )
-        logits = tf.cast(given["logits"], "float32")
         if logits.shape.rank != 2:
             raise ValueError(
                 "The logits of a classifier must be of shape (batch, classes). "
                 f"Received from '{self._source}': {tuple(logits.shape)}"
             )
-        return logits, tf.reshape(tf.cast(features, "float32"), (tf.shape(logits)[0], -1))
+        features = tf.reshape(features, (tf.shape(logits)[0], -1))
+        return tf.cast(logits, "float32"), tf.cast(features, "float32")
 
 
 def _input_shape(model, name):
     """Height, width and channels; 299 x 299 in colour for Hub modules, which are Inception's."""
     if not isinstance(model, keras.Model):
         return (299, 299, 3)
-    shape = getattr(model, "input_shape", None)
-    if shape is None:
+    shape = tuple(getattr(model, "input_shape", None) or ())[1:]
+    if len(shape) != 3:
         raise ValueError(
-            "A classifier must be a Functional or Sequential model, whose input shape is known. "
-            f"Received: '{name}', a {type(model).__name__}"
+            "A classifier takes images, (height, width, channels), and is a Functional or "
+            f"Sequential model, whose input shape is known. Received: '{name}', a "
+            f"{type(model).__name__} for inputs of shape {shape}"
         )
-    if len(shape) != 4:
-        raise ValueError(
-            "A classifier takes images, (height, width, channels). "
-            f"Received: '{name}' for inputs of shape {tuple(shape[1:])}"
-        )
-    return tuple(shape[1:])
+    return shape
 
 
 def _hub_module(url):
@@ -149,9 +134,9 @@ def _hub_module(url):
     try:
         return hub.load(url)
     except Exception as e:  # whatever the network, the archive or the SavedModel says
+        said = str(e).partition("\n")[0]
         raise ValueError(
-            f"The classifier {url} cannot be loaded: {type(e).__name__}: "
-            f"{str(e).splitlines()[0]} It needs a network the first time. Expected a URL that can "
-            "be reached, or a Keras model that gives 'logits' and 'features'; scores by another "
-            "classifier do not compare with those by Inception."
+            f"The classifier {url} cannot be loaded: {type(e).__name__}: {said} It needs a network "
+            "the first time. Expected a URL that can be reached, or a Keras model that gives "
+            "'logits' and 'features' (its scores do not compare with Inception's)."
         ) from e

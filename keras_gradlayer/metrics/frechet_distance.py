@@ -10,8 +10,8 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     """Squared Fréchet distance between the normal distributions fitted to two sets of features.
 
     ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½). With Inception's pooled features it is the FID.
-    Do not compare distances of different features or numbers of samples. The moments are summed
-    block by block in float64: beyond the arrays, memory is that of a few d x d matrices.
+    Do not compare distances of different features or numbers of samples. Beyond the arrays, it
+    needs the memory of a few d x d matrices.
 
     Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", NeurIPS 2017, Eq. (6).
     TF-GAN gives the same values for features of order 1, but drops singular values below 1e-10;
@@ -21,18 +21,13 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
         a: array of features, shape (n, d).
         b: array of features, shape (m, d).
 
-    Returns:
-        The distance, a float.
-
     Raises:
-        ValueError: if the arrays do not have these shapes, have fewer than two rows, or hold NaN
-            or infinite values.
+        ValueError: for other shapes, fewer than two rows, or values that are not finite.
 
     Example:
-
-    >>> x = np.random.default_rng(0).normal(size=(100, 3))
-    >>> round(frechet_distance(x, x + 1), 3)
-    3.0
+        >>> x = np.random.default_rng(0).normal(size=(100, 3))
+        >>> round(frechet_distance(x, x + 1), 3)
+        3.0
     """
     a, b = two_sets(a, b, least=2)
     (mean_a, cov_a), (mean_b, cov_b) = _moments(a), _moments(b)

@@ -10,10 +10,9 @@ from keras_gradlayer.metrics._features import two_sets
 def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
     """Unbiased estimate of the squared maximum mean discrepancy of two sets of features.
 
-    The kernel is (xᵀy / d + 1)³. The estimate is averaged over blocks of at most 1,024 rows, for
-    which both sets are shuffled with a fixed seed. With Inception's pooled features it is the KID.
-    Unlike the Fréchet distance it does not fall with the number of samples; near 0 it may be
-    negative.
+    The kernel is (xᵀy / d + 1)³; the estimate is averaged over blocks of at most 1,024 rows,
+    shuffled with a fixed seed. With Inception's pooled features it is the KID. Unlike the Fréchet
+    distance it does not fall with the number of samples; near 0 it may be negative.
 
     Source: Bińkowski et al., "Demystifying MMD GANs", ICLR 2018, through TF-GAN.
 
@@ -21,18 +20,13 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
         a: array of features, shape (n, d).
         b: array of features, shape (m, d).
 
-    Returns:
-        The distance, a float.
-
     Raises:
-        ValueError: if the arrays do not have these shapes, are too small for two rows a block, or
-            hold NaN or infinite values.
+        ValueError: for other shapes, fewer than two rows a block, or values that are not finite.
 
     Example:
-
-    >>> x = np.random.default_rng(0).normal(size=(100, 3))
-    >>> kernel_distance(x, x + 1) > kernel_distance(x, x + 0.5)
-    True
+        >>> x = np.random.default_rng(0).normal(size=(100, 3))
+        >>> kernel_distance(x, x + 1) > kernel_distance(x, x + 0.5)
+        True
     """
     from keras_gradlayer._tfgan import classifier_metrics
 

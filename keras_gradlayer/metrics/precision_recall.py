@@ -8,15 +8,17 @@ from numpy.typing import ArrayLike
 from keras_gradlayer import _checks
 from keras_gradlayer.metrics._features import blocks, two_sets
 
+_DISTANCES = 2**22  # at a time, about 32 MB
+
 
 class PrecisionRecall(NamedTuple):
-    """What `precision_recall` found.
+    """Four scores of generated samples.
 
     Attributes:
         precision: fraction of the generated samples within reach of some real one, 0 to 1.
         recall: fraction of the real samples within reach of some generated one, 0 to 1.
-        density: over the generated samples, the mean number of real ones they are within reach
-            of, over k; about 1 for equal distributions, and may exceed 1.
+        density: mean number of real samples that a generated one is within reach of, over k;
+            about 1 for equal distributions, and may exceed 1.
         coverage: fraction of the real samples that have a generated one within reach, 0 to 1.
     """
 
@@ -42,18 +44,13 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
         fake: features of generated samples, shape (m, d).
         neighbors: k.
 
-    Returns:
-        A `PrecisionRecall`.
-
     Raises:
-        ValueError: if the arrays do not have these shapes, have k rows or fewer, or hold NaN or
-            infinite values.
+        ValueError: for other shapes, k rows or fewer, or values that are not finite.
 
     Example:
-
-    >>> x = np.random.default_rng(0).normal(size=(100, 3))
-    >>> precision_recall(x, x).precision
-    1.0
+        >>> x = np.random.default_rng(0).normal(size=(100, 3))
+        >>> precision_recall(x, x).precision
+        1.0
     """
     k = _checks.positive_int("neighbors", neighbors)
     real, fake = two_sets(real, fake, least=k + 1, names=("real", "fake"))
@@ -61,7 +58,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
     reach, fake_reach = _reach(real, k, center), _reach(fake, k, center)
     precise, covered = 0, np.zeros(len(real), bool)
     inside, recalled = 0, np.zeros(len(real), bool)
-    for rows in _row_blocks(fake, real):
+    for rows in blocks(len(fake), len(real), _DISTANCES):
         squared = _squared_distances(fake[rows], real, center)
         within = squared <= reach
         precise += within.any(axis=1).sum()
@@ -79,7 +76,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, neighbors: int = 5) -> Pr
 def _reach(x, k, center):
     """Squared distance from each row to its k-th nearest other."""
     squared = np.empty(len(x))
-    for rows in _row_blocks(x, x):
+    for rows in blocks(len(x), len(x), _DISTANCES):
         d = _squared_distances(x[rows], x, center)
         d[np.arange(len(d)), np.arange(rows.start, rows.start + len(d))] = -1  # itself, first
         squared[rows] = np.partition(d, k, axis=1)[:, k]
@@ -94,8 +91,3 @@ def _squared_distances(a, b, center):
         part = b[rows] - center
         squared[:, rows] = (a**2).sum(axis=1)[:, None] - 2 * a @ part.T + (part**2).sum(axis=1)
     return np.maximum(squared, 0, out=squared)
-
-
-def _row_blocks(a, b):
-    """Slices over the rows of `a`, each about 32 MB of distances to `b`."""
-    return blocks(len(a), len(b), 2**22)

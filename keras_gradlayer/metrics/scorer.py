@@ -15,22 +15,15 @@ from keras_gradlayer.metrics.classifier_score import classifier_score, split_cla
 from keras_gradlayer.metrics.classifiers import Classifier
 from keras_gradlayer.metrics.frechet_distance import frechet_distance
 from keras_gradlayer.metrics.kernel_distance import kernel_distance
-from keras_gradlayer.metrics.precision_recall import precision_recall
+from keras_gradlayer.metrics.precision_recall import PrecisionRecall, precision_recall
 
 BATCH = 250  # images at a time
 DIRECTIONS = {
-    "classifier_score": "max",
-    "classifier_score_splits": "max",
-    "frechet_distance": "min",
-    "kernel_distance": "min",
-    "precision": "max",
-    "recall": "max",
-    "density": "max",
-    "coverage": "max",
-}
-"""Whether higher or lower is better."""
+    **dict.fromkeys(("classifier_score", "classifier_score_splits"), "max"),
+    **dict.fromkeys(("frechet_distance", "kernel_distance"), "min"),
+    **dict.fromkeys(PrecisionRecall._fields, "max"),
+}  # whether higher or lower is better
 SCORES = (*DIRECTIONS, "classifier_score_stddev")
-"""The scores that a `Scorer` gives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +35,15 @@ class ScoreReport:
             `classifier_score_stddev` over ten parts of the samples, `frechet_distance`,
             `kernel_distance`, `precision`, `recall`, `density` and `coverage`.
         conditions: what must be equal for scores to compare: the numbers of `samples` and of
-            `real` images, the `classifier` with a fingerprint of its weights, the `resizing` of
-            samples and of real images, and a fingerprint of the real images' features. Of a
-            classifier with a fingerprint the name is not compared.
+            `real` images, the `classifier` (by the fingerprint of its weights if it has one), the
+            `resizing` of samples and of real images, and a fingerprint of the real features.
     """
 
     scores: dict[str, float]
     conditions: dict[str, str | int]
 
     def differs_from(self, other: "ScoreReport") -> list[str]:
-        """The conditions in which two reports differ; empty if their scores compare.
-
-        Args:
-            other: another report.
-        """
+        """The conditions in which two reports differ; empty if their scores compare."""
         mine, theirs = self.conditions, other.conditions
         return [
             f"{name}: {mine.get(name)} and {theirs.get(name)}"
@@ -64,7 +52,6 @@ class ScoreReport:
         ]
 
     def __str__(self):
-        """A line of scores and a line of conditions."""
         return f"{format_scores(self.scores)}\n{format_conditions(self.conditions)}"
 
 
@@ -85,54 +72,46 @@ def format_scores(scores: dict[str, float]) -> str:
 
 def format_conditions(conditions: dict[str, str | int]) -> str:
     """Conditions in a line."""
-    c = conditions
+    same = conditions["real_resizing"] == conditions["resizing"]
     line = (
-        f"{c['samples']:,} samples against {c['real']:,} real images, classifier "
-        f"{c['classifier']}, resizing: {c['resizing']}"
-    )
-    if c["real_resizing"] != c["resizing"]:
-        line += f", of the real images: {c['real_resizing']}"
-    return line
+        "{samples:,} samples against {real:,} real images, classifier {classifier}, "
+        "resizing: {resizing}"
+    ) + ("" if same else ", of the real images: {real_resizing}")
+    return line.format(**conditions)
 
 
 class Scorer:
     """Scores samples against real images, by a classifier.
 
     Use it to compare samplers, or one sampler at several depths; `kgl.callbacks.Scores` calls it
-    during a fit. Samples and real images go through the classifier batch by batch, and only its
-    outputs are kept, as float32: memory does not depend on the size of the images, but takes 4
-    bytes for each of their features, and twice that while batches are concatenated.
+    during a fit. Images are read batch by batch, and only the classifier's outputs are kept: 4
+    bytes a feature, and twice that while batches are concatenated.
 
     Source: see `classifier_score`, `frechet_distance`, `kernel_distance` and `precision_recall`.
 
     Args:
-        classifier: a `Classifier` or its `source`: a Keras model that returns logits and features,
-            the path of its file, or the URL of a TensorFlow Hub module.
+        classifier: a `Classifier`, or its `source`: a Keras model, a file or a URL.
         real: real images in [-1, 1], preferably held out from training: an array (n, height, width,
             channels) or an iterable of batches, such as a `tf.data.Dataset`.
         count: maximum number of samples, and of real images.
 
     Call arguments:
         samples: generated images in the range of the real ones: an array or an iterable of batches.
-            Warns if none of their values is below 0.
-
-    Returns (of a call): a `ScoreReport`. All scores are NaN if a sample has NaN or infinite values.
+            Warns if none of their values is below 0. All scores are NaN if one is not finite.
 
     Raises:
         TypeError: if images are no arrays, or arrays of integers.
-        ValueError: if there are no images, if their shapes differ, or if the real ones are not in
-            [-1, 1].
+        ValueError: for no images, different shapes, or real images that are not in [-1, 1].
 
     Example:
-
-    >>> images = np.random.default_rng(0).uniform(-1, 1, (40, 8, 8, 1)).astype("float32")
-    >>> x = keras.layers.Input((8, 8, 1))
-    >>> features = keras.layers.Flatten()(x)
-    >>> outputs = {"features": features, "logits": keras.layers.Dense(3)(features)}
-    >>> scorer = Scorer(keras.Model(x, outputs), images[:20])
-    >>> report = scorer(images[20:])
-    >>> report.conditions["samples"]
-    20
+        >>> images = np.random.default_rng(0).uniform(-1, 1, (40, 8, 8, 1)).astype("float32")
+        >>> x = keras.layers.Input((8, 8, 1))
+        >>> features = keras.layers.Flatten()(x)
+        >>> outputs = {"features": features, "logits": keras.layers.Dense(3)(features)}
+        >>> scorer = Scorer(keras.Model(x, outputs), images[:20])
+        >>> report = scorer(images[20:])
+        >>> report.conditions["samples"]
+        20
     """
 
     def __init__(
@@ -168,24 +147,18 @@ class Scorer:
             )
         splits = split_classifier_score(logits, min(10, len(logits)))
         neighbors = min(5, len(features) - 1, len(self._real) - 1)
-        spread = precision_recall(self._real, features, neighbors)
         scores = {
             "classifier_score": classifier_score(logits),
             "classifier_score_splits": splits.mean,
             "classifier_score_stddev": splits.stddev,
             "frechet_distance": frechet_distance(self._real, features),
             "kernel_distance": kernel_distance(self._real, features),
-            **spread._asdict(),
+            **precision_recall(self._real, features, neighbors)._asdict(),
         }
         return ScoreReport(scores, conditions)
 
     def conditions(self, samples: int, image_shape: tuple[int, ...]) -> dict[str, str | int]:
-        """The conditions of a report on so many samples of this shape.
-
-        Args:
-            samples: number of samples.
-            image_shape: (height, width, channels).
-        """
+        """The conditions of a report on so many samples of this shape."""
         return {
             "samples": min(samples, self.count),
             **self._real_conditions,
@@ -195,7 +168,7 @@ class Scorer:
 
     def _outputs(self, name, images):
         """Logits, features, and the images' shape, lowest and highest value."""
-        logits, features, shape, low, high = [], [], None, np.inf, -np.inf
+        outputs, shape, low, high = [], None, np.inf, -np.inf
         for batch in _batches(name, images, self.count):
             if batch.shape[1:] != (shape or batch.shape[1:]):
                 raise ValueError(
@@ -204,27 +177,23 @@ class Scorer:
             shape = batch.shape[1:]
             # NaN propagates through both.
             low, high = np.minimum(low, batch.min()), np.maximum(high, batch.max())
-            outputs = self.classifier(batch)
-            logits.append(outputs[0])
-            features.append(outputs[1])
-        if (found := sum(map(len, features))) < 2:
+            outputs.append(self.classifier(batch))
+        if (found := sum(len(logits) for logits, _ in outputs)) < 2:
             raise ValueError(f"`{name}` must hold two images or more. Received: {found}")
-        return np.concatenate(logits), np.concatenate(features), shape, float(low), float(high)
+        logits, features = map(np.concatenate, zip(*outputs))
+        return logits, features, shape, float(low), float(high)
 
 
 def sample_batches(
     model: keras.Model, count: int, seed: int = 0, layers: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Samples of a model from `model.latent.sample(count, seed)`, batch by batch.
+    """Samples of a model from `model.latent.sample(count, seed)`, in arrays of up to 250.
 
     Args:
         model: a sampler, tuner or GAN of this package, or any Keras model of normal latents.
         count: number of samples.
         seed: seed of the latents, an integer.
         layers: number of gradient layers to apply, for a model that has them; all by default.
-
-    Yields:
-        Arrays of shape (up to 250, *sample shape).
 
     Example: `report = scorer(sample_batches(sampler, 50_000))`
     """
@@ -243,21 +212,16 @@ def sample_batches(
 
 def _batches(name, images, count):
     """The first `count` images, in small batches."""
-    if hasattr(images, "shape"):
-        images = [images]
-    if isinstance(images, (str, dict)) or not isinstance(images, Iterable):
-        raise TypeError(
-            f"`{name}` must be an array of images or an iterable of batches. Received: {images!r}"
-        )
+    expected = "an array of images or an iterable of batches that are arrays of images"
+    images = [images] if hasattr(images, "shape") else images
+    _checks.instance_of(name, images, Iterable, expected)
     left = count
     for batch in images:
         batch = batch[0] if isinstance(batch, tuple) else batch
         if not hasattr(batch, "shape"):
-            raise TypeError(
-                f"`{name}` must be arrays of images. Received: a batch that is a "
-                f"{type(batch).__name__}"
-            )
-        if np.issubdtype(getattr(batch.dtype, "as_numpy_dtype", batch.dtype), np.integer):
+            received = f"a batch that is a {type(batch).__name__}"
+            raise TypeError(f"`{name}` must be {expected}. Received: {received}")
+        if tf.as_dtype(batch.dtype).is_integer:
             raise TypeError(
                 f"`{name}` must be float images in [-1, 1]. Received: {batch.dtype.name}"
             )

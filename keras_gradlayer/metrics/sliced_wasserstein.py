@@ -13,9 +13,9 @@ def sliced_wasserstein(
     """Wasserstein-1 distance on the line, averaged over random directions.
 
     Use it for points, features, or small images; it needs no classifier. It is the mean over unit
-    directions u of ∫|F − G|, with F and G the distribution functions of real·u and fake·u. It falls
-    with the number of samples, and about as 1/√d with their dimension: compare values only at equal
-    numbers and dimensions.
+    directions u of ∫|F − G|, with F and G the distribution functions of real·u and fake·u, in the
+    unit of the samples. It falls with the number of samples, and about as 1/√d with their
+    dimension d: compare values only at equal numbers and dimensions.
 
     Source: Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing", 2011.
     Karras et al. (2018), and TF-GAN, use it between patches; here it is between whole samples.
@@ -26,17 +26,13 @@ def sliced_wasserstein(
         projections: how many directions.
         seed: integer of at least 0 that fixes the directions.
 
-    Returns:
-        The distance, a float, in the unit of the samples.
-
     Raises:
         ValueError: if the samples' shapes differ, or for other seeds and numbers of directions.
 
     Example:
-
-    >>> x = np.random.default_rng(0).normal(size=(100, 1))
-    >>> round(sliced_wasserstein(x, x + 2), 6)
-    2.0
+        >>> x = np.random.default_rng(0).normal(size=(100, 1))
+        >>> round(sliced_wasserstein(x, x + 2), 6)
+        2.0
     """
     real, fake = floats(real), floats(fake)
     _checks.positive_int("seed", seed, zero_ok=True)

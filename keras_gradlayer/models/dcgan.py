@@ -21,12 +21,11 @@ def _stages(image_shape):
 def dcgan_generator(
     image_shape: tuple[int, int, int], latent_dim: int = 128, width: int = 64
 ) -> keras.Model:
-    """A DCGAN generator for images in [-1, 1].
+    """A DCGAN generator, (batch, latent_dim) -> (batch, *image_shape) in [-1, 1].
 
     Transposed convolutions of 5x5 and stride 2 with batch normalization, doubling the image from
-    a small core; the tanh is a layer of its own at the end. The convolutions are named
-    `conv2d_transpose`, `conv2d_transpose_1` and on, from the core outwards: places for gradient
-    layers.
+    a small core; the tanh is a layer of its own at the end. Gradient layers can go in after the
+    convolutions `conv2d_transpose`, `conv2d_transpose_1` and on, named from the core outwards.
 
     Source: Radford et al., ICLR 2016; the width and the latent of WGAN-GP (Gulrajani et al., 2017).
 
@@ -35,15 +34,11 @@ def dcgan_generator(
         latent_dim: length of the latent vector.
         width: channels before the last layer; the core has width * 2^(stages - 1).
 
-    Returns:
-        A Keras model, (batch, latent_dim) -> (batch, *image_shape).
-
     Raises:
         ValueError: if the image's sides are not even or below 8.
 
     Example:
-
-    >>> generator = dcgan_generator((32, 32, 3), width=32)
+        >>> generator = dcgan_generator((32, 32, 3), width=32)
     """
     n, h, w, channels = _stages(image_shape)
     filters = [width * 2**k for k in reversed(range(n))]
@@ -70,27 +65,23 @@ def dcgan_generator(
 
 
 def dcgan_critic(image_shape: tuple[int, int, int], width: int = 64) -> keras.Model:
-    """A DCGAN critic without normalization, as the gradient penalty asks for.
+    """A DCGAN critic for gradient penalties, (batch, *image_shape) -> (batch, 1).
 
     Convolutions of 5x5 and stride 2 with leaky ReLU, halving the image down to a small core, then
     a linear score.
 
-    Source: Radford et al., ICLR 2016. Departure: no batch normalization, since it couples the
-    rows and the penalty is per sample (Gulrajani et al., 2017, section 4).
+    Source: Radford et al., ICLR 2016. Departure: no batch normalization, which couples the rows,
+    while the penalty is per sample (Gulrajani et al., 2017, section 4).
 
     Args:
         image_shape: (height, width, channels), even and at least 8 pixels.
         width: channels of the first convolution; each further one has twice as many.
 
-    Returns:
-        A Keras model, (batch, *image_shape) -> (batch, 1).
-
     Raises:
         ValueError: if the image's sides are not even or below 8.
 
     Example:
-
-    >>> critic = dcgan_critic((32, 32, 3), width=32)
+        >>> critic = dcgan_critic((32, 32, 3), width=32)
     """
     n, *_ = _stages(image_shape)
     stack = [layers.Input(tuple(image_shape))]

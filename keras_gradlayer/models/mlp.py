@@ -4,22 +4,17 @@ import keras
 
 
 def mlp_critic(input_shape: tuple[int, ...], units: int = 128, depth: int = 3) -> keras.Model:
-    """A fully connected critic: `depth` hidden ReLU layers and a linear score.
+    """A fully connected critic, (batch, *input_shape) -> (batch, 1), of ReLU layers.
 
-    The paper's "four-layer" network of its toy experiments is `depth=3`: three hidden layers and
-    the output.
+    The paper's "four-layer" network of its toy experiments is `depth=3` and the output.
 
     Args:
         input_shape: shape of one sample, without the batch.
         units: width of the hidden layers.
         depth: number of hidden layers.
 
-    Returns:
-        A Keras model, (batch, *input_shape) -> (batch, 1).
-
     Example:
-
-    >>> critic = mlp_critic((2,))
+        >>> critic = mlp_critic((2,))
     """
     return keras.Sequential(
         [keras.layers.Input(tuple(input_shape)), keras.layers.Flatten()]

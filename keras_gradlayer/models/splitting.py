@@ -24,26 +24,24 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
         insert: where to cut. `"top"`: just before the output activation, also where it is fused
             into the last layer (`Dense(..., activation="tanh")`), ends an inner model, or is
             followed by layers that only select or spread values (reshaping, cropping, padding,
-            resizing, pooling). Of several branches with activations, concatenated, the base gives
-            the values before them, side by side in the last axis. Without an activation the head
-            is the identity. `"bottom"`: the base is the identity and the head the whole generator
-            (here any Keras model with a known input shape will do). Otherwise the name of a layer:
-            the base ends with the last call of that layer.
+            resizing, pooling). Of concatenated branches with activations, the base gives the
+            values before them, side by side in the last axis. Without an activation the head is
+            the identity. `"bottom"`: the base is the identity and the head the whole generator,
+            any Keras model with a known input shape. Otherwise the base ends with the last call
+            of the layer of this name.
 
     Returns:
-        (base, head), two Keras models. They share their layers and weights with the generator,
-        except that a layer whose fused activation was split off is a copy.
+        (base, head), which share layers and weights with the generator; only a layer whose fused
+        activation was split off is a copy.
 
     Raises:
         ValueError: if the generator has several inputs or outputs, or no graph to cut; if there is
-            no layer of that name (the names are listed), or later layers need more than its
-            output; if the generator may end with an activation that cannot be seen, such as that
-            of a recurrent layer or a `Lambda`.
+            no layer of that name, or later layers need more than its output; if the generator may
+            end with an activation that cannot be seen, such as a recurrent layer's or a `Lambda`.
 
     Example:
-
-    >>> generator = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(2, "tanh")])
-    >>> base, head = split(generator)       # a linear Dense, and tanh
+        >>> generator = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(2, "tanh")])
+        >>> base, head = split(generator)       # a linear Dense, and tanh
     """
     _check_ends(generator)
     if insert == "bottom":
@@ -70,15 +68,16 @@ def cut(
             "`output_activation` goes with insert='top'. Received: "
             f"output_activation={output_activation!r} with insert={insert!r}"
         )
-    if generator is not None and output_activation == "auto" and insert != "bottom":
-        return split(generator, insert)
     _check_ends(generator)
-    dtype = generator.variable_dtype if generator is not None else None
-    identity = _one_layer("base", layers.Identity, latent.shape, dtype)
-    if insert == "bottom" and generator is not None:
-        return identity, generator
+    base = generator
+    if generator is None:
+        base = _one_layer("base", layers.Identity, latent.shape, None)
+    elif insert == "bottom":
+        dtype = generator.variable_dtype
+        return _one_layer("base", layers.Identity, latent.shape, dtype), generator
+    elif output_activation == "auto":
+        return split(generator, insert)
     name = "tanh" if output_activation == "auto" else output_activation
-    base = identity if generator is None else generator
     values = base(keras.KerasTensor((None, *latent.shape)))
     dtype = keras.backend.result_type(values.dtype, base.variable_dtype)
     activation = functools.partial(layers.Activation, name)
@@ -126,14 +125,13 @@ def _split_top(generator, names=("base", "head")):
     graph = Graph(generator)
     if graph.kind(graph.output) == "linear":
         # No output activation: gradient layers go after the last layer.
+        shape, dtype = graph.output.shape[1:], graph.output.dtype
         base = _model(names[0], generator, graph.inputs, graph.output)
-        return base, _one_layer(
-            names[1], layers.Identity, base.output_shape[1:], base.outputs[0].dtype
-        )
+        return base, _one_layer(names[1], layers.Identity, shape, dtype)
     parts = {}  # of each layer that holds an activation
     places = [_before(graph, end, parts) for end in graph.ends(graph.output)]
     cuts = list({id(cut): cut for cut, _, _ in places}.values())
-    joined = cuts[0]
+    joined, starts = cuts[0], []
     if len(cuts) > 1:
         shapes = [x.shape for x in cuts]
         if len({s[:-1] for s in shapes}) > 1 or None in [s[-1] for s in shapes]:
@@ -144,12 +142,9 @@ def _split_top(generator, names=("base", "head")):
             )
         dtype = keras.backend.result_type(*(x.dtype for x in cuts))
         joined = layers.Concatenate(name="joined", dtype=dtype)(cuts)
-    x = keras.Input(joined.shape[1:], dtype=joined.dtype)
-    pieces = [x]
-    if len(cuts) > 1:
         starts = np.cumsum([s[-1] for s in shapes[:-1]]).tolist()
-        pieces = keras.ops.split(x, starts, axis=-1)
-    pieces = dict(zip(map(id, cuts), pieces))
+    x = keras.Input(joined.shape[1:], dtype=joined.dtype)
+    pieces = dict(zip(map(id, cuts), keras.ops.split(x, starts, axis=-1) if starts else [x]))
     known = {id(y): rest(pieces[id(cut)]) if rest else pieces[id(cut)] for cut, rest, y in places}
     head = _model(names[1], generator, x, graph.replay(known))
     return _model(names[0], generator, graph.inputs, joined), head

@@ -24,8 +24,7 @@ class Concave(Objective):
         ValueError: if there is no activation of that name.
 
     Example:
-
-    >>> objective = Concave("log_sigmoid")      # the same game as "minimax"
+        >>> objective = Concave("log_sigmoid")      # the same game as "minimax"
     """
 
     def __init__(self, f: str | Callable):

@@ -59,7 +59,7 @@ def test_kinks_are_seen():
     monitor = kgl.callbacks.FlowMonitor(samples=500)
     monitor.set_model(tuner)
     tuner.stack.append()
-    found = monitor._look(0, 0.5)
+    found = monitor._measures(0, 0.5)
     assert found["lipschitz"] == pytest.approx(2 / 0.5, rel=1e-3)
     assert found["injectivity_margin"] == pytest.approx(-1.0, rel=1e-2)
 

@@ -1,3 +1,5 @@
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ class Trainer:
 
     def __init__(self, critic):
         self.critic, self.seed_generator = critic, keras.random.SeedGenerator(0)
+        self.loop = types.SimpleNamespace(variables={})
 
     def join(self, callback):
         pass
