@@ -57,10 +57,9 @@ class GradientLayer(FrozenParts):
         TypeError: if the potential is not callable.
 
     Example:
-
-    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
-    >>> layer = GradientLayer(critic, step_size=0.1)
-    >>> moved = layer(keras.ops.zeros((3, 2)))      # a linear critic: a shift by 0.1 * its weights
+        >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+        >>> layer = GradientLayer(critic, step_size=0.1)
+        >>> moved = layer(keras.ops.zeros((3, 2)))      # a linear critic: a shift by 0.1 * its weights
     """
 
     _PARTS = ("potential",)

@@ -54,13 +54,12 @@ class GradientLayerStack(FrozenParts):
             `append()` to a full stack or of other shapes than the stack was made for.
 
     Example:
-
-    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
-    >>> stack = GradientLayerStack(critic, step_size=0.1, max_layers=10)
-    >>> stack.append()                              # the critic as it is now
-    >>> critic.set_weights([w + 1 for w in critic.get_weights()])
-    >>> stack.append()                              # and as it has become
-    >>> moved = stack(keras.ops.zeros((3, 2)))      # both steps; layers=1 for the first alone
+        >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+        >>> stack = GradientLayerStack(critic, step_size=0.1, max_layers=10)
+        >>> stack.append()                              # the critic as it is now
+        >>> critic.set_weights([w + 1 for w in critic.get_weights()])
+        >>> stack.append()                              # and as it has become
+        >>> moved = stack(keras.ops.zeros((3, 2)))      # both steps; layers=1 for the first alone
     """
 
     _PARTS = ("potential", "head")

@@ -61,10 +61,9 @@ def write_samples(
         OSError: if the files cannot be written.
 
     Example:
-
-    >>> write_samples(folder, tmp_path / "samples", count=100, shards=3)
-    >>> sorted(p.name for p in (tmp_path / "samples").iterdir())[:2]
-    ['manifest.json', 'samples-00000-of-00003.tfrecord']
+        >>> write_samples(folder, tmp_path / "samples", count=100, shards=3)
+        >>> sorted(p.name for p in (tmp_path / "samples").iterdir())[:2]
+        ['manifest.json', 'samples-00000-of-00003.tfrecord']
     """
     from tqdm import tqdm
 
@@ -99,11 +98,10 @@ def plan_samples(
         TypeError, ValueError, OSError: as `write_samples`.
 
     Example:
-
-    >>> sampler = SeededSampler(folder)
-    >>> shards = plan_samples(sampler, tmp_path / "spread", count=100, shards=3)
-    >>> [write_shard(sampler, tmp_path / "spread", k) for k in reversed(range(shards))]
-    [34, 33, 33]
+        >>> sampler = SeededSampler(folder)
+        >>> shards = plan_samples(sampler, tmp_path / "spread", count=100, shards=3)
+        >>> [write_shard(sampler, tmp_path / "spread", k) for k in reversed(range(shards))]
+        [34, 33, 33]
     """
     out, sampler = _place(out), _open(model)
     count = _checks.positive_int("count", count)

@@ -73,12 +73,11 @@ def export_sampler(
         OSError: if the files cannot be written. No error leaves anything behind.
 
     Example:
-
-    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
-    >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
-    >>> folder = export_sampler(kgl.GAN(generator, critic), tmp_path / "sampler")
-    >>> folder.name
-    '1'
+        >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+        >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
+        >>> folder = export_sampler(kgl.GAN(generator, critic), tmp_path / "sampler")
+        >>> folder.name
+        '1'
     """
     path = local_path(path)
     sizes = _increasing(allowed_batch_sizes)

@@ -60,9 +60,8 @@ def read_metadata(path: str | pathlib.Path) -> dict:
         ValueError: if there is no SavedModel, or one without metadata.
 
     Example:
-
-    >>> read_metadata(folder)["sample_shape"]
-    [2]
+        >>> read_metadata(folder)["sample_shape"]
+        [2]
     """
     file = find_version(path) / FILE
     if not file.is_file():

@@ -37,11 +37,10 @@ class SeededSampler:
         ValueError: if there is no such file, or it does not map latents to samples.
 
     Example:
-
-    >>> sampler = SeededSampler(folder)
-    >>> seeds, samples = zip(*sampler.blocks(60, 70, batch_size=64))
-    >>> [x.shape for x in samples]
-    [(4, 2), (6, 2)]
+        >>> sampler = SeededSampler(folder)
+        >>> seeds, samples = zip(*sampler.blocks(60, 70, batch_size=64))
+        >>> [x.shape for x in samples]
+        [(4, 2), (6, 2)]
     """
 
     def __init__(self, model: keras.Model | str | os.PathLike):

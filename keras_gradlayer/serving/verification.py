@@ -62,9 +62,8 @@ def verify(path: str | pathlib.Path) -> list[Finding]:
         ValueError: if there is no SavedModel.
 
     Example:
-
-    >>> [finding.message for finding in verify(folder) if finding.breaks]
-    []
+        >>> [finding.message for finding in verify(folder) if finding.breaks]
+        []
     """
     return list(_findings(find_version(path)))
 

@@ -16,6 +16,17 @@ class StepRule(ABC):
 
     Args:
         step_size: η, a positive finite number: the first that is tried.
+
+    Raises:
+        ValueError: if it is not.
+
+    Example:
+
+        >>> class Decaying(StepRule):
+        ...     def choose(self, tuner):
+        ...         return self.step_size / (1 + tuner.stack.depth)
+        >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+        >>> tuner = kgl.FineTuner(None, critic, step_size=Decaying(0.5))
     """
 
     follows_untrained = False

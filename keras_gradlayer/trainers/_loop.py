@@ -14,7 +14,7 @@ from keras_gradlayer.trainers._feed import Feed
 
 
 @dataclasses.dataclass
-class Programs:
+class _Programs:
     """The compiled steps, and what they were traced for."""
 
     key: tuple
@@ -51,7 +51,7 @@ class LoopState:
     started: bool = False
     ready: bool = False
     checked: bool = True
-    programs: Programs | None = None
+    programs: _Programs | None = None
     variables: dict = dataclasses.field(default_factory=dict)
 
     def left(self, steps: int) -> int:
@@ -125,7 +125,7 @@ def _prepare(trainer, real):
     trainer.prepare(loop.feed.rows)
     key = trainer.trace_key()
     if loop.programs is None or loop.programs.key != key:
-        loop.programs = Programs(
+        loop.programs = _Programs(
             key,
             updates=trainer.program(lambda *x: updates(trainer, *x)),
             move=trainer.program(trainer.generator_move),

@@ -73,17 +73,16 @@ class DualingGAN(GAN):
         TypeError: from `compile`, for a `critic_optimizer`.
 
     Example:
+        >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
+        >>> gan = DualingGAN(generator, mlp_critic((2,), units=16), variant="score")
+        >>> gan.compile(generator_optimizer="adam")
+        >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
 
-    >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
-    >>> gan = DualingGAN(generator, mlp_critic((2,), units=16), variant="score")
-    >>> gan.compile(generator_optimizer="adam")
-    >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
+        A linear critic on frozen features:
 
-    A linear critic on frozen features:
-
-    >>> features = keras.layers.Dense(64, "tanh", trainable=False)
-    >>> critic = keras.Sequential([keras.layers.Input((2,)), features, keras.layers.Dense(1)])
-    >>> gan = DualingGAN(generator, critic, variant="linear", weight_decay=0.01)
+        >>> features = keras.layers.Dense(64, "tanh", trainable=False)
+        >>> critic = keras.Sequential([keras.layers.Input((2,)), features, keras.layers.Dense(1)])
+        >>> gan = DualingGAN(generator, critic, variant="linear", weight_decay=0.01)
     """
 
     _LOGS = {  # beside those of a GAN

@@ -82,12 +82,11 @@ class FineTuner(LayerTrainer):
             insertion point (the layers are listed), a critic that couples rows.
 
     Example:
-
-    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
-    >>> tuner = FineTuner(None, critic, step_size=0.1, max_layers=3)
-    >>> tuner.compile()
-    >>> history = tuner.fit(keras.random.uniform((64, 2)), epochs=2, verbose=0)
-    >>> sampler = tuner.sampler()
+        >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+        >>> tuner = FineTuner(None, critic, step_size=0.1, max_layers=3)
+        >>> tuner.compile()
+        >>> history = tuner.fit(keras.random.uniform((64, 2)), epochs=2, verbose=0)
+        >>> sampler = tuner.sampler()
     """
 
     _PARTS = ("generator", "critic", "latent", "output_activation", "step_size")

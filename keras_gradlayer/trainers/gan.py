@@ -51,12 +51,11 @@ class GAN(AdversarialTrainer):
             a sample.
 
     Example:
-
-    >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
-    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
-    >>> gan = GAN(generator, critic)
-    >>> gan.compile()
-    >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
+        >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
+        >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+        >>> gan = GAN(generator, critic)
+        >>> gan.compile()
+        >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
     """
 
     move_logs = ("generator_loss",)

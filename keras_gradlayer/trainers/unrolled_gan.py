@@ -49,12 +49,11 @@ class UnrolledGAN(GAN):
             positive; from `compile`, if there is none and the optimizer cannot be followed.
 
     Example:
-
-    >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
-    >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
-    >>> gan = UnrolledGAN(generator, critic, steps=5)
-    >>> gan.compile()
-    >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
+        >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
+        >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+        >>> gan = UnrolledGAN(generator, critic, steps=5)
+        >>> gan.compile()
+        >>> history = gan.fit(keras.random.uniform((64, 2)), verbose=0)
     """
 
     shares_batches = False

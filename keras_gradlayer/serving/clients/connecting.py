@@ -24,10 +24,9 @@ def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client
         ImportError: if the protocol's package is missing (TensorFlow brings both).
 
     Example:
-
-    >>> with connect(folder) as client:                 # or connect("grpc://localhost:8500")
-    ...     client.sample([0, 1, 2]).shape
-    (3, 2)
+        >>> with connect(folder) as client:                 # or connect("grpc://localhost:8500")
+        ...     client.sample([0, 1, 2]).shape
+        (3, 2)
     """
     url = str(url)
     parts = urllib.parse.urlsplit(url)
