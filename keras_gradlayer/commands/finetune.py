@@ -11,6 +11,7 @@ from keras_gradlayer.commands import report, sources
 from keras_gradlayer.commands.options import (
     BATCH_SIZE,
     COUNT,
+    PARTICLES,
     POSITIVE,
     RUN,
     flag,
@@ -19,15 +20,13 @@ from keras_gradlayer.commands.options import (
     parse_particles,
 )
 from keras_gradlayer.commands.runs import finish, fit, open_run
-from keras_gradlayer.commands.sources import IMAGES, load_model
+from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
 
 
 @grouped(
     "finetune",
     inputs=[
-        option(
-            "--data", f"{', '.join(IMAGES)}, a folder of images, or a toy data set.", required=True
-        ),
+        option("--data", f"{', '.join([*IMAGES, *TOYS])}, or a folder.", required=True),
         option("--generator", "The generator's .keras file; by default the latent's identity."),
         option("--critic", "The critic's .keras file.", required=True),
     ],
@@ -36,7 +35,7 @@ from keras_gradlayer.commands.sources import IMAGES, load_model
         option("--step-size", "Step size of a layer (η).", 0.5),
         option("--steps-per-layer", "Steps of η/m with each stacked critic (m).", 1),
         option("--insert", "top, bottom or a layer's name.", "top"),
-        option("--particles", '"auto", a number or "none".', "auto"),
+        PARTICLES,
         flag(
             "--line-search",
             "Search for the step size that improves the score on --data's images, and stack "
@@ -44,25 +43,15 @@ from keras_gradlayer.commands.sources import IMAGES, load_model
         ),
     ],
     training=[
-        option(
-            "--critic-steps",
-            "Critic updates per layer (T0); one pass over the data by default.",
-            type=COUNT,
-        ),
+        option("--critic-steps", "Critic updates per layer (T0); one epoch if none.", type=COUNT),
         option("--learning-rate", "Learning rate of the critic's Adam.", 5e-5, type=POSITIVE),
         BATCH_SIZE,
         option("--penalty", "Weight of the gradient penalty (λ).", 10.0),
         flag("--one-sided", "Penalize only gradient norms above 1."),
     ],
     scores=[
-        option(
-            "--classifier",
-            "Score each epoch with this classifier and keep the best depth; see score.",
-        ),
-        option(
-            "--real",
-            "Real images to score against; by default --data's test images, or its folder.",
-        ),
+        option("--classifier", "Score each epoch by this classifier, as score does."),
+        option("--real", "Images to score against; --data's test images or folder by default."),
         option("--score-count", "Number of samples to score.", 10_000, type=click.IntRange(2)),
     ],
     run=RUN,

@@ -5,10 +5,12 @@ import json
 import math
 
 import click
+from tqdm import tqdm
 
 import keras_gradlayer as kgl
 from keras_gradlayer.commands.options import COUNT, FOLDER, SEED, option
 from keras_gradlayer.commands.sources import batches_of, make_scorer
+from keras_gradlayer.metrics.scorer import format_conditions, format_scores
 
 
 @click.command(
@@ -37,10 +39,6 @@ def command(sources, classifier, real, count, layers, image_size, out, seed):
 
     A classifier takes images in [-1, 1] and gives a dict of "logits" and "features".
     """
-    from tqdm import tqdm
-
-    from keras_gradlayer.metrics.scorer import format_conditions, format_scores
-
     if out is not None and out.exists():
         raise click.UsageError(f"{out} exists; nothing was written.")
     if out is not None and not out.parent.is_dir():
