@@ -52,12 +52,9 @@ def point_panels(path, rows, limit, data=None, scores=None):
 
 
 def sample_picture(path, samples, value_range=(-1, 1)):
-    """Draw samples: images as a grid, points in the plane as dots.
+    """Draw images (n, height, width, channels) as a grid, or points (n, 2) as dots.
 
-    Args:
-        path: PNG file to write.
-        samples: array of shape (n, height, width, channels) or (n, 2).
-        value_range: the values drawn as black and white; -1 and 1 if they are not finite.
+    The values of `value_range` are drawn as black and white; -1 and 1 if they are not finite.
 
     Returns:
         Whether samples of this shape can be drawn.
@@ -78,11 +75,7 @@ def sample_picture(path, samples, value_range=(-1, 1)):
 def strip(path, steps, titles, value_range=(-1, 1)):
     """Draw the same samples at several steps: images in a column, points in a panel for each.
 
-    Args:
-        path: PNG file to write.
-        steps: arrays of as many samples, images (n, height, width, 1 or 3) or points (n, 2).
-        titles: one for each step.
-        value_range: as for `sample_picture`.
+    The steps are arrays of images (n, height, width, 1 or 3) or points (n, 2).
     """
     if steps[0].ndim == 2:
         limit = 1.1 * max(np.abs(points).max() for points in steps)

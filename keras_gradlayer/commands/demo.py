@@ -84,7 +84,7 @@ def run(name, out, layers=100, particles="auto", seed=0):
         max_layers=layers,
         particles=particles,
     )
-    tuner.compile(critic_optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9))
+    tuner.compile(critic_optimizer=keras.optimizers.Adam(1e-4, 0.5, 0.9))
     start = time.perf_counter()
     tuner.fit(
         data.repeat(),

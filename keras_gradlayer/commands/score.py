@@ -20,12 +20,7 @@ from keras_gradlayer.metrics.scorer import format_conditions, format_scores
         option("--classifier", "Its .keras file, or the URL of a Hub module.", required=True),
         option("--real", "Real images, such as cifar10:test, or a folder.", required=True),
         option("--count", "Number of samples, and of real images.", 10_000, type=click.IntRange(2)),
-        option(
-            "--layers",
-            "Apply only so many layers; all SOURCES must be samplers. Repeatable.",
-            type=click.IntRange(0),
-            multiple=True,
-        ),
+        option("--layers", "Layers to apply; repeatable.", type=click.IntRange(0), multiple=True),
         option("--image-size", "For folders of images.", type=COUNT),
         option("--out", "New JSON file to write.", type=FOLDER),
         SEED,

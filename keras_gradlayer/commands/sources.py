@@ -109,15 +109,10 @@ def _naming(option):
 
 
 def batches_of(source, count, seed, layers=None, image_shape=None):
-    """Images in [-1, 1] from whatever `source` names, batch by batch.
+    """Batches of up to `count` images in [-1, 1] from whatever `source` names.
 
-    Args:
-        source: a `.keras` file, the folder of a SavedModel, a folder of images, or the name of an
-            image data set, with or without a split, such as "cifar10:test".
-        count: how many to take, at most.
-        seed: integer that latents follow from.
-        layers: how many gradient layers to apply, where `source` is a sampler.
-        image_shape: the shape to resize a folder's images to.
+    It is a `.keras` file, of which `layers` gradient layers are applied, a SavedModel's folder, a
+    folder of images to resize to `image_shape`, or a data set such as "cifar10" or "cifar10:test".
     """
     path = pathlib.Path(source)
     name, _, split = source.partition(":")

@@ -29,12 +29,7 @@ METHODS = {
         option("--latent-dim", "Size of the latent vector.", 128, type=COUNT),
     ],
     method=[
-        option(
-            "--method",
-            "The method, with its published settings unless given here.",
-            "wgan-gp",
-            type=click.Choice(list(METHODS)),
-        ),
+        option("--method", "Gives the defaults below.", "wgan-gp", type=click.Choice(METHODS)),
         option("--critic-steps", "Critic updates per generator update.", type=COUNT),
         option("--learning-rate", "Learning rate of both optimizers.", type=POSITIVE),
         option("--penalty", "Weight of the penalty (λ).", type=float),
