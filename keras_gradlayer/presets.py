@@ -12,12 +12,8 @@ __all__ = ["Preset", "ct_gan", "dragan", "wgan", "wgan_gp"]
 class Preset(NamedTuple):
     """What a method needs beside a generator and a critic; each call makes new objects.
 
-    Attributes:
-        objective: for `kgl.GAN`.
-        generator_optimizer: for `compile`.
-        critic_optimizer: for `compile`.
-        callbacks: for `fit`; append your own.
-        batch_size: of the data.
+    The objective is for `kgl.GAN`, the optimizers are for `compile`, and the callbacks for `fit`:
+    append your own. The batch size is that of the data.
     """
 
     objective: str
@@ -50,12 +46,8 @@ def wgan(limit: float = 0.01, critic_steps: int = 5, learning_rate: float = 5e-5
     >>> x = keras.random.normal((320, 2))
     >>> history = gan.fit(x, batch_size=64, callbacks=preset.callbacks, verbose=0)
     """
-    return _preset(
-        "wasserstein",
-        lambda: keras.optimizers.RMSprop(learning_rate),
-        critic_steps,
-        callbacks.WeightClipping(limit),
-    )
+    optimizers = [keras.optimizers.RMSprop(learning_rate) for _ in range(2)]
+    return _preset("wasserstein", optimizers, critic_steps, callbacks.WeightClipping(limit))
 
 
 def wgan_gp(
@@ -80,8 +72,8 @@ def wgan_gp(
 
     >>> preset = wgan_gp(one_sided=True)
     """
-    penalties = [callbacks.GradientPenalty(penalty, one_sided)]
-    return _preset("wasserstein", _adam(learning_rate, 0.9), critic_steps, *penalties)
+    added = callbacks.GradientPenalty(penalty, one_sided)
+    return _preset("wasserstein", _adams(learning_rate, 0.9), critic_steps, added)
 
 
 def dragan(penalty: float = 10.0, critic_steps: int = 1, learning_rate: float = 2e-4) -> Preset:
@@ -99,8 +91,8 @@ def dragan(penalty: float = 10.0, critic_steps: int = 1, learning_rate: float = 
 
     >>> preset = dragan()
     """
-    penalties = [callbacks.DRAGANPenalty(penalty)]
-    return _preset("non_saturating", _adam(learning_rate, 0.999), critic_steps, *penalties)
+    added = callbacks.DRAGANPenalty(penalty)
+    return _preset("non_saturating", _adams(learning_rate, 0.999), critic_steps, added)
 
 
 def ct_gan(
@@ -128,17 +120,14 @@ def ct_gan(
 
     >>> preset = ct_gan(margin=0.2)
     """
-    penalties = [
-        callbacks.GradientPenalty(penalty),
-        callbacks.ConsistencyPenalty(consistency, margin),
-    ]
-    return _preset("wasserstein", _adam(learning_rate, 0.9), critic_steps, *penalties)
+    added = callbacks.GradientPenalty(penalty), callbacks.ConsistencyPenalty(consistency, margin)
+    return _preset("wasserstein", _adams(learning_rate, 0.9), critic_steps, *added)
 
 
-def _preset(objective, optimizer, critic_steps, *added):
-    inner_loop = callbacks.CriticInnerLoop(critic_steps)
-    return Preset(objective, optimizer(), optimizer(), [inner_loop, *added])
+def _adams(learning_rate, beta_2):
+    """One for each player."""
+    return [keras.optimizers.Adam(learning_rate, 0.5, beta_2) for _ in range(2)]
 
 
-def _adam(learning_rate, beta_2):
-    return lambda: keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=beta_2)
+def _preset(objective, optimizers, critic_steps, *added):
+    return Preset(objective, *optimizers, [callbacks.CriticInnerLoop(critic_steps), *added])

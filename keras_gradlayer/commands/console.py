@@ -1,7 +1,6 @@
 """Shared by all commands: errors in one line, and new folders."""
 
 import importlib.util
-import itertools
 import pathlib
 import sys
 import traceback
@@ -24,12 +23,6 @@ def new_folder(path):
     return path
 
 
-def next_folder(stem):
-    """The first of STEM-1, STEM-2, ... that does not exist."""
-    paths = (pathlib.Path(f"{stem}-{n}") for n in itertools.count(1))
-    return next(path for path in paths if not path.exists())
-
-
 def need(*packages, extra):
     """Check that optional packages are installed, before any work is done."""
     for name in packages:
@@ -42,14 +35,12 @@ def need(*packages, extra):
 def run(command, args=None):
     """Run a command. Bad input ends it with status 2 and one line that says why.
 
-    Errors that nobody foresaw keep their traceback.
+    Failures of a run or a server end it with status 1; unexpected errors keep their traceback.
     """
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _in_one_line(warnings.showwarning)
             sys.exit(command.main(args, standalone_mode=False) or 0)
-    except click.exceptions.Exit as e:
-        sys.exit(e.exit_code)
     except click.Abort:
         click.echo(
             "\nkeras-gradlayer: interrupted "
@@ -60,32 +51,25 @@ def run(command, args=None):
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.ctx.get_help())
         sys.exit(2)
-    except (FloatingPointError, RuntimeError) as e:  # a run that diverged, a server's answer
-        if not _is_ours(e):
+    except Exception as e:
+        if not (isinstance(e, (click.ClickException, OSError)) or _is_ours(e)):
             raise
-        click.echo(f"\nkeras-gradlayer: failed: {' '.join(str(e).split())}", err=True)
-        sys.exit(1)
-    except click.ClickException as e:
-        message = e.format_message()
-    except OSError as e:
-        message = str(e)
-    except (ValueError, TypeError, ImportError) as e:
-        if not _is_ours(e):
-            raise
-        message = str(e)
-    click.echo(f"keras-gradlayer: {' '.join(message.split())}", err=True)
-    sys.exit(2)
+        message = e.format_message() if isinstance(e, click.ClickException) else str(e)
+        failed = isinstance(e, (FloatingPointError, RuntimeError))  # diverged, or a server failed
+        start = "\nkeras-gradlayer: failed:" if failed else "keras-gradlayer:"
+        click.echo(f"{start} {' '.join(message.split())}", err=True)
+        sys.exit(1 if failed else 2)
 
 
 def _is_ours(error):
-    """Whether this package raised the error itself, with a message for users."""
+    """Whether this package raised the error, with a message for users."""
     *_, last = traceback.extract_tb(error.__traceback__)
     ours = pathlib.Path(last.filename).is_relative_to(_PACKAGE)
     return ours and last.line.startswith("raise ") and "(" in last.line
 
 
 def _in_one_line(others):
-    """Show warnings that are for users like errors, and leave the rest to `others`."""
+    """Show warnings for users in one line, like errors; the rest go to `others`."""
 
     def show(message, category, *place):
         if category is UserWarning:

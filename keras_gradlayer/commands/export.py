@@ -3,7 +3,7 @@
 import click
 
 import keras_gradlayer as kgl
-from keras_gradlayer.commands.options import COUNT, FOLDER, option, parse_score
+from keras_gradlayer.commands.options import COUNT, FOLDER, option
 from keras_gradlayer.commands.sources import load_model
 
 
@@ -30,7 +30,12 @@ from keras_gradlayer.commands.sources import load_model
 )
 def command(model, out, version, data_range, allowed_batch_size, score):
     """Write a sampler as one SavedModel for TensorFlow Serving."""
-    scores = dict(parse_score(text) for text in score)
+    try:
+        scores = {name: float(value) for name, value in (text.split("=") for text in score)}
+    except ValueError as e:
+        raise click.UsageError(
+            f"--score must be NAME=VALUE, with a number. Received: {', '.join(score)}"
+        ) from e
     folder = kgl.serving.export_sampler(
         load_model(model),
         out,

@@ -7,27 +7,16 @@ import keras
 
 import keras_gradlayer as kgl
 from keras_gradlayer import pictures
-from keras_gradlayer.commands import report, sources
-from keras_gradlayer.commands.options import (
-    BATCH_SIZE,
-    COUNT,
-    POSITIVE,
-    RUN,
-    flag,
-    grouped,
-    option,
-    parse_particles,
-)
+from keras_gradlayer.commands import options, report, sources
+from keras_gradlayer.commands.options import COUNT, POSITIVE, flag, grouped, option
 from keras_gradlayer.commands.runs import finish, fit, open_run
-from keras_gradlayer.commands.sources import IMAGES, load_model
+from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
 
 
 @grouped(
     "finetune",
     inputs=[
-        option(
-            "--data", f"{', '.join(IMAGES)}, a folder of images, or a toy data set.", required=True
-        ),
+        option("--data", f"{', '.join([*IMAGES, *TOYS])}, or a folder.", required=True),
         option("--generator", "The generator's .keras file; by default the latent's identity."),
         option("--critic", "The critic's .keras file.", required=True),
     ],
@@ -36,7 +25,7 @@ from keras_gradlayer.commands.sources import IMAGES, load_model
         option("--step-size", "Step size of a layer (η).", 0.5),
         option("--steps-per-layer", "Steps of η/m with each stacked critic (m).", 1),
         option("--insert", "top, bottom or a layer's name.", "top"),
-        option("--particles", '"auto", a number or "none".', "auto"),
+        options.PARTICLES,
         flag(
             "--line-search",
             "Search for the step size that improves the score on --data's images, and stack "
@@ -44,28 +33,18 @@ from keras_gradlayer.commands.sources import IMAGES, load_model
         ),
     ],
     training=[
-        option(
-            "--critic-steps",
-            "Critic updates per layer (T0); one pass over the data by default.",
-            type=COUNT,
-        ),
+        option("--critic-steps", "Critic updates per layer (T0); one epoch if none.", type=COUNT),
         option("--learning-rate", "Learning rate of the critic's Adam.", 5e-5, type=POSITIVE),
-        BATCH_SIZE,
+        options.BATCH_SIZE,
         option("--penalty", "Weight of the gradient penalty (λ).", 10.0),
         flag("--one-sided", "Penalize only gradient norms above 1."),
     ],
     scores=[
-        option(
-            "--classifier",
-            "Score each epoch with this classifier and keep the best depth; see score.",
-        ),
-        option(
-            "--real",
-            "Real images to score against; by default --data's test images, or its folder.",
-        ),
+        option("--classifier", "Score each epoch by this classifier, as score does."),
+        option("--real", "Images to score against; --data's test images or folder by default."),
         option("--score-count", "Number of samples to score.", 10_000, type=click.IntRange(2)),
     ],
-    run=RUN,
+    run=options.RUN,
 )
 def command(inputs, flow, training, scores, run):
     """Add gradient layers to a GAN of your own: tuner.keras, sampler.keras, report.html.
@@ -83,7 +62,7 @@ def command(inputs, flow, training, scores, run):
         load_model(inputs.critic),
         insert=flow.insert,
         max_layers=flow.layers,
-        particles=parse_particles(flow.particles),
+        particles=options.parse_particles(flow.particles),
         steps_per_layer=flow.steps_per_layer,
     )
     tuner = make_tuner(step_size=flow.step_size)
@@ -99,14 +78,14 @@ def command(inputs, flow, training, scores, run):
         if flow.line_search and real is None and data not in IMAGES:
             click.echo("--line-search and the scores use the same images; --real names others.")
         real = real or (f"{data}:test" if data in IMAGES else data)
-        options = {"count": scores.score_count, "shape": shape}
-        scorer = sources.make_scorer(scores.classifier, real, **options)
+        make_scorer = functools.partial(
+            sources.make_scorer, scores.classifier, count=scores.score_count, shape=shape
+        )
+        scorer = make_scorer(real)
         if flow.line_search:  # not on the images that are reported against, if there are others
-            searched = sources.make_scorer(scores.classifier, data, **options)
-            rule = kgl.step_rules.LineSearch(searched, step_size=flow.step_size)
+            rule = kgl.step_rules.LineSearch(make_scorer(data), step_size=flow.step_size)
             tuner = make_tuner(step_size=rule)
-    optimizer = keras.optimizers.Adam(training.learning_rate, beta_1=0.5, beta_2=0.9)
-    tuner.compile(critic_optimizer=optimizer)
+    tuner.compile(critic_optimizer=keras.optimizers.Adam(training.learning_rate, 0.5, 0.9))
     held_out = None
     if data in IMAGES:
         held_out = sources.load_images(data, value_range, split="test[:250]", batch_size=50)

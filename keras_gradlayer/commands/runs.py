@@ -6,34 +6,31 @@ import shutil
 
 import click
 import keras
+from tqdm import tqdm
 
 from keras_gradlayer.commands.console import need, new_folder
 from keras_gradlayer.serving.versions import local_path
 
 
 def open_run(path, resume, result, **known):
-    """The folder of a new run, or of an unfinished one with the same settings.
+    """The folder of a new run, or with `resume` of an unfinished one with the same settings.
 
-    run.json keeps the settings: a run only continues with those it began with.
-
-    Args:
-        path: the folder.
-        resume: whether to continue the unfinished run in it.
-        result: name of the file that a finished run has.
-        **known: settings that the command has worked out, beside its options.
+    run.json keeps the options and the settings that the command has worked out, `known`. A finished
+    run has the file `result`.
     """
     need("matplotlib", "jinja2", extra="plots")
     path = local_path(path)
-    options = {**click.get_current_context().params, **known}
-    settings = {k: v for k, v in options.items() if k not in ("out", "resume")}
+    settings = click.get_current_context().params | known
+    settings = {k: v for k, v in settings.items() if k not in ("out", "resume")}
     record = path / "run.json"
+    unfinished = record.is_file() and not (path / result).exists()
     if not resume:
-        if record.exists() and not (path / result).exists():
+        if unfinished:
             raise click.UsageError(f"{path} holds an unfinished run: continue it with --resume.")
-        record = new_folder(path) / "run.json"
+        new_folder(path)
         record.write_text(json.dumps(settings, indent=2))
         return path
-    if not record.is_file() or (path / result).exists():
+    if not unfinished:
         raise click.UsageError(f"--resume: there is no unfinished run in {path}.")
     for name, before in json.loads(record.read_text()).items():
         # as text, which older versions kept all settings as
@@ -42,7 +39,7 @@ def open_run(path, resume, result, **known):
                 f"--resume: the run in {path} began with --{name.replace('_', '-')} {before}. "
                 f"Received: {settings.get(name)}"
             )
-    if not (path / "backup").exists():  # no epoch ended: what the first one wrote is written anew
+    if not (path / "backup").exists():  # no epoch ended: the first one writes these again
         shutil.rmtree(path / "grid", ignore_errors=True)
         (path / "scores.json").unlink(missing_ok=True)
     return path
@@ -90,11 +87,7 @@ class _Log(keras.callbacks.CSVLogger):
 
 
 class Progress(keras.callbacks.Callback):
-    """A progress bar that moves at the end of each epoch, with the critic's estimate of W1.
-
-    Args:
-        unit: what an epoch is.
-    """
+    """A progress bar of epochs, or of another unit, with the critic's estimate of W1."""
 
     def __init__(self, unit="epoch"):
         super().__init__()
@@ -103,8 +96,6 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Start the bar, at the epoch that a resumed run starts at."""
         if self.bar is None:
-            from tqdm import tqdm
-
             self.bar = tqdm(total=self.params["epochs"], initial=epoch, unit=self.unit)
 
     def on_epoch_end(self, epoch, logs=None):

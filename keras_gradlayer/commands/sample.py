@@ -8,7 +8,6 @@ from keras_gradlayer import pictures
 from keras_gradlayer.commands.console import need, new_folder
 from keras_gradlayer.commands.options import BATCH_SIZE, COUNT, SEED, flag, option
 from keras_gradlayer.commands.sources import load_model
-from keras_gradlayer.serving.versions import local_path
 
 _MOST_IN_ONE = 10_000  # samples in one array, by default
 
@@ -18,20 +17,16 @@ _MOST_IN_ONE = 10_000  # samples in one array, by default
     params=[
         option("--model", "The .keras file of a sampler, tuner, GAN or generator."),
         option("--saved-model", "The folder of an exported sampler, instead."),
-        option(
-            "--out",
-            "Folder to write to, new or empty; for shards, gs://… works as well.",
-            required=True,
-        ),
+        option("--out", "Folder to write to, new or empty; gs://… for shards, too.", required=True),
         option("--count", "Number of samples.", 64, type=COUNT),
         option("--layers", "Apply only so many layers.", type=click.IntRange(0)),
         option(
             "--format",
-            "npy is one array and a picture, the others are shards; by default npy for up to "
-            f"{_MOST_IN_ONE:,} samples, and tfrecord for more.",
+            f"npy: one array and a picture, by default up to {_MOST_IN_ONE:,} samples. Others: "
+            "shards, by default tfrecord.",
             type=click.Choice(["npy", "tfrecord", "png"]),
         ),
-        option("--shards", "Number of shards; one for each 10,000 samples by default.", type=COUNT),
+        option("--shards", "Number of shards; by default one for 10,000 samples.", type=COUNT),
         flag("--resume", "Write the shards that --out lacks."),
         BATCH_SIZE,
         SEED,
@@ -46,12 +41,11 @@ def command(model, saved_model, out, count, layers, format, shards, resume, batc
         raise click.UsageError("Either --model or --saved-model names what to draw from.")
     format = format or ("npy" if count <= _MOST_IN_ONE else "tfrecord")
     if format == "npy":
-        for name, given in (("--shards", shards), ("--resume", resume)):
-            if given:
-                raise click.UsageError(
-                    f"{name} is for --format tfrecord and png; up to {_MOST_IN_ONE:,} samples "
-                    "are npy unless --format says otherwise."
-                )
+        if shards or resume:
+            raise click.UsageError(
+                f"{'--shards' if shards else '--resume'} is for --format tfrecord and png; up to "
+                f"{_MOST_IN_ONE:,} samples are npy unless --format says otherwise."
+            )
         if "://" in out:
             raise click.UsageError(
                 "One array is written to a local folder; --format tfrecord and png also write to "
@@ -59,26 +53,16 @@ def command(model, saved_model, out, count, layers, format, shards, resume, batc
             )
         need("matplotlib", extra="plots")
     sampler = kgl.serving.SeededSampler(load_model(model) if model else saved_model)
+    draw = {"layers": layers, "batch_size": batch_size}
     if format != "npy":
-        kgl.serving.write_samples(
-            sampler,
-            out,
-            count,
-            seed=seed,
-            shards=shards,
-            format=format,
-            layers=layers,
-            batch_size=batch_size,
-            resume=resume,
-            progress=True,
-        )
+        write = {"seed": seed, "shards": shards, "format": format, "resume": resume}
+        kgl.serving.write_samples(sampler, out, count, **write, **draw, progress=True)
         click.echo(f"{count:,} samples: {out}")
         return
     if layers is not None and layers > sampler.depth:
         raise click.UsageError(f"The model has {sampler.depth} layers. Received: --layers {layers}")
-    out = new_folder(local_path(out))
-    blocks = sampler.blocks(seed, seed + count, layers=layers, batch_size=batch_size)
-    samples = np.concatenate([block for _, block in blocks])
+    out = new_folder(out)
+    samples = np.concatenate([x for _, x in sampler.blocks(seed, seed + count, **draw)])
     np.save(out / "samples.npy", samples)
     shown = samples[:100] if samples.ndim == 4 else samples
     pictures.sample_picture(out / "samples.png", shown, sampler.facts["data_range"])

@@ -5,10 +5,12 @@ import json
 import math
 
 import click
+from tqdm import tqdm
 
 import keras_gradlayer as kgl
 from keras_gradlayer.commands.options import COUNT, FOLDER, SEED, option
 from keras_gradlayer.commands.sources import batches_of, make_scorer
+from keras_gradlayer.metrics.scorer import format_conditions, format_scores
 
 
 @click.command(
@@ -18,12 +20,7 @@ from keras_gradlayer.commands.sources import batches_of, make_scorer
         option("--classifier", "Its .keras file, or the URL of a Hub module.", required=True),
         option("--real", "Real images, such as cifar10:test, or a folder.", required=True),
         option("--count", "Number of samples, and of real images.", 10_000, type=click.IntRange(2)),
-        option(
-            "--layers",
-            "Apply only so many layers; all SOURCES must be samplers. Repeatable.",
-            type=click.IntRange(0),
-            multiple=True,
-        ),
+        option("--layers", "Layers to apply; repeatable.", type=click.IntRange(0), multiple=True),
         option("--image-size", "For folders of images.", type=COUNT),
         option("--out", "New JSON file to write.", type=FOLDER),
         SEED,
@@ -37,10 +34,6 @@ def command(sources, classifier, real, count, layers, image_size, out, seed):
 
     A classifier takes images in [-1, 1] and gives a dict of "logits" and "features".
     """
-    from tqdm import tqdm
-
-    from keras_gradlayer.metrics.scorer import format_conditions, format_scores
-
     if out is not None and out.exists():
         raise click.UsageError(f"{out} exists; nothing was written.")
     if out is not None and not out.parent.is_dir():

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import math
 import pathlib
 
 import click
@@ -12,6 +11,10 @@ import tensorflow as tf
 
 import keras_gradlayer as kgl
 from keras_gradlayer.commands.demo import TOYS
+from keras_gradlayer.data.images import stream_folder
+from keras_gradlayer.models.output_range import output_range
+from keras_gradlayer.serving.metadata import FILE
+from keras_gradlayer.serving.versions import find_version
 
 IMAGES = {
     "cifar10": (32, 32, 3),
@@ -34,8 +37,11 @@ def load_model(path):
         raise click.UsageError(f"{path} cannot be loaded. Keras said: {e}") from e
 
 
+_load = functools.lru_cache(maxsize=1)(load_model)  # one model at several depths
+
+
 def load_data(data, batch_size, seed, sample_shape, value_range=(-1, 1)):
-    """The training data of that name, or the images of that folder, as the model's samples are.
+    """The training data of that name, or the images of that folder, shaped like the samples.
 
     Images are scaled to the range of the generator's output activation, where it has one.
     """
@@ -80,12 +86,11 @@ def _is_other(value_range):
 
 def check_scored(name, value_range):
     """Check that samples can go to a classifier, which takes images in [-1, 1]."""
-    low, high = (math.nan if bound is None else bound for bound in value_range)
-    for bound, expected in ((low, -1), (high, 1)):
-        if math.isfinite(bound) and not math.isclose(bound, expected, abs_tol=1e-3):
-            raise click.UsageError(
-                f"{name} gives samples in [{low:g}, {high:g}]. Expected images in [-1, 1]."
-            )
+    low, high = bounds = np.array(value_range, float)  # NaN for an unknown bound
+    if np.any(np.isfinite(bounds) & ~np.isclose(bounds, (-1, 1), atol=1e-3)):
+        raise click.UsageError(
+            f"{name} gives samples in [{low:g}, {high:g}]. Expected images in [-1, 1]."
+        )
 
 
 def make_scorer(classifier, real, count, shape):
@@ -94,16 +99,20 @@ def make_scorer(classifier, real, count, shape):
         return kgl.metrics.Scorer(classifier, batches_of(real, count, 0, image_shape=shape), count)
 
 
-def batches_of(source, count, seed, layers=None, image_shape=None):
-    """Images in [-1, 1] from whatever `source` names, batch by batch.
+@contextlib.contextmanager
+def _naming(option):
+    """Say which option names what cannot be read."""
+    try:
+        yield
+    except (click.UsageError, ValueError) as e:
+        raise click.UsageError(f"{option}: {e}") from e
 
-    Args:
-        source: a `.keras` file, the folder of a SavedModel, a folder of images, or the name of an
-            image data set, with or without a split, such as "cifar10:test".
-        count: how many to take, at most.
-        seed: integer that latents follow from.
-        layers: how many gradient layers to apply, where `source` is a sampler.
-        image_shape: the shape to resize a folder's images to.
+
+def batches_of(source, count, seed, layers=None, image_shape=None):
+    """Batches of up to `count` images in [-1, 1] from whatever `source` names.
+
+    It is a `.keras` file, of which `layers` gradient layers are applied, a SavedModel's folder, a
+    folder of images to resize to `image_shape`, or a data set such as "cifar10" or "cifar10:test".
     """
     path = pathlib.Path(source)
     name, _, split = source.partition(":")
@@ -113,7 +122,7 @@ def batches_of(source, count, seed, layers=None, image_shape=None):
         raise click.UsageError(f"--layers is for .keras files of samplers. Received: {source}")
     if name in IMAGES:
         options = {"split": split} if split else {}
-        # Single ones first: batches leave the last images out where they do not fill one.
+        # Single images first: a batch that is not full would be dropped.
         return getattr(kgl.data, name)(batch_size=1, shuffle=False, **options).rebatch(250)
     if not path.is_dir():
         names = ", ".join(IMAGES)
@@ -122,34 +131,15 @@ def batches_of(source, count, seed, layers=None, image_shape=None):
             f"of {names}, such as cifar10:test. Received: {source}"
         )
     if path.joinpath("saved_model.pb").exists() or list(path.glob("[0-9]*/saved_model.pb")):
-        from keras_gradlayer.serving.metadata import FILE
-        from keras_gradlayer.serving.versions import find_version
-
-        folder = find_version(source)
-        ours = (folder / FILE).is_file()
-        return _from_export(source, count, seed) if ours else _from_saved_model(folder, count, seed)
+        return _from_saved_model(source, count, seed)
     if image_shape is None:
         raise click.UsageError(f"--image-size is needed for the folder of images {source}.")
-    return _from_folder(source, image_shape, count)
-
-
-@contextlib.contextmanager
-def _naming(option):
-    """Say which option names what cannot be read."""
-    try:
-        yield
-    except click.UsageError as e:
-        raise click.UsageError(f"{option}: {e.message}") from e
-    except ValueError as e:
-        raise click.UsageError(f"{option}: {e}") from e
-
-
-_load = functools.lru_cache(maxsize=1)(load_model)  # one model at several depths
+    with _naming(source):
+        images = stream_folder(source, image_shape, count)
+    return _readable(images, source)
 
 
 def _from_model(model, count, seed, layers):
-    from keras_gradlayer.models.output_range import output_range
-
     last = getattr(model, "generator", None) or getattr(model, "head", model)
     check_scored(f"'{model.name}'", output_range(last))
     depth = model.stack.depth if hasattr(model, "stack") else 0
@@ -158,19 +148,13 @@ def _from_model(model, count, seed, layers):
     return kgl.metrics.sample_batches(model, count, seed, layers)
 
 
-def _from_export(path, count, seed, size=64):
-    check_scored(path, kgl.serving.read_metadata(path)["data_range"])
-
-    def served():
-        with kgl.serving.connect(path, batch_size=size) as client:
-            for start in range(seed, seed + count, size):
-                yield client.sample(np.arange(start, min(start + size, seed + count)))
-
-    return served()
-
-
-def _from_saved_model(folder, count, seed):
-    """Samples of a generator that was exported by Keras or TensorFlow itself."""
+def _from_saved_model(path, count, seed):
+    """Samples of an exported sampler, or of a generator that Keras or TensorFlow exported."""
+    folder = find_version(path)
+    if (folder / FILE).is_file():
+        sampler = kgl.serving.SeededSampler(path)
+        check_scored(path, sampler.facts["data_range"])
+        return (samples for _, samples in sampler.blocks(seed, seed + count))
     model = tf.saved_model.load(str(folder))
     signature = model.signatures.get("serving_default")
     inputs = {} if signature is None else signature.structured_input_signature[1]
@@ -189,16 +173,8 @@ def _from_saved_model(folder, count, seed):
     )
 
 
-def _from_folder(folder, image_shape, count):
-    from keras_gradlayer.data.images import stream_folder
-
-    with _naming(folder):
-        images = stream_folder(folder, image_shape, count)
-
-    def readable():
-        try:
-            yield from images
-        except tf.errors.InvalidArgumentError as e:
-            raise click.UsageError(f"{folder} has a file that is no image: {e.message}") from e
-
-    return readable()
+def _readable(images, folder):
+    try:
+        yield from images
+    except tf.errors.InvalidArgumentError as e:
+        raise click.UsageError(f"{folder} has a file that is no image: {e.message}") from e

@@ -22,42 +22,33 @@ METHODS = {
     "train",
     inputs=[
         option("--data", f"{', '.join(IMAGES)}, or a folder of images.", required=True),
-        option(
-            "--image-size",
-            "Height and width to resize a folder's images to; 32 by default.",
-            type=COUNT,
-        ),
+        option("--image-size", "Size to resize a folder's images to; 32 by default.", type=COUNT),
     ],
     network=[
         option("--width", "Width of the DCGAN.", 64, type=COUNT),
         option("--latent-dim", "Size of the latent vector.", 128, type=COUNT),
     ],
-    training=[
-        option(
-            "--method",
-            "The method, with its published settings unless given here.",
-            "wgan-gp",
-            type=click.Choice(list(METHODS)),
-        ),
-        option(
-            "--iterations", "Generator updates, in epochs of about a hundred.", 10_000, type=COUNT
-        ),
+    method=[
+        option("--method", "Gives the defaults below.", "wgan-gp", type=click.Choice(METHODS)),
         option("--critic-steps", "Critic updates per generator update.", type=COUNT),
         option("--learning-rate", "Learning rate of both optimizers.", type=POSITIVE),
-        BATCH_SIZE,
         option("--penalty", "Weight of the penalty (λ).", type=float),
         flag("--one-sided", "Penalize only gradient norms above 1."),
     ],
+    training=[
+        option("--iterations", "Generator updates, about 100 an epoch.", 10_000, type=COUNT),
+        BATCH_SIZE,
+    ],
     run=RUN,
 )
-def command(inputs, network, training, run):
+def command(inputs, network, method, training, run):
     """Train a GAN on images: generator.keras, critic.keras, curves and samples."""
     if inputs.data in IMAGES and inputs.image_size is not None:
         raise click.UsageError(f"--image-size is for folders of images, not for {inputs.data}.")
     size = inputs.image_size or 32
     shape = IMAGES.get(inputs.data, (size, size, 3))
     keras.utils.set_random_seed(run.seed)
-    preset = _preset(training)
+    preset = _preset(**vars(method))
     critic_steps = preset.callbacks[0].critic_steps
     gan = kgl.GAN(
         kgl.models.dcgan_generator(shape, network.latent_dim, network.width),
@@ -81,17 +72,9 @@ def command(inputs, network, training, run):
     click.echo(f"{moves * epochs} generator updates; generator, critic: {out}")
 
 
-def _preset(training):
+def _preset(method, **settings):
     """The method's preset, with the settings that were given."""
-    make = METHODS[training.method]
-    settings = {
-        "critic_steps": training.critic_steps,
-        "learning_rate": training.learning_rate,
-        "penalty": training.penalty,
-        "one_sided": training.one_sided or None,
-    }
-    settings = {name: value for name, value in settings.items() if value is not None}
-    for name in settings.keys() - inspect.signature(make).parameters:
-        option = name.replace("_", "-")
-        raise click.UsageError(f"--{option} is not for --method {training.method}.")
-    return make(**settings)
+    settings = {k: v for k, v in settings.items() if v is not None and v is not False}
+    for name in settings.keys() - inspect.signature(METHODS[method]).parameters:
+        raise click.UsageError(f"--{name.replace('_', '-')} is not for --method {method}.")
+    return METHODS[method](**settings)

@@ -7,6 +7,7 @@ import functools
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
 from keras_gradlayer import data, pictures
 from keras_gradlayer.metrics import mode_coverage
@@ -18,32 +19,22 @@ _BATCH, _RATE, _FEATURES = 64, 1e-3, 256
 
 
 def train(method: str, iterations: int, every: int) -> np.ndarray:
-    """Train one GAN.
-
-    Args:
-        method: one of `METHODS`.
-        iterations: updates of each player.
-        every: iterations between two measurements.
+    """Train one GAN of `METHODS`, both players once an iteration.
 
     Returns:
-        The share of the samples within four standard deviations of a mode, after each `every`
-        iterations.
+        The share of samples within four standard deviations of a mode, each `every` iterations.
     """
-    from tqdm import tqdm
-
     layers = keras.layers
     hidden = [layers.Dense(64, "relu") for _ in range(2)]
     generator = keras.Sequential([layers.Input((8,)), *hidden, layers.Dense(2, "tanh")])
     adam = functools.partial(keras.optimizers.Adam, _RATE, beta_1=0.5)
-    deep = mlp_critic((2,), units=64, depth=2)
-    if method == "linear":
-        gan = DualingGAN(generator, _linear_critic(), "linear", weight_decay=0.01)
-        gan.compile(generator_optimizer=adam())
-    elif method in ("cost", "score"):
-        gan = DualingGAN(generator, deep, method)
+    linear = method in ("linear", "GAN, linear critic")
+    critic = _linear_critic() if linear else mlp_critic((2,), units=64, depth=2)
+    if method in ("linear", "cost", "score"):
+        gan = DualingGAN(generator, critic, method, weight_decay=0.01 if linear else 1e-4)
         gan.compile(generator_optimizer=adam())
     else:
-        gan = GAN(generator, deep if method == "GAN" else _linear_critic(), "minimax")
+        gan = GAN(generator, critic, "minimax")
         gan.compile(generator_optimizer=adam(), critic_optimizer=adam())
     samples = data.eight_gaussians(n=200 * _BATCH, batch_size=_BATCH).repeat()
     latents, found = gan.latent.sample(2000, seed=0), []
@@ -56,23 +47,19 @@ def train(method: str, iterations: int, every: int) -> np.ndarray:
 
 def run(path):
     """Plot the score of each method during training, over three seeds, into a PNG file."""
-    every = 100
-    figure = pictures.new_figure(8, 3.8)
-    ax = figure.subplots()
-    for i, method in enumerate(METHODS):
-        runs = []
-        for seed in range(3):
-            keras.utils.set_random_seed(seed)
-            runs.append(train(method, 3000, every))
-        runs = 100 * np.array(runs)
-        at = every * np.arange(1, runs.shape[1] + 1)
-        label = f"{method}: {runs[:, -1].mean():.0f}% at the end, {runs.mean():.0f}% on average"
-        ax.plot(at, runs.mean(axis=0), color=f"C{i}", label=label)
-        ax.fill_between(at, runs.min(axis=0), runs.max(axis=0), color=f"C{i}", alpha=0.2)
-    ax.set(xlabel="iterations", ylabel="% of samples within 4 stddev of a mode", ylim=(0, 100))
-    ax.legend(fontsize=8)
-    ax.grid(alpha=0.3)
-    figure.savefig(path, dpi=100)
+    with pictures.figure(path, 8, 3.8) as [[ax]]:
+        for i, method in enumerate(METHODS):
+            runs = []
+            for seed in range(3):
+                keras.utils.set_random_seed(seed)
+                runs.append(100 * train(method, 3000, 100))
+            mean, at = np.mean(runs, axis=0), 100 * np.arange(1, len(runs[0]) + 1)
+            label = f"{method}: {mean[-1]:.0f}% at the end, {mean.mean():.0f}% on average"
+            ax.plot(at, mean, color=f"C{i}", label=label)
+            ax.fill_between(at, np.min(runs, 0), np.max(runs, 0), color=f"C{i}", alpha=0.2)
+        ax.set(xlabel="iterations", ylabel="% of samples within 4 stddev of a mode", ylim=(0, 100))
+        ax.legend(fontsize=8)
+        ax.grid(alpha=0.3)
 
 
 def _linear_critic():

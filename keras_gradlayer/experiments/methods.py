@@ -12,6 +12,7 @@ al., "On Convergence and Stability of GANs", 2017.
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
 from keras_gradlayer import data, presets
 from keras_gradlayer._gradients import input_gradient, sample_norm
@@ -25,25 +26,13 @@ METHODS = {
     "one-sided": lambda: presets.wgan_gp(penalty=0.1, one_sided=True),
     "DRAGAN": lambda: presets.dragan(penalty=0.1),
 }
-TOYS = {
-    "eight_gaussians": data.eight_gaussians,
-    "twenty_five_gaussians": data.twenty_five_gaussians,
-    "swiss_roll": data.swiss_roll,
-}
+_LOADERS = (data.eight_gaussians, data.twenty_five_gaussians, data.swiss_roll)
+TOYS = {load.__name__: load for load in _LOADERS}
 _BATCH = 256
 
 
 def train(method: str, toy: str, iterations: int, parts: int = 1) -> GAN:
-    """Train a GAN by one of the methods.
-
-    Args:
-        method: one of `METHODS`.
-        toy: one of `TOYS`.
-        iterations: of the generator.
-        parts: steps of the progress bar.
-    """
-    from tqdm import tqdm
-
+    """Train a GAN by one of `METHODS` on one of `TOYS`, with so many steps of the progress bar."""
     layers = keras.layers
     hidden = [layers.Dense(128, "relu") for _ in range(3)]
     generator = keras.Sequential([layers.Input((2,)), *hidden, layers.Dense(2, "tanh")])
@@ -71,12 +60,11 @@ def run(path):
     """Draw samples over the level sets of the critic, for each method and toy, into a PNG file."""
     rows, scores = {}, {}
     for method in METHODS:
-        rows[method], scores[method] = [], []
-        for toy in TOYS:
-            gan = train(method, toy, iterations=3000, parts=30)
-            slope = slopes(gan, toy).mean()
-            title = f"slope {slope:.2g}"
-            rows[method].append((title, gan(gan.latent.sample(1000, seed=0))))
-            scores[method].append(gan.scores)
+        gans = {toy: train(method, toy, iterations=3000, parts=30) for toy in TOYS}
+        rows[method] = [
+            (f"slope {slopes(gan, toy).mean():.2g}", gan(gan.latent.sample(1000, seed=0)))
+            for toy, gan in gans.items()
+        ]
+        scores[method] = [gan.scores for gan in gans.values()]
     shown = [next(iter(load(n=1000, batch_size=1000))) for load in TOYS.values()]
     point_panels(path, rows, 1.1, shown, scores)

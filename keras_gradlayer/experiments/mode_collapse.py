@@ -13,6 +13,7 @@ import functools
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from keras_gradlayer.callbacks import GeneratorGradientRegularizer
 from keras_gradlayer.data import GaussianMixture
@@ -27,30 +28,17 @@ _BATCH, _LATENT, _RATE = 512, 256, 1e-4
 
 
 def train(method: str, iterations: int, every: int) -> list[np.ndarray]:
-    """Train one GAN.
-
-    Args:
-        method: one of `METHODS`.
-        iterations: one step of the critic and one of the generator each.
-        every: iterations between two sets of samples.
+    """Train one GAN of `METHODS`, both players once an iteration.
 
     Returns:
         Arrays of 2,000 samples, shape (2000, 2): before, and after each `every` iterations.
     """
-    from tqdm import tqdm
-
-    layers = keras.layers
     init = keras.initializers.Orthogonal(0.8)
-
-    def dense(units, activation=None):
-        return layers.Dense(units, activation, kernel_initializer=init)
-
-    generator = keras.Sequential(
-        [layers.Input((_LATENT,)), dense(128, "relu"), dense(128, "relu"), dense(2)]
-    )
-    critic = keras.Sequential(
-        [layers.Input((2,)), layers.Rescaling(0.25), dense(128, "relu"), dense(1)]
-    )
+    dense = functools.partial(keras.layers.Dense, kernel_initializer=init)
+    hidden = [dense(128, "relu") for _ in range(2)]
+    generator = keras.Sequential([keras.layers.Input((_LATENT,)), *hidden, dense(2)])
+    scale = keras.layers.Rescaling(0.25)
+    critic = keras.Sequential([keras.layers.Input((2,)), scale, dense(128, "relu"), dense(1)])
     if method == "unrolled":
         gan = UnrolledGAN(generator, critic, steps=10, objective="minimax")
     else:

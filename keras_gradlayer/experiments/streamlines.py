@@ -8,6 +8,7 @@ Figure 3.
 """
 
 import functools
+import itertools
 
 import keras
 import numpy as np
@@ -34,8 +35,8 @@ class System:
     """
 
     def __init__(self, objective: str, weight: float):
-        layers = keras.layers
-        critic = keras.Sequential([layers.Input((1,)), _Square(), layers.Dense(1, use_bias=False)])
+        layers, square = keras.layers, keras.layers.Activation(keras.ops.square)
+        critic = keras.Sequential([layers.Input((1,)), square, layers.Dense(1, use_bias=False)])
         generator = keras.Sequential([layers.Input((1,)), layers.Dense(1, use_bias=False)])
         self._gan = GAN(generator, critic, objective, latent=_Grid((1,)), simultaneous=True)
         sgd = functools.partial(keras.optimizers.SGD, _RATE)
@@ -76,12 +77,8 @@ def promised_rate(objective: str, weight: float) -> float:
     It is minus the bound on the real parts of the Jacobian's eigenvalues, for this system of one
     parameter a player: K_DD = E x⁴ = 1/5 and K_DG = ∂/∂a E (a z)² = 2/3.
 
-    Source: Nagarajan & Kolter (2017), Theorem 3.1 for the GAN without the regulariser, and
-    Theorem 3.2 for the Wasserstein GAN with it; they give no rate for others.
-
-    Args:
-        objective: "minimax" with a weight of 0, or "wasserstein".
-        weight: η of the regulariser.
+    Source: Nagarajan & Kolter (2017), Theorem 3.1 for "minimax" with a weight of 0, and Theorem 3.2
+    for "wasserstein"; they give no rate for others.
     """
     # the first and the second derivative of f at 0
     slope, curvature = {"minimax": (0.5, -0.25), "wasserstein": (1.0, 0.0)}[objective]
@@ -96,10 +93,10 @@ def promised_rate(objective: str, weight: float) -> float:
 def run(path):
     """Plot the flows of both objectives at four weights of the regulariser, into a PNG file."""
     w, a = np.meshgrid(np.linspace(-2, 2, 17), np.linspace(-0.2, 2.6, 17))
-    figure = pictures.new_figure(11, 5.6)
-    axes = figure.subplots(len(OBJECTIVES), len(WEIGHTS), sharex=True, sharey=True)
-    for row, (objective, title) in zip(axes, OBJECTIVES.items()):
-        for ax, weight in zip(row, WEIGHTS):
+    panels = list(itertools.product(OBJECTIVES, WEIGHTS))
+    size, shape = (11, 5.6), (len(OBJECTIVES), len(WEIGHTS))
+    with pictures.figure(path, *size, *shape, sharex=True, sharey=True) as axes:
+        for ax, (objective, weight) in zip(axes.flat, panels):
             system = System(objective, weight)
             grid = np.stack([w.ravel(), a.ravel()], axis=1)
             speed = np.array([system.velocity(point) for point in grid]).T.reshape(2, *w.shape)
@@ -107,17 +104,10 @@ def run(path):
             ax.plot(*system.trajectory([-1.0, 0.4], 40).T, color="tab:orange", linewidth=1.5)
             ax.plot(*EQUILIBRIUM, "k.")
             rate = -np.linalg.eigvals(system.jacobian()).real.max()
-            ax.set_title(f"{title}, η = {weight:g}\nrate {abs(rate):.2f}", fontsize=10)
-    for ax in axes[-1]:
-        ax.set_xlabel("w")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("a")
-    figure.savefig(path, dpi=90)
-
-
-class _Square(keras.layers.Layer):
-    def call(self, x):
-        return tf.square(x)
+            title = f"{OBJECTIVES[objective]}, η = {weight:g}\nrate {abs(rate):.2f}"
+            ax.set_title(title, fontsize=10)
+            ax.set(xlabel="w", ylabel="a")
+            ax.label_outer()
 
 
 class _Grid(Latent):

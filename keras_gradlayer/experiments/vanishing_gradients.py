@@ -11,6 +11,7 @@ Networks", ICLR 2017, Theorems 2.4 and 2.6; Arjovsky et al., "Wasserstein GAN", 
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from keras_gradlayer import _random, pictures
 from keras_gradlayer.callbacks import GradientPenalty
@@ -24,21 +25,13 @@ _BATCH = 256
 
 
 def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarray]:
-    """Train a critic against a fixed generator.
-
-    Args:
-        objective: name of the objective; "wasserstein" comes with the gradient penalty.
-        updates: of the critic.
-        every: updates between two measurements.
+    """Train a critic against a fixed generator; "wasserstein" comes with the gradient penalty.
 
     Returns:
-        Arrays by name: `updates`, the critic updates at each measurement; `gradient`, the norm of
-        the generator's gradient; `value`, V.
+        Arrays by name, measured before and after each `every` updates: `updates` so far,
+        `gradient`, the norm of the generator's gradient, and `value`, V.
     """
-    from tqdm import tqdm
-
-    layers = keras.layers
-    generator = keras.Sequential([layers.Input((1,)), _Line(THETA)])
+    generator = keras.Sequential([keras.layers.Input((1,)), _Line(THETA)])
     gan = GAN(generator, mlp_critic((2,), units=64), objective, latent=Uniform((1,), 0.0, 1.0))
     gan.compile(critic_optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5, beta_2=0.9))
     if objective == "wasserstein":
@@ -52,16 +45,16 @@ def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarr
         gan.critic_update(data())
         return (i + 1,)
 
+    @tf.function(autograph=False)
     def some_updates():
         tf.while_loop(lambda i: i < every, update, (0,))
 
+    @tf.function(autograph=False)
     def measure():
         real, fake = data(), gan.generate(_BATCH)
         [gradient] = gan.generator_gradients(real)
         return tf.abs(gradient[0]), gan.objective.value(gan.scores(real), gan.scores(fake))
 
-    some_updates = tf.function(some_updates, autograph=False)
-    measure = tf.function(measure, autograph=False)
     seen = [measure()]
     for _ in tqdm(range(updates // every), desc=OBJECTIVES[objective]):
         some_updates()
@@ -72,21 +65,20 @@ def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarr
 
 def run(path):
     """Plot the generator's gradient and V against the critic's updates, into a PNG file."""
-    figure = pictures.new_figure(10, 3.4)
-    left, right = figure.subplots(1, 2)
-    for objective, title in OBJECTIVES.items():
-        found = train_critic(objective, 2000, 20)
-        left.semilogy(found["updates"], found["gradient"], label=title)
-        if objective != "non_saturating":  # whose V is that of the first
-            right.plot(found["updates"], found["value"], label=f"V, {title}")
-    left.set(xlabel="critic updates", ylabel="|∂/∂θ|", title="the generator's gradient")
-    right.axhline(THETA, color="gray", linewidth=0.8, linestyle=":")
-    right.axhline(0.0, color="gray", linewidth=0.8, linestyle=":")
-    right.set(xlabel="critic updates", title="V: 2 JS − log 4 → 0, and W → |θ| = 0.5")
-    for ax in (left, right):
-        ax.legend()
-        ax.grid(alpha=0.3)
-    figure.savefig(path, dpi=90)
+    with pictures.figure(path, 10, 3.4, 1, 2) as [[left, right]]:
+        for objective, title in OBJECTIVES.items():
+            found = train_critic(objective, 2000, 20)
+            left.semilogy(found["updates"], found["gradient"], label=title)
+            if objective != "non_saturating":  # whose V is that of the first
+                right.plot(found["updates"], found["value"], label=f"V, {title}")
+        left.set(ylabel="|∂/∂θ|", title="the generator's gradient")
+        right.set(title="V: 2 JS − log 4 → 0, and W → |θ| = 0.5")
+        for limit in (0.0, THETA):
+            right.axhline(limit, color="gray", linewidth=0.8, linestyle=":")
+        for ax in (left, right):
+            ax.set_xlabel("critic updates")
+            ax.legend()
+            ax.grid(alpha=0.3)
 
 
 class _Line(keras.layers.Layer):
