@@ -89,7 +89,7 @@ def test_no_private_names_of_other_libraries():
     }
     own |= {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     own |= {path.stem for path in trees}
-    own |= {"_asdict", "_getframe"}  # documented by Python
+    own |= {"_asdict", "_fields", "_getframe"}  # documented by Python
     for path, tree in trees.items():
         used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         foreign = {n for n in used if n.startswith("_") and not n.startswith("__")} - own

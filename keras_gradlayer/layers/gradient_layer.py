@@ -59,7 +59,7 @@ class GradientLayer(FrozenParts):
     Example:
         >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
         >>> layer = GradientLayer(critic, step_size=0.1)
-        >>> moved = layer(keras.ops.zeros((3, 2)))      # a linear critic: a shift by 0.1 * its weights
+        >>> moved = layer(keras.ops.zeros((3, 2)))  # a shift by 0.1 times the critic's weights
     """
 
     _PARTS = ("potential",)

@@ -4,76 +4,12 @@ Batches go to compiled programs, many at a time where that is possible. `LoopSta
 loop stands; the functions take a trainer and go on from there.
 """
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer.trainers._feed import Feed
-
-
-@dataclasses.dataclass
-class _Programs:
-    """The compiled steps, and what they were traced for."""
-
-    key: tuple
-    updates: Callable
-    move: Callable
-
-
-@dataclasses.dataclass
-class LoopState:
-    """Where a trainer's loop stands.
-
-    Attributes:
-        since_move: critic updates since the generator last moved; saved with the trainer.
-        critic_steps: critic updates before each move.
-        epoch_steps: updates in an epoch, `None` where only going through the data tells.
-        epoch_updates: updates in this epoch so far.
-        feed: where the batches come from.
-        callbacks: the step callbacks that have joined.
-        fitting: whether `fit` drives the loop, and not `train_on_batch`.
-        started: whether the present fit has taken its first update.
-        ready: whether what the updates need is as it was when they were last taken.
-        checked: whether the data have been checked.
-        programs: the compiled steps.
-        variables: what step callbacks change while programs run, by class and name.
-    """
-
-    since_move: int = 0
-    critic_steps: int = 1
-    epoch_steps: int | None = None
-    epoch_updates: int = 0
-    feed: Feed | None = None
-    callbacks: list = dataclasses.field(default_factory=list)
-    fitting: bool = False
-    started: bool = False
-    ready: bool = False
-    checked: bool = True
-    programs: _Programs | None = None
-    variables: dict = dataclasses.field(default_factory=dict)
-
-    def left(self, steps: int) -> int:
-        """How many of so many steps fall into this epoch."""
-        if self.epoch_steps is None:
-            return steps
-        return min(steps, self.epoch_steps - self.epoch_updates)
-
-    def new_run(self, feed: Feed, *, fitting: bool) -> None:
-        """Begin with other batches."""
-        self.feed, self.fitting = feed, fitting
-        self.started, self.ready, self.epoch_updates = False, False, 0
-
-    def inner_loops(self) -> list[int]:
-        """What the callbacks that set it say of critic updates before each move."""
-        return [c.critic_steps for c in self.callbacks if c.critic_steps is not None]
-
-    def take(self, steps: int) -> None:
-        """Count steps that were taken."""
-        self.feed.used(steps)
-        self.epoch_updates += steps
-        self.since_move += steps
+from keras_gradlayer.trainers.loop_state import Programs
 
 
 def train(trainer, iterator: Iterator) -> dict:
@@ -125,7 +61,7 @@ def _prepare(trainer, real):
     trainer.prepare(loop.feed.rows)
     key = trainer.trace_key()
     if loop.programs is None or loop.programs.key != key:
-        loop.programs = _Programs(
+        loop.programs = Programs(
             key,
             updates=trainer.program(lambda *x: updates(trainer, *x)),
             move=trainer.program(trainer.generator_move),

@@ -11,7 +11,7 @@ from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import flow_dtype
-from keras_gradlayer.trainers._loop import LoopState
+from keras_gradlayer.trainers.loop_state import LoopState
 
 
 class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):

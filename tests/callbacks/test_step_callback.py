@@ -138,10 +138,3 @@ def test_after_critic_update(jit):
     trainer = gan(jit_compile=jit)
     fit(trainer, Clip())
     assert max(np.abs(w).max() for w in trainer.critic.get_weights()) <= 0.01
-
-
-def test_train_on_batch_keeps_the_callbacks_of_the_last_fit():
-    trainer = gan()
-    assert trainer.train_on_batch(oracles.points(8), return_dict=True)["penalty"] == 0
-    fit(trainer, Constant(2))
-    assert trainer.train_on_batch(oracles.points(8), return_dict=True)["penalty"] == 2
