@@ -35,7 +35,9 @@ def pays(*models: keras.layers.Layer) -> bool:
 def _known(layer, known):
     if isinstance(layer, keras.Model) and hasattr(layer, "operations"):  # a graph of layers
         return all(isinstance(op, keras.layers.Layer) for op in layer.operations)
-    return type(layer) in known
+    activation = getattr(layer, "activation", None)
+    stock = activation is None or activation in vars(keras.activations).values()
+    return type(layer) in known and stock
 
 
 class AutoXLA:
@@ -49,11 +51,18 @@ class AutoXLA:
     @property
     def jit_compile(self) -> bool:
         """Whether programs are compiled by XLA."""
-        return pays(*self.compiled_parts()) if self._jit is None else self._jit
+        if self._jit is not None:
+            return self._jit
+        ours = all(type(x).__module__.startswith("keras_gradlayer.") for x in self.also_run())
+        return ours and pays(*self.compiled_parts())
 
     @jit_compile.setter
     def jit_compile(self, value):
         self._jit = value
+
+    def also_run(self) -> list:
+        """Other objects that the programs run: XLA is known to compile ours."""
+        return []
 
     def compiled_parts(self) -> list[keras.layers.Layer]:
         """The layers and models that the programs run."""

@@ -81,7 +81,8 @@ class StepCallback(keras.callbacks.Callback):
 
     def variable(self, name: str, value: float) -> keras.Variable:
         """A number that may change within a fit, first `value`; the trainer keeps it by class."""
-        key = type(self), name
+        alike = [c for c in self.model.loop.callbacks if type(c) is type(self)]
+        key = type(self), name, alike.index(self) if self in alike else 0
         variables = self.model.loop.variables
         if key not in variables:
             variables[key] = keras.Variable(value, dtype="float32", trainable=False, name=name)

@@ -40,6 +40,12 @@ class FrozenParts(Configured, keras.layers.Layer):
             self._twins[id(v)] = twin, v  # which keeps `v` alive, and so its id its own
         return self._twins[id(v)][0]
 
+    def beside(self, listed: list[keras.Variable]) -> list[keras.Variable]:
+        """`listed` without what stands in it twice, as a part's own and as this layer's."""
+        ids = {id(v) for v in listed}
+        double = {id(twin) for twin, v in self._twins.values() if id(v) in ids}
+        return [v for v in listed if id(v) not in double]
+
     @property
     def variables(self) -> list[keras.Variable]:
         """The layer's variables and those of its parts, none of them trainable."""

@@ -219,16 +219,16 @@ class GradientLayerStack(FrozenParts):
             self._assign(mine, range(depth), theirs.value[:depth])
         self._depth.assign(depth)
 
-    def fingerprint(self, first: int = 0, before: int = 0) -> int:
+    def fingerprint(self, first: int = 0, before: int = 0, last: int | None = None) -> int:
         """A checksum of the stacked layers: stacks of equal layers have equal ones.
 
         Args:
             first: the layer to begin with.
             before: the fingerprint of the layers before it.
+            last: the layer to end before; the depth by default.
         """
-        rows = [h.value[first : self.depth].numpy() for h in self._rows()]
-        for layer in zip(*rows):
-            before = checksum(layer, before)
+        for k in range(first, self.depth if last is None else last):
+            before = checksum((tf.gather(h.value, k) for h in self._rows()), before)
         return before
 
     def _rows(self):

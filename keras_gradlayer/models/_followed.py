@@ -38,7 +38,9 @@ class Followed:
     def positions(self, layers=None):
         """Chunks of positions after `layers` layers, in the space of the layers."""
         layers = self.model.stack.depth if layers is None else layers
-        if self._z is None or layers < self._depth:
+        stack = self.model.stack
+        stale = self._z is not None and stack.fingerprint(last=self._depth) != self._mark
+        if self._z is None or layers < self._depth or stale:
             self._z, self._depth = [self._base(z) for z in _chunks(self.latents)], 0
         if layers > self._depth:
             ends = tf.constant(self._depth), tf.constant(layers)
@@ -46,6 +48,7 @@ class Followed:
             for i, z in enumerate(chunks):  # in place: one copy, whatever the number
                 chunks[i] = self._advance(z, *ends)
             self._z, self._depth = chunks, layers
+        self._mark = stack.fingerprint(last=self._depth)
         return self._z
 
     def batches(self, layers=None):

@@ -25,6 +25,7 @@ def copy_model(
         _checks.output_shape(twin, input_shape)
         for ours, theirs in zip(twin.variables, model.variables, strict=True):
             ours.assign(theirs)
+            ours.trainable = theirs.trainable
     except Exception as e:
         raise ValueError(
             f"`{name}` must be a model that can be rebuilt from its config, since it is copied. "

@@ -18,6 +18,11 @@ from keras_gradlayer.models.copying import copy_model
 from keras_gradlayer.models.output_range import output_range
 
 
+def _once(model, listed):
+    stack = getattr(model, "stack", None)  # which comes after the first of Keras' own looks
+    return listed if stack is None else stack.beside(listed)
+
+
 def flow_dtype(*parts: keras.layers.Layer) -> str:
     """What positions are computed in: float64 where a part is of float64, else float32."""
     return "float64" if any(computes_in(part, "float64") for part in parts) else "float32"
@@ -71,13 +76,14 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         step_size: float,
         max_layers: int,
         steps_per_layer: int = 1,
+        dtype: str | keras.DTypePolicy | None = None,
     ) -> Self:
         """A sampler of copies of these parts, with room for layers and none stacked."""
         base = copy_model("base", base, latent.shape)
         flow_shape = _checks.output_shape(base, latent.shape)[1:]
         head = copy_model("head", head, flow_shape)
         critic = copy_model("critic", critic, _checks.output_shape(head, flow_shape)[1:])
-        dtype = flow_dtype(base, head, critic)
+        dtype = dtype or flow_dtype(base, head, critic)
         stack = GradientLayerStack(
             critic, step_size, max_layers, head, steps_per_layer, dtype=dtype
         )
@@ -87,9 +93,22 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         """A sampler of the same layers that shares nothing with this one."""
         parts = self.base, self.stack.potential, self.head, self.latent
         room = max(self.depth, 1)
-        twin = self.copy_of(*parts, self.stack.step_size, room, self.stack.steps_per_layer)
+        stack = self.stack
+        twin = self.copy_of(
+            *parts, stack.step_size, room, stack.steps_per_layer, stack.dtype_policy
+        )
         twin.stack.copy_history(self.stack)
         return twin
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All variables, each once."""
+        return _once(self, super().variables)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """All weights, each once."""
+        return _once(self, super().weights)
 
     @property
     def depth(self) -> int:

@@ -69,7 +69,7 @@ class Scheduled(StepRule):
 
     def choose(self, tuner: keras.Model) -> float:
         """η of the next layer."""
-        return _checks.positive_number("step_size", self._at(tuner.stack.depth), zero_ok=True)
+        return _checks.positive_number("step_size", self._at(tuner.stack.depth))
 
 
 class Halving(StepRule):

@@ -38,7 +38,7 @@ def train(trainer, iterator: Iterator) -> dict:
             loop.since_move %= loop.critic_steps
         elif loop.since_move >= loop.critic_steps:
             loop.since_move = 0
-            logs = _move(trainer, loop.feed.batch(first + steps - 1))
+            logs = trainer.move(loop.feed.batch(first + steps - 1))
     return logs
 
 
@@ -83,13 +83,6 @@ def _update(trainer, batches, first, steps):
     numbers = (first, first + steps, loop.since_move, loop.critic_steps)
     logs = loop.programs.updates(batches, *map(tf.constant, numbers))
     loop.take(steps)
-    return logs
-
-
-def _move(trainer, real):
-    logs = trainer.move(real)
-    for callback in trainer.loop.callbacks:
-        callback.after_generator_move()
     return logs
 
 

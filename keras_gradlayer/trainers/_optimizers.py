@@ -24,3 +24,8 @@ def make_optimizer(
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+def averages(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether it averages the weights that it trains."""
+    return getattr(optimizer, "inner_optimizer", optimizer).use_ema

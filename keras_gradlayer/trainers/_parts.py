@@ -60,6 +60,12 @@ def make_flow(
     return generator, Sampler(base, layers, latent, name="flow")
 
 
+def is_frozen(layer: keras.layers.Layer) -> bool:
+    """Whether this is batch normalization whose statistics alone are frozen, as below."""
+    known = isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable
+    return known and any(v.trainable for v in layer.variables)
+
+
 def freeze_statistics(critic: keras.Model) -> list[str]:
     """Have batch normalization use the statistics it has; the names of the layers changed.
 

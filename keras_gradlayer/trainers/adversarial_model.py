@@ -69,7 +69,14 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
 
     def move(self, real: tf.Tensor) -> dict:
         """Move the generator once, in Python."""
-        return self.loop.programs.move(real)
+        logs = self.loop.programs.move(real)
+        self.after_move()
+        return logs
+
+    def after_move(self) -> None:
+        """Call the hooks that follow a move."""
+        for callback in self.loop.callbacks:
+            callback.after_generator_move()
 
     @property
     def default_critic_steps(self) -> int:
@@ -89,6 +96,10 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
     def compiled_parts(self) -> list[keras.layers.Layer]:
         """What the programs compute with."""
         return [self.generator, self.critic] if self.generator is not None else [self.critic]
+
+    def also_run(self) -> list:
+        """What else takes part in the programs."""
+        return [self.latent, self.objective, *self.loop.callbacks]
 
     # ---- the compiled steps -----------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _loop
 from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
-from keras_gradlayer.trainers._optimizers import make_optimizer
+from keras_gradlayer.trainers._optimizers import averages, make_optimizer
 from keras_gradlayer.trainers.adversarial_model import AdversarialModel
 
 _NOT_TAKEN = {
@@ -218,6 +218,7 @@ class AdversarialTrainer(AdversarialModel):
             if group > 1:  # Keras would take the number of groups for that of batches
                 data = data.filter(lambda x: True)
         loop.new_run(Feed(group, self.strategy), fitting=True)
+        untouched = self._untouched()
         try:
             history = super().fit(
                 data,
@@ -235,7 +236,21 @@ class AdversarialTrainer(AdversarialModel):
             optimizer = getattr(self, f"{part}_optimizer", None)
             if optimizer is not None and optimizer is not self.optimizer:
                 optimizer.finalize_variable_values(getattr(self, part).trainable_variables)
+        for optimizer, variables, values in untouched:
+            if not optimizer.iterations.numpy():  # there are no averages to end with
+                for v, value in zip(variables, values):
+                    v.assign(value)
         return history
+
+    def _untouched(self):
+        """Optimizers that average and have taken no step, with what they train and its values."""
+        found = []
+        for part in ("generator", "critic"):
+            optimizer = getattr(self, f"{part}_optimizer", None)
+            if optimizer is not None and averages(optimizer) and not optimizer.iterations.numpy():
+                variables = getattr(self, part).trainable_variables
+                found.append((optimizer, variables, [tf.identity(v) for v in variables]))
+        return found
 
     def _check_optimizer_callbacks(self, listed):
         kinds = (
@@ -314,6 +329,7 @@ class AdversarialTrainer(AdversarialModel):
         """Take a `StepCallback` into the compiled update; it calls this in `set_model`."""
         if callback not in self.loop.callbacks:
             self.loop.callbacks.append(callback)
+            self.loop.ready = False
 
     @property
     def critic_steps(self) -> int:

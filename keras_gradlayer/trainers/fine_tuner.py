@@ -1,16 +1,18 @@
 """Fine-tuning: the generator moves by one gradient layer at a time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.step_rules.step_rule import Scheduled, StepRule
-from keras_gradlayer.trainers._parts import freeze_statistics, make_flow
+from keras_gradlayer.trainers._parts import freeze_statistics, is_frozen, make_flow
 from keras_gradlayer.trainers.layer_trainer import LayerTrainer
 
 
@@ -146,6 +148,19 @@ class FineTuner(LayerTrainer):
         self(keras.KerasTensor((None, *flow.latent.shape)))
 
     @property
+    def variables(self) -> list[keras.Variable]:
+        """All variables, each once."""
+        return self._once(super().variables)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """All weights, each once."""
+        return self._once(super().weights)
+
+    def _once(self, listed):
+        return self.stack.beside(listed) if "flow" in vars(self) else listed
+
+    @property
     def base(self) -> keras.Model:
         """g2, from the latent to the space of the gradient layers."""
         return self.flow.base
@@ -190,6 +205,15 @@ class FineTuner(LayerTrainer):
         self.critic.trainable = bool(value)
         if value:
             freeze_statistics(self.critic)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, the critic as it was handed over: not frozen."""
+        frozen = [layer for layer in nested_layers(self.critic) if is_frozen(layer)]
+        for layer in frozen:
+            layer.trainable = True
+        config = super().get_config()
+        freeze_statistics(self.critic)
+        return config
 
     def compiled_parts(self) -> list[keras.layers.Layer]:
         """What the programs compute with."""

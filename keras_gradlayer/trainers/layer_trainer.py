@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from keras_gradlayer.trainers._optimizers import averages
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 from keras_gradlayer.trainers.particles import STORED, Particles, check_workers
 
@@ -28,6 +29,7 @@ class LayerTrainer(AdversarialTrainer):
     """The particles, drawn when the first fit tells how many."""
 
     _stored = {}  # those of a file, until then
+    _started = None  # the step rule that is ready
 
     @property
     def default_critic_steps(self) -> int:
@@ -87,23 +89,27 @@ class LayerTrainer(AdversarialTrainer):
 
     def begin(self, real: tf.Tensor) -> dict | None:
         """Get the step rule ready, and try a layer with the untrained critic if it says so."""
-        self.rule.start(self)
+        self._start_rule()
         untrained = not self.stack.depth and not self.critic_optimizer.iterations.numpy()
         if untrained and self.rule.follows_untrained:
             return self.move(real)
         return None
+
+    def _start_rule(self):
+        self.rule.start(self)
+        self._started = self.rule
 
     def move(self, real: tf.Tensor) -> dict:
         """Stack the critic as it is now: the particles move along it, and the history grows.
 
         A step rule may have the same critic followed by several layers, or by none.
         """
-        averages = getattr(self.critic_optimizer, "use_ema", False)
-        if not (averages and self.critic_optimizer.iterations.numpy()):
+        optimizer = self.critic_optimizer
+        if not (averages(optimizer) and optimizer.iterations.numpy()):
             return self._stack_layers(real)
         variables = self.critic.trainable_variables
         own = [tf.identity(v) for v in variables]
-        self.critic_optimizer.finalize_variable_values(variables)
+        optimizer.finalize_variable_values(variables)
         try:
             return self._stack_layers(real)
         finally:
@@ -111,6 +117,8 @@ class LayerTrainer(AdversarialTrainer):
                 v.assign(value)
 
     def _stack_layers(self, real):
+        if self._started is not self.rule:  # set since
+            self._start_rule()
         again = True
         while again:
             if self.stack.depth == self.stack.max_layers:  # or restored so
@@ -118,6 +126,7 @@ class LayerTrainer(AdversarialTrainer):
                 return self.get_metrics_result()
             step_size = self.rule.choose(self)
             logs = self._stack_layer(real, step_size) if step_size else self._skip_layer()
+            self.after_move()
             again = self.rule.follows_on and not self.stop_training
         return logs
 

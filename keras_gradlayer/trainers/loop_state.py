@@ -48,9 +48,10 @@ class LoopState:
         return min(steps, self.epoch_steps - self.epoch_updates)
 
     def new_run(self, feed: Feed, *, fitting: bool) -> None:
-        """Begin with other batches."""
-        self.feed, self.fitting = feed, fitting
-        self.started, self.ready, self.epoch_updates = False, False, 0
+        """Begin with other batches; those by hand go on where the last by hand ended."""
+        if fitting or self.fitting:
+            self.started, self.ready = False, False
+        self.feed, self.fitting, self.epoch_updates = feed, fitting, 0
 
     def inner_loops(self) -> list[int]:
         """What the callbacks that set it say of critic updates before each move."""

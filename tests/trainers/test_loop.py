@@ -231,9 +231,9 @@ def test_optimizers_have_names():
     with pytest.raises(TypeError, match="Expected compile.generator_optimizer=..., critic_opt"):
         make_gan().compile("sgd")
     with pytest.warns(DeprecationWarning, match="Name the optimizers: GAN.compile"):
-        make_gan().compile(generator_optimizer="sgd", critic_optimizer="adam")
+        make_gan().compile("sgd", "adam")
     with pytest.warns(DeprecationWarning, match="Name the optimizers: FineTuner.compile"):
-        make_tuner().compile(critic_optimizer="sgd")
+        make_tuner().compile("sgd")
 
 
 def test_a_critic_that_nothing_holds(recwarn):
@@ -319,3 +319,66 @@ def test_a_sampler_shares_nothing_with_its_tuner():
     fit(tuner, epochs=2)
     tuner.rollback(0)
     np.testing.assert_array_equal(sampler(z), before)
+
+
+def test_averages_of_no_update_are_not_taken():
+    """An optimizer that has not stepped has averages of zero; its model ends as it began."""
+    sgd = keras.optimizers.SGD(0.1, use_ema=True)
+    gan = make_gan(generator_optimizer=sgd)
+    before = [v.numpy() for v in gan.generator.trainable_variables]
+    fit(gan, kgl.callbacks.CriticInnerLoop(100))
+    for a, b in zip(before, gan.generator.trainable_variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_hooks_follow_each_layer():
+    class Count(kgl.callbacks.StepCallback):
+        depths = []
+
+        def after_generator_move(self):
+            self.depths.append(self.model.stack.depth)
+
+    rule = kgl.step_rules.LineSearch(lambda x: {"s": x.std()}, 0.1, samples=50)
+    tuner = oracles.quadratic_tuner(CENTER, step_size=rule, max_layers=4)
+    tuner.fit(oracles.points(12), batch_size=4, callbacks=[Count()], verbose=0)
+    assert Count.depths == [1, 2, 3, 4]
+
+
+def test_another_rule_within_a_run():
+    class Set(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.step_size = kgl.step_rules.Backtracking(0.5, samples=50)
+
+    tuner = oracles.quadratic_tuner(CENTER, step_size=0.1)
+    tuner.fit(oracles.points(12), batch_size=4, epochs=2, callbacks=[Set()], verbose=0)
+    np.testing.assert_array_equal(tuner.stack.step_sizes, [0.1, 0.5])
+
+
+def test_two_noises_are_two():
+    first, second = kgl.callbacks.InstanceNoise(0.1), kgl.callbacks.InstanceNoise(0.5)
+    gan = make_gan()
+    for noise in (first, second):
+        noise.set_model(gan)
+    assert (float(first.present), float(second.present)) == (pytest.approx(0.1), 0.5)
+
+
+def test_each_weight_of_a_tuner_is_listed_once():
+    """So that what is set by `set_weights` is what the critic has."""
+    tuner = make_tuner()
+    values = [v.value for v in tuner.variables]
+    assert len({id(v) for v in values}) == len(values)
+    weights = tuner.get_weights()
+    place = next(i for i, v in enumerate(tuner.weights) if v is tuner.critic.weights[0])
+    weights[place] = np.full_like(weights[place], 7)
+    tuner.set_weights(weights)
+    np.testing.assert_array_equal(tuner.critic.weights[0], weights[place])
+    sampler = tuner.sampler()
+    assert len({id(v.value) for v in sampler.variables}) == len(sampler.variables)
+
+
+def test_a_schedule_that_ends_at_zero():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 2)
+    tuner = oracles.quadratic_tuner(CENTER, step_size=schedule)
+    with pytest.raises(ValueError, match="`step_size` must be a positive finite number"):
+        tuner.fit(oracles.points(12), batch_size=4, epochs=4, verbose=0)
+    assert tuner.stack.depth == 2

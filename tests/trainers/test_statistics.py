@@ -84,3 +84,22 @@ def test_other_layers_are_as_they_should_be():
     tuner.scores(x)
     assert np.linalg.norm(inner.layer.kernel, 2) == pytest.approx(1, rel=0.1)
     assert np.abs(before - inner.layer.kernel).max() > 1e-3
+
+
+def test_a_reloaded_run_goes_on_as_if_it_had_not_stopped(tmp_path):
+    """Scale and offset train on, with the optimizer's state; a layer frozen before stays frozen."""
+    middle = [layers.BatchNormalization(), layers.BatchNormalization(trainable=False, name="still")]
+    tuner = kgl.FineTuner(None, trained_statistics(critic(*middle)), 0.1, max_layers=4)
+    fit(tuner)
+    tuner.save(tmp_path / "tuner.keras")
+    loaded = keras.saving.load_model(tmp_path / "tuner.keras")
+    again = kgl.FineTuner(None, tuner.critic, 0.1)
+    for other in (loaded, again):
+        assert len(other.trainable_variables) == len(tuner.trainable_variables) == 6
+        assert not other.critic.get_layer("still").gamma.trainable
+    assert len(loaded.critic_optimizer.variables) == len(tuner.critic_optimizer.variables)
+    for model in (tuner, loaded):
+        penalty = [kgl.callbacks.GradientPenalty()]
+        model.fit(oracles.points(32), batch_size=8, shuffle=False, callbacks=penalty, verbose=0)
+    for a, b in zip(tuner.critic.get_weights(), loaded.critic.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
