@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ALL_TESTS := .venv/test,kserve
 
-.PHONY: demo test test-oldest mutants coverage lint clean
+.PHONY: demo test test-slow test-oldest mutants coverage lint clean
 
 demo: .venv/plots
 	$(BIN)/keras-gradlayer demo
@@ -17,7 +17,11 @@ demo: .venv/plots
 test: $(ALL_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python $(PYTEST)
+	$(BIN)/python $(PYTEST) -m "not slow"
+
+# Whole results, and scores of real images: minutes each.
+test-slow: $(ALL_TESTS)
+	$(BIN)/python $(PYTEST) -m slow
 
 # On the oldest versions that setup.cfg allows.
 test-oldest: .venv-oldest/test

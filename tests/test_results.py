@@ -52,6 +52,7 @@ def test_a_trained_flow_of_100_layers_is_served_row_by_row(eight_gaussians, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_twenty_five_gaussians(tmp_path):
     found = coverage("twenty_five_gaussians", tmp_path)
     assert found.modes == 25

@@ -151,7 +151,7 @@ class GAN(AdversarialTrainer):
         with tf.GradientTape() as tape:
             fake = self.generate(real.shape[0] or tf.shape(real)[0])
             fake = self.critic_inputs(tf.cast(fake, self.flow_dtype))
-            loss = self.generator_loss(real, fake)
+            loss = tf.cast(self.generator_loss(real, fake), self.flow_dtype)
             loss += self.terms("generator_loss", self.generator, real, fake)
             scaled = self.generator_optimizer.scale_loss(loss / self.replicas)
         self.log(generator_loss=loss)

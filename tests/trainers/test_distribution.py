@@ -115,7 +115,7 @@ def test_batches_that_cannot_be_shared():
 
 
 def test_trainers_whose_steps_are_not_sums(monkeypatch):
-    monkeypatch.setattr(kgl.UnrolledGAN, "_replicas", 2)
+    monkeypatch.setattr(kgl.UnrolledGAN, "replicas", 2)
     generator = kgl.models.dcgan_generator((8, 8, 3), latent_dim=4, width=2)
     gan = kgl.UnrolledGAN(generator, kgl.models.dcgan_critic((8, 8, 3), width=2))
     with pytest.raises(ValueError, match="UnrolledGAN trains on one device.*2 replicas"):
