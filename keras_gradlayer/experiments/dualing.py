@@ -29,7 +29,8 @@ def train(method: str, iterations: int, every: int) -> np.ndarray:
     generator = keras.Sequential([layers.Input((8,)), *hidden, layers.Dense(2, "tanh")])
     adam = functools.partial(keras.optimizers.Adam, _RATE, beta_1=0.5)
     linear = method in ("linear", "GAN, linear critic")
-    critic = _linear_critic() if linear else mlp_critic((2,), units=64, depth=2)
+    deep = mlp_critic((2,), units=64, depth=2)  # also where unused: a seed is one generator
+    critic = _linear_critic() if linear else deep
     if method in ("linear", "cost", "score"):
         gan = DualingGAN(generator, critic, method, weight_decay=0.01 if linear else 1e-4)
         gan.compile(generator_optimizer=adam())

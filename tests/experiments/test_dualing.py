@@ -11,7 +11,7 @@ def runs(method, seeds=3):
     found = []
     for seed in range(seeds):
         keras.utils.set_random_seed(seed)
-        found.append(dualing.train(method, iterations=500, every=100))
+        found.append(dualing.train(method, iterations=800, every=100))
     return np.array(found)
 
 
