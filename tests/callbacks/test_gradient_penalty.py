@@ -14,7 +14,7 @@ class Trainer:
 
     def __init__(self, critic):
         self.critic, self.seed_generator = critic, keras.random.SeedGenerator(0)
-        self.loop = types.SimpleNamespace(variables={})
+        self.loop = types.SimpleNamespace(variables={}, callbacks=[])
 
     def join(self, callback):
         pass
