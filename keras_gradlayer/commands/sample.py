@@ -2,6 +2,7 @@
 
 import click
 import numpy as np
+import tensorflow as tf
 
 import keras_gradlayer as kgl
 from keras_gradlayer import pictures
@@ -52,6 +53,8 @@ def command(model, saved_model, out, count, layers, format, shards, resume, batc
                 f"object stores. Received: --out {out}"
             )
         need("matplotlib", extra="plots")
+    if tf.config.list_physical_devices("GPU"):  # for the same samples of a seed each time
+        tf.config.experimental.enable_op_determinism()
     sampler = kgl.serving.SeededSampler(load_model(model) if model else saved_model)
     draw = {"layers": layers, "batch_size": batch_size}
     if format != "npy":
