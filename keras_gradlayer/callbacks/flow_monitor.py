@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from keras_gradlayer._conditions import call, rows, to_spec
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.callbacks._watcher import Watcher
 from keras_gradlayer.models._followed import CHUNK
@@ -36,7 +37,7 @@ class FlowMonitor(Watcher):
 
     Args:
         validation_data: samples that the critic does not train on, an array or a `tf.data.Dataset`
-            of batches; the first `samples` are used.
+            of batches, with conditions for a conditional GAN; the first `samples` are used.
         samples: how many latents to follow.
         seed: integer that they follow from.
 
@@ -49,7 +50,7 @@ class FlowMonitor(Watcher):
 
     def __init__(
         self,
-        validation_data: ArrayLike | tf.data.Dataset | None = None,
+        validation_data: ArrayLike | tuple[ArrayLike, ArrayLike] | tf.data.Dataset | None = None,
         samples: int = 1000,
         seed: int = 1,
     ):
@@ -65,7 +66,7 @@ class FlowMonitor(Watcher):
         super().set_model(model)
         self._real = None
         if self.validation_data is not None:
-            self._real = _first_rows(self.validation_data, self.samples)
+            self._real, self._given = _first_rows(self.validation_data, self.samples, model)
             if not len(self._real) or self._real.shape[1:] != tuple(model.sample_shape):
                 raise ValueError(
                     "`validation_data` must be samples of the shape that the critic takes, "
@@ -74,9 +75,10 @@ class FlowMonitor(Watcher):
                 )
         stack, head = model.stack, model.head
 
-        def measure(values, z, step_size):
+        def measure(values, z, condition, step_size):
             def score(z):
-                return stack._score_by(values, head(z, training=False))
+                x = call(head, z, condition, training=False)
+                return stack._score_by(values, x, condition)
 
             return _measure(score, z, step_size, stack.steps_per_layer)
 
@@ -104,7 +106,7 @@ class FlowMonitor(Watcher):
         eta = tf.constant(step_size, "float32")
         values = self.model.stack._values(layers)
         chunks = self._followed.positions(layers)
-        parts = zip(*(self._measure(values, z, eta) for z in chunks))
+        parts = zip(*(self._measure(values, z, c, eta) for z, c in chunks))
         moves, gradients, lipschitz = map(np.concatenate, parts)
         L = float(lipschitz.max())
         found = {
@@ -114,9 +116,11 @@ class FlowMonitor(Watcher):
             "injectivity_margin": 1 - step_size / self.model.steps_per_layer * L,
         }
         if self._real is not None:
-            parts = range(0, len(self._real), CHUNK)
-            real = [self._score(values, self._real[i : i + CHUNK]) for i in parts]
-            fake = [self._score(values, x) for x in self._followed.batches(layers)]
+            starts = range(0, len(self._real), CHUNK)
+            batches = [rows((self._real, self._given), i, i + CHUNK) for i in starts]
+            real = [self._score(values, x, c) for x, c in batches]
+            batches = zip(self._followed.batches(layers), chunks)
+            fake = [self._score(values, x, c) for x, (_, c) in batches]
             real, fake = np.concatenate(real).mean(), np.concatenate(fake).mean()
             found["heldout_wasserstein"] = float(real - fake)
         return found
@@ -144,8 +148,18 @@ def _measure(f, z, step_size, steps, iterations=5):
     return [tf.reshape(v, [-1]) for v in (norm(moved - z), norm(g), largest)]
 
 
-def _first_rows(data, count):
+def _first_rows(data, count, model):
+    """Samples, and for a conditional model their conditions."""
+    spec = model.condition_spec
     if isinstance(data, tf.data.Dataset):
-        rows = data.map(lambda *batch: batch[0]).unbatch().take(count)
-        data = np.array(list(rows.as_numpy_iterator()))
-    return np.asarray(data[:count], "float32")
+        data = data.map(lambda *batch: batch[: 1 if spec is None else 2])
+        data = tuple(map(np.array, zip(*data.unbatch().take(count).as_numpy_iterator())))
+        data = data if spec is not None else data[0]
+    if spec is None:
+        return np.asarray(data[:count], "float32"), None
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise ValueError(
+            "`validation_data` of a conditional GAN must be (samples, conditions). "
+            f"Received: {type(data).__name__}"
+        )
+    return np.asarray(data[0][:count], "float32"), to_spec(data[1][:count], spec)

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_gradlayer._conditions import call
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.models._followed import Followed
 from keras_gradlayer.step_rules.step_rule import Halving
@@ -43,23 +44,25 @@ class Backtracking(Halving):
         """Follow latents of its own through the layers."""
         self._followed = Followed(tuner, self.samples, self.seed)
 
-        def score(z):
-            return tf.reshape(tuner.stack.score(tuner.head(z, training=False)), [-1])
+        def score(z, c):
+            x = call(tuner.head, z, c, training=False)
+            return tf.reshape(tuner.stack.score(x, condition=c), [-1])
 
-        def slope(z):
-            return tf.reduce_sum(tf.square(input_gradient(score, z)))
+        def slope(z, c):
+            return tf.reduce_sum(tf.square(input_gradient(lambda z: score(z, c), z)))
 
-        def rise(z, eta):
-            return tf.reduce_sum(score(tuner.stack.move(z, step_size=eta)) - score(z))
+        def rise(z, c, eta):
+            moved = tuner.stack.move(z, step_size=eta, condition=c)
+            return tf.reduce_sum(score(moved, c) - score(z, c))
 
         self._slope, self._rise = tuner.program(slope), tuner.program(rise)
 
     def look(self, tuner: keras.Model) -> None:
         """Find the slope along the present critic."""
-        self._promised = sum(float(self._slope(z)) for z in self._followed.positions())
+        self._promised = sum(float(self._slope(z, c)) for z, c in self._followed.positions())
 
     def helps(self, tuner: keras.Model, eta: float) -> bool:
         """Whether the scores rise by half of what their slope promises."""
         step = tf.constant(eta, tuner.stack.variable_dtype)
-        risen = sum(float(self._rise(z, step)) for z in self._followed.positions())
+        risen = sum(float(self._rise(z, c, step)) for z, c in self._followed.positions())
         return risen >= eta * self._promised / 2 > 0

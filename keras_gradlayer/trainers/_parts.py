@@ -10,6 +10,7 @@ from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
+from keras_gradlayer.models.conditions import standard_inputs
 from keras_gradlayer.models.copying import copy_model
 from keras_gradlayer.models.sampler import Sampler, flow_dtype
 from keras_gradlayer.models.splitting import cut
@@ -41,20 +42,22 @@ def make_flow(
     _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
     if generator is not None:
         _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model or None")
+    generator, critic, condition = standard_inputs(generator, critic)
     if latent is None:
         latent = default_latent(critic if generator is None else generator)
     _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
     if generator is not None:
-        generator = copy_model("generator", generator, latent.shape)
+        generator = copy_model("generator", generator, latent.shape, condition)
         generator.trainable = False
     base, head = cut(generator, insert, latent, output_activation)
-    sample_shape = _checks.output_shape(head, _checks.output_shape(base, latent.shape)[1:])[1:]
-    _checks.scores_shape("critic", critic, sample_shape)
-    critic = copy_model("critic", critic, sample_shape)
+    flow_shape = _checks.output_shape(base, latent.shape, condition=condition)[1:]
+    sample_shape = _checks.output_shape(head, flow_shape, condition=condition)[1:]
+    _checks.scores_shape("critic", critic, sample_shape, condition=condition)
+    critic = copy_model("critic", critic, sample_shape, condition)
     frozen = freeze_statistics(critic)
     if frozen:
         _log.info("The critic trains with the statistics it has, in %s.", ", ".join(frozen))
-    _checks.rows_independent("critic", critic, sample_shape)
+    _checks.rows_independent("critic", critic, sample_shape, condition)
     dtype = flow_dtype(base, head, critic)
     layers = GradientLayerStack(critic, head=head, dtype=dtype, **stack)
     return generator, Sampler(base, layers, latent, name="flow")

@@ -1,5 +1,6 @@
 """The two players of a GAN and the steps that train them."""
 
+import collections
 from collections.abc import Mapping, MutableMapping
 
 import keras
@@ -7,11 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks, _xla, objectives
+from keras_gradlayer._conditions import call, unpair
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import flow_dtype
 from keras_gradlayer.trainers.loop_state import LoopState
+
+Sides = collections.namedtuple("Sides", ["real", "fake"], defaults=[None, None])
 
 
 class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
@@ -37,6 +41,12 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
     shares_batches = True
     """Whether replicas that have a part of each batch can do what one device does."""
 
+    conditions_of = Sides()
+    """The conditions of the present batches, of data and of generated samples."""
+
+    condition_spec: keras.KerasTensor | None = None
+    """What a condition looks like, for a conditional GAN."""
+
     def __init__(
         self, critic: keras.Model, objective: str | objectives.Objective, latent: Latent, **kwargs
     ):
@@ -59,8 +69,13 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
 
     # ---- what subclasses define -------------------------------------------------------------
 
-    def generate(self, n: int | tf.Tensor) -> tf.Tensor:
-        """`n` samples to show the critic."""
+    def generate(
+        self, n: int | tf.Tensor, condition: tf.Tensor | None
+    ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+        """`n` samples to show the critic, with their conditions if there are any.
+
+        `condition` is what a batch of data has; samples may have others.
+        """
         raise NotImplementedError
 
     def generator_move(self, real: tf.Tensor) -> dict:
@@ -115,11 +130,11 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
 
     def critic_update(self, real: tf.Tensor) -> dict:
         """One step of the critic up V − R."""
-        real = tf.cast(real, self.flow_dtype)
-        fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), self.flow_dtype)
-        real, fake = self.critic_inputs(real), self.critic_inputs(tf.stop_gradient(fake))
+        real, fake = self.batches(real)
+        fake = tf.stop_gradient(fake)
         with tf.GradientTape() as tape:
-            real_scores, fake_scores = self.scores(real), self.scores(fake)
+            real_scores = self.scores(real, self.conditions_of.real)
+            fake_scores = self.scores(fake, self.conditions_of.fake)
             value = self.objective.value(real_scores, fake_scores)
             penalty = self.terms("critic_loss", self.critic, real, fake)
             loss = penalty - value
@@ -135,9 +150,25 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         )
         return self.get_metrics_result()
 
-    def scores(self, x: tf.Tensor) -> tf.Tensor:
-        """The critic's scores in training mode, at least in float32."""
-        return tf.cast(self.critic(x, training=True), self.flow_dtype)
+    def batches(self, real: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """A batch of data, and as many samples, as the critic sees them."""
+        real, condition = unpair(real)
+        fake = self.generate(real.shape[0] or tf.shape(real)[0], condition)
+        fake, fake_condition = unpair(fake)
+        self.conditions_of = Sides(condition, fake_condition)
+        real, fake = tf.cast(real, self.flow_dtype), tf.cast(fake, self.flow_dtype)
+        return self.critic_inputs(real), self.critic_inputs(fake)
+
+    def scores(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
+        """The critic's scores in training mode, at least in float32.
+
+        Args:
+            x: samples as the critic sees them.
+            condition: their conditions; by default those of the batch of data. Those of the
+                generated samples are `conditions_of.fake`.
+        """
+        condition = self.conditions_of.real if condition is None else condition
+        return tf.cast(call(self.critic, x, condition, training=True), self.flow_dtype)
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`."""

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import pair
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
@@ -37,9 +38,11 @@ class FineTuner(LayerTrainer):
     `generator` (frozen) and `critic` (trained on from the values handed over).
 
     Args:
-        generator: a Keras model, latent -> sample; `None` is the identity on the latent.
+        generator: a Keras model, latent -> sample; `None` is the identity on the latent. That of
+            a conditional GAN takes [latent, condition] in any order, or the condition alone.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1), without coupling
-            between the rows of a batch in inference mode.
+            between the rows of a batch in inference mode. That of a conditional GAN takes [sample,
+            condition], or the sample alone; of several outputs, the one of that shape is the score.
         step_size: η, a positive finite number; a Keras schedule (of
             `keras.optimizers.schedules`) of the number of layers stacked; or a rule that chooses
             each layer's, `kgl.step_rules.LineSearch(scorer)` or `kgl.step_rules.Backtracking()`.
@@ -65,6 +68,7 @@ class FineTuner(LayerTrainer):
     Call arguments:
         z: latents of shape (batch, *latent.shape).
         layers: how many gradient layers to apply, as for `GradientLayerStack`; all by default.
+        condition: what to sample, for a conditional GAN, as `Sampler` has it.
 
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
 
@@ -145,7 +149,8 @@ class FineTuner(LayerTrainer):
         self.sample_shape = flow.sample_shape
         if particles is None:
             self.means["replays"] = keras.metrics.Mean(name="replays")
-        self(keras.KerasTensor((None, *flow.latent.shape)))
+        self.condition_spec, self.conditions = flow.condition_spec, flow.conditions
+        self(pair(keras.KerasTensor((None, *flow.latent.shape)), flow.condition_spec))
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -241,9 +246,14 @@ class FineTuner(LayerTrainer):
         super().compile(*positional, critic_optimizer=critic_optimizer, **kwargs)
         self.optimizer = self.critic_optimizer  # what Keras' learning rate callbacks look for
 
-    def call(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
+    def call(
+        self,
+        z: tf.Tensor,
+        layers: int | tf.Tensor | None = None,
+        condition: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Samples after `layers` gradient layers, all by default."""
-        return self.flow(z, layers=layers)
+        return self.flow(z, layers=layers, condition=condition)
 
     def sampler(self) -> Sampler:
         """The sampler as it is now: a plain Keras model, latent -> sample (Algorithm 2).

@@ -105,4 +105,5 @@ class UnrolledGAN(GAN):
         return Lookahead(self.critic.trainable_variables, self.critic_optimizer, self.step_size)
 
     def _value(self, real, fake):
-        return self.objective.value(self.scores(real), self.scores(fake))
+        fake_scores = self.scores(fake, self.conditions_of.fake)
+        return self.objective.value(self.scores(real), fake_scores)
