@@ -81,8 +81,8 @@ class StructureError(ValueError):
 
 
 _REMEDIES = {
-    "input": "A conditional GAN has a generator of (latent, condition) and a critic of (sample, "
-    "condition).",
+    "input": "A conditional GAN has a Functional generator of (latent, condition) and a Functional "
+    "critic of (sample, condition), whose conditions have one shape.",
     "output": "Pick one, as in keras.Model(model.inputs, model.outputs[0]).",
 }
 

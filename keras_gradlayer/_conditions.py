@@ -1,5 +1,7 @@
 """Conditional models: they take [x, condition] where others take x."""
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -58,3 +60,47 @@ def to_spec(condition, spec):
             f"take. Received: (n, {', '.join(map(str, shape))})"
         )
     return tf.cast(condition, spec.dtype)
+
+
+def draw(model, n, seed=None, condition=None):
+    """`n` latents of a sampler or trainer, with their conditions where it takes them."""
+    z = model.latent.sample(n, seed)
+    if getattr(model, "condition_spec", None) is None and condition is None:
+        return z
+    condition = _conditions_of_data(model, n, seed) if condition is None else condition
+    return pair(*given(model, z, condition))
+
+
+def _conditions_of_data(model, n, seed=None):
+    if not model.conditions.known:
+        raise ValueError(
+            f"'{model.name}' is conditional and has seen no data. Expected `condition`, or a fit "
+            "with conditions first."
+        )
+    first = np.random.default_rng(seed).integers(2**62) if isinstance(seed, int) else 0
+    return model.conditions.draw(first + tf.range(n, dtype="int64"))
+
+
+def draw_rows(model, seeds, condition=None):
+    """The latent of each seed, and its condition where the model takes one."""
+    z = model.latent.sample_rows(seeds)
+    if model.condition_spec is None:
+        return z
+    return pair(z, model.conditions.draw(seeds) if condition is None else condition)
+
+
+def given(model, z, condition):
+    """Latents and conditions as a model takes them, from [z, condition] or both."""
+    if isinstance(z, (tuple, list)):
+        if condition is not None or len(z) != 2:
+            raise ValueError("Expected z, [z, condition] or z and `condition`.")
+        z, condition = z
+    if model.condition_spec is None:
+        if condition is not None:
+            raise ValueError(f"'{model.name}' takes no condition. Received: {condition!r}")
+        return z, None
+    if condition is None:
+        return z, _conditions_of_data(model, tf.shape(z, "int64")[0])
+    if isinstance(condition, keras.KerasTensor):
+        return z, condition
+    return z, to_spec(condition, model.condition_spec)

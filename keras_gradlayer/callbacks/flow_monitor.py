@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer._conditions import call, rows, to_spec
+from keras_gradlayer._conditions import call, rows, to_spec, unpair
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.callbacks._watcher import Watcher
 from keras_gradlayer.models._followed import CHUNK
@@ -119,8 +119,7 @@ class FlowMonitor(Watcher):
             starts = range(0, len(self._real), CHUNK)
             batches = [rows((self._real, self._given), i, i + CHUNK) for i in starts]
             real = [self._score(values, x, c) for x, c in batches]
-            batches = zip(self._followed.batches(layers), chunks)
-            fake = [self._score(values, x, c) for x, (_, c) in batches]
+            fake = [self._score(values, *unpair(x)) for x in self._followed.batches(layers)]
             real, fake = np.concatenate(real).mean(), np.concatenate(fake).mean()
             found["heldout_wasserstein"] = float(real - fake)
         return found

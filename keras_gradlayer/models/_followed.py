@@ -3,8 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer._conditions import call, pair, rows, unpair
-from keras_gradlayer.models.sampler import draw
+from keras_gradlayer._conditions import call, draw, pair, rows, unpair
 
 CHUNK = 250
 
@@ -69,14 +68,14 @@ class Followed:
         return [(z, c) for z, (_, c) in zip(self._z, _chunks(self.latents))]
 
     def batches(self, layers=None):
-        """Chunks of samples, as arrays, one at a time."""
+        """Chunks of samples, as arrays, or of (samples, conditions), one at a time."""
         chunks = self.positions(layers) if hasattr(self.model, "stack") else _chunks(self.latents)
         for z, c in chunks:
-            yield self._head(z, c).numpy()
+            yield pair(self._head(z, c).numpy(), c)
 
     def samples(self):
         """All samples in one array."""
-        return np.concatenate(list(self.batches()))
+        return np.concatenate([unpair(batch)[0] for batch in self.batches()])
 
 
 def _chunks(latents):

@@ -18,21 +18,26 @@ _NAME = re.compile("label|class|cond|digit|categor", re.IGNORECASE)
 
 
 def standard_inputs(
-    generator: keras.Model | None, critic: keras.Model
+    generator: keras.Model | None, critic: keras.Model | None = None
 ) -> tuple[keras.Model | None, keras.Model, keras.KerasTensor | None]:
     """A GAN's models as they are used here: of z or [z, condition], and of x or [x, condition].
 
     Keras models take lists, tuples and dicts in any order; these share their layers and weights. A
-    generator of the condition alone gets a latent of shape (0,) besides. Of a critic with several
-    outputs the score is kept, the one of shape (batch,) or (batch, 1).
+    generator of the condition alone gets a latent of shape (0,) besides.
+
+    Args:
+        generator: the generator.
+        critic: the critic, `None` for a generator alone.
 
     Returns:
         Generator, critic, and what a condition looks like, `None` where there is none.
 
     Raises:
-        ValueError: if it cannot be told which input is which, or which output is the score.
+        ValueError: if it cannot be told which input is which, or a model has several outputs.
     """
-    critic = _scoring(critic)
+    for model in (generator, critic):
+        if len(getattr(model, "outputs", None) or ()) > 1:
+            raise _checks.StructureError(model, "output", model.outputs)
     critic_inputs = list(getattr(critic, "inputs", None) or ())
     inputs = list(getattr(generator, "inputs", None) or ())
     if len(critic_inputs) > 2 or len(inputs) > 2:
@@ -40,11 +45,7 @@ def standard_inputs(
         raise _checks.StructureError(model, "input", model.inputs)
     if len(critic_inputs) == 2:
         if generator is None or not is_graph(generator):
-            name = "None" if generator is None else f"'{generator.name}'"
-            raise ValueError(
-                f"'{critic.name}' takes two inputs, a sample and its condition. Expected a "
-                f"Functional generator that takes the condition. Received: generator={name}"
-            )
+            raise _checks.StructureError(critic, "input", critic.inputs)
         shape = tuple(generator.outputs[0].shape[1:])
         samples = [x for x in critic_inputs if tuple(x.shape[1:]) == shape]
         if not samples:
@@ -54,12 +55,8 @@ def standard_inputs(
             )
         (condition,) = (x for x in critic_inputs if x is not samples[0])
         alike = [x for x in inputs if x.shape[1:] == condition.shape[1:]]
-        if not alike:
-            raise ValueError(
-                f"'{critic.name}' takes conditions of shape {tuple(condition.shape[1:])}. Expected "
-                f"a generator that takes them, too. '{generator.name}' takes "
-                f"{' and '.join(str(tuple(x.shape[1:])) for x in inputs)}"
-            )
+        if not alike or not is_graph(critic):
+            raise _checks.StructureError(critic, "input", critic.inputs)
         critic = _ordered(critic, [samples[0], condition])
         given = alike[-1]
     elif len(inputs) == 2:
@@ -88,17 +85,6 @@ def _same(model, inputs, output):
     twin.dtype_policy = model.dtype_policy
     twin.trainable = model.trainable
     return twin
-
-
-def _scoring(critic):
-    """A critic of one output: of several, the one that scores."""
-    outputs = list(getattr(critic, "outputs", None) or ())
-    if len(outputs) < 2 or not is_graph(critic):
-        return critic
-    scores = [x for x in outputs if tuple(x.shape[1:]) in ((), (1,))]
-    if len(scores) != 1:
-        raise _checks.StructureError(critic, "output", critic.outputs)
-    return _same(critic, critic.input, scores[0])
 
 
 class Conditions(keras.layers.Layer):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from keras_gradlayer import _checks, _xla
 from keras_gradlayer._checksum import checksum
 from keras_gradlayer._chunking import chunk_rows
-from keras_gradlayer._conditions import call, pair, spec_of, to_spec, unpair
+from keras_gradlayer._conditions import call, draw, given, pair, spec_of, unpair
 from keras_gradlayer._nesting import computes_in
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
@@ -35,50 +35,6 @@ def _chunk(x, start, rows):
     """Some rows, the last chunk filled up: another shape would be another program."""
     part = x[start : start + rows]
     return tf.concat([part, tf.repeat(part[:1], rows - len(part), axis=0)], axis=0)
-
-
-def draw(model, n, seed=None, condition=None):
-    """`n` latents of a sampler or trainer, with their conditions where it takes them."""
-    z = model.latent.sample(n, seed)
-    if getattr(model, "condition_spec", None) is None and condition is None:
-        return z
-    condition = _conditions_of_data(model, n, seed) if condition is None else condition
-    return pair(*given(model, z, condition))
-
-
-def _conditions_of_data(model, n, seed=None):
-    if not model.conditions.known:
-        raise ValueError(
-            f"'{model.name}' is conditional and has seen no data. Expected `condition`, or a fit "
-            "with conditions first."
-        )
-    first = np.random.default_rng(seed).integers(2**62) if isinstance(seed, int) else 0
-    return model.conditions.draw(first + tf.range(n, dtype="int64"))
-
-
-def draw_rows(model, seeds, condition=None):
-    """The latent of each seed, and its condition where the model takes one."""
-    z = model.latent.sample_rows(seeds)
-    if model.condition_spec is None:
-        return z
-    return pair(z, model.conditions.draw(seeds) if condition is None else condition)
-
-
-def given(model, z, condition):
-    """Latents and conditions as a model takes them, from [z, condition] or both."""
-    if isinstance(z, (tuple, list)):
-        if condition is not None or len(z) != 2:
-            raise ValueError("Expected z, [z, condition] or z and `condition`.")
-        z, condition = z
-    if model.condition_spec is None:
-        if condition is not None:
-            raise ValueError(f"'{model.name}' takes no condition. Received: {condition!r}")
-        return z, None
-    if condition is None:
-        return z, _conditions_of_data(model, tf.shape(z, "int64")[0])
-    if isinstance(condition, keras.KerasTensor):
-        return z, condition
-    return z, to_spec(condition, model.condition_spec)
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")

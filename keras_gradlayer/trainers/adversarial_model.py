@@ -70,7 +70,7 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
     # ---- what subclasses define -------------------------------------------------------------
 
     def generate(
-        self, n: int | tf.Tensor, condition: tf.Tensor | None
+        self, n: int | tf.Tensor, condition: tf.Tensor | None = None
     ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
         """`n` samples to show the critic, with their conditions if there are any.
 

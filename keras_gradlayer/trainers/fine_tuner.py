@@ -42,7 +42,8 @@ class FineTuner(LayerTrainer):
             a conditional GAN takes [latent, condition] in any order, or the condition alone.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1), without coupling
             between the rows of a batch in inference mode. That of a conditional GAN takes [sample,
-            condition], or the sample alone; of several outputs, the one of that shape is the score.
+            condition], or the sample alone. Of one with several outputs, as in an AC-GAN, name the
+            score: `keras.Model(critic.inputs, critic.outputs[0])`.
         step_size: η, a positive finite number; a Keras schedule (of
             `keras.optimizers.schedules`) of the number of layers stacked; or a rule that chooses
             each layer's, `kgl.step_rules.LineSearch(scorer)` or `kgl.step_rules.Backtracking()`.

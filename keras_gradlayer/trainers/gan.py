@@ -4,12 +4,11 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
-from keras_gradlayer._conditions import call, pair
+from keras_gradlayer._conditions import call, given, pair, spec_of
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.conditions import conditions_for, standard_inputs
 from keras_gradlayer.models.output_range import output_range
-from keras_gradlayer.models.sampler import given
 from keras_gradlayer.objectives import Objective
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 
@@ -79,6 +78,8 @@ class GAN(AdversarialTrainer):
         _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model")
         _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
         generator, critic, condition = standard_inputs(generator, critic)
+        if condition is not None and spec_of(critic) is None:
+            raise _checks.StructureError(generator, "input", generator.inputs)
         latent = default_latent(generator) if latent is None else latent
         _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
         sample_shape = _checks.output_shape(generator, latent.shape, condition=condition)[1:]
@@ -126,7 +127,7 @@ class GAN(AdversarialTrainer):
         return call(self.generator, z, condition, training=False)
 
     def generate(
-        self, n: int | tf.Tensor, condition: tf.Tensor | None
+        self, n: int | tf.Tensor, condition: tf.Tensor | None = None
     ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
         """`n` samples, with the generator, and what callbacks put in it, in training mode."""
         z = self.latent.sample(n, self.seed_generator)

@@ -80,7 +80,7 @@ class LayerTrainer(AdversarialTrainer):
         return history
 
     def generate(
-        self, n: int | tf.Tensor, condition: tf.Tensor | None
+        self, n: int | tf.Tensor, condition: tf.Tensor | None = None
     ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
         """`n` samples for the critic: fresh ones, or the next of the particles."""
         if self.carried is None:

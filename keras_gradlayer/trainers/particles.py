@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from keras_gradlayer import _replicas
 from keras_gradlayer._chunking import chunk_rows
-from keras_gradlayer._conditions import pair
-from keras_gradlayer.models.sampler import Sampler, draw_rows
+from keras_gradlayer._conditions import draw_rows, pair
+from keras_gradlayer.models.sampler import Sampler
 
 STORED = ("particles", "particle_seeds", "next_particle", "particle_version")
 

@@ -202,7 +202,12 @@ def test_a_critic_with_a_second_head():
     x = keras.Input((2,))
     h = keras.layers.Dense(8, "softplus")(x)
     score, classes = keras.layers.Dense(1)(h), keras.layers.Dense(5, "softmax")(h)
-    tuner = kgl.FineTuner(generator, keras.Model(x, [classes, score]), 0.1, max_layers=3)
+    critic = keras.Model(x, [classes, score])
+    with pytest.raises(
+        ValueError, match=r"Pick one, as in keras.Model\(model.inputs, model.outputs"
+    ):
+        kgl.FineTuner(generator, critic, 0.1)
+    tuner = kgl.FineTuner(generator, keras.Model(x, critic.outputs[1]), 0.1, max_layers=3)
     tuner.compile()
     fit(tuner, 2)
     assert tuner.stack.depth == 2
@@ -263,7 +268,12 @@ def test_bad_input():
     with pytest.raises(ValueError, match="has seen no data. Expected `condition`"):
         tuner(tuner.latent.sample(3, seed=0))
     plain = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
-    with pytest.raises(ValueError, match="Expected a generator that takes them, too"):
-        kgl.FineTuner(plain, critic, 0.1)
+    for make in (kgl.GAN, lambda g, d: kgl.FineTuner(g, d, 0.1)):
+        with pytest.raises(
+            ValueError, match=r"2 inputs of shapes .*whose conditions have one shape"
+        ):
+            make(plain, critic)
+    with pytest.raises(ValueError, match="Expected a model of one input. Received: 'g', with 2 in"):
+        kgl.GAN(generator, kgl.models.mlp_critic((2,)))
     with pytest.raises(ValueError, match="takes no condition"):
         kgl.FineTuner(plain, kgl.models.mlp_critic((2,)), 0.1)([np.ones((1, 4)), np.ones((1, 1))])
