@@ -12,10 +12,11 @@ from keras_gradlayer.step_rules.step_rule import Halving
 class Backtracking(Halving):
     """Halves the step of a layer until the critic's own objective rises enough.
 
-    Use it with a large η: the step is then as long as the critic is close to linear along it. The
-    mean score of samples from latents that training never sees has to rise by half of what its
-    slope promises, E f(g1(G_η(z))) − E f(g1(z)) ≥ ½ η E‖∇(f∘g1)(z)‖². Where no step does, no layer
-    is stacked, and the critic trains on. `tuner.stack.step_sizes` lists the steps taken.
+    Use it with a large η: the step is then as long as the critic is close to linear along it. With
+    φ the objective's potential (the score itself, for the Wasserstein objective), the mean of
+    h = φ∘f∘g1 over samples from latents that training never sees has to rise by half of what its
+    slope promises, E h(G_η(z)) − E h(z) ≥ ½ η E‖∇h(z)‖². Where no step does, no layer is stacked,
+    and the critic trains on. `tuner.stack.step_sizes` lists the steps taken.
 
     Source: Armijo's rule (1966); Nitanda & Suzuki (2018) take a fixed η.
 
@@ -43,14 +44,13 @@ class Backtracking(Halving):
         """Follow latents of its own through the layers."""
         self._followed = Followed(tuner, self.samples, self.seed)
 
-        def score(z):
-            return tf.reshape(tuner.stack.score(tuner.head(z, training=False)), [-1])
+        h = tuner.stack.climbed
 
         def slope(z):
-            return tf.reduce_sum(tf.square(input_gradient(score, z)))
+            return tf.reduce_sum(tf.square(input_gradient(h, z)))
 
         def rise(z, eta):
-            return tf.reduce_sum(score(tuner.stack.move(z, step_size=eta)) - score(z))
+            return tf.reduce_sum(h(tuner.stack.move(z, step_size=eta)) - h(z))
 
         self._slope, self._rise = tuner.program(slope), tuner.program(rise)
 

@@ -6,10 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks, _xla, objectives
+from keras_gradlayer import _xla, objectives
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
-from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import flow_dtype
 from keras_gradlayer.trainers.loop_state import LoopState
 
@@ -34,6 +33,9 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
     compiled_move = True
     """Whether `generator_move` is all there is to a move."""
 
+    critic_training = True
+    """Whether the critic trains in training mode, or in inference mode."""
+
     shares_batches = True
     """Whether replicas that have a part of each batch can do what one device does."""
 
@@ -41,11 +43,6 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         self, critic: keras.Model, objective: str | objectives.Objective, latent: Latent, **kwargs
     ):
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
-        if output_range(critic) == (0, 1):
-            _checks.warn(
-                "`critic` only gives scores between 0 and 1, as one that ends with a sigmoid does. "
-                "Expected scores without bounds (logits): leave the sigmoid out."
-            )
         self.critic = critic
         self.objective = objectives.get(objective)
         self.latent = latent
@@ -136,8 +133,8 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         return self.get_metrics_result()
 
     def scores(self, x: tf.Tensor) -> tf.Tensor:
-        """The critic's scores in training mode, at least in float32."""
-        return tf.cast(self.critic(x, training=True), self.flow_dtype)
+        """The critic's scores in the mode that it trains in, at least in float32."""
+        return tf.cast(self.critic(x, training=self.critic_training), self.flow_dtype)
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`."""
