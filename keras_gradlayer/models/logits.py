@@ -31,7 +31,7 @@ def without_sigmoid(critic: keras.Model) -> keras.Model | None:
         return None
     if shape == (1,):
         return base
-    logits = keras.Model(base.inputs, keras.layers.Reshape((1,))(base.outputs[0]))
+    logits = keras.Model(base.inputs[0], keras.layers.Reshape((1,))(base.outputs[0]))
     logits.dtype_policy = base.dtype_policy
     return logits
 
