@@ -18,7 +18,7 @@ class LabelSmoothing(StepCallback):
         −(1 − a) log σ(t) − a log(1 − σ(t)) = −log σ(t) + a t,
 
     and `amount * E f(x)` over real samples is what this adds. It is part of the log `penalty`, and
-    may be negative. The scores are computed anew, in a critic with dropout with other masks.
+    may be negative.
 
     Source: Salimans et al., "Improved Techniques for Training GANs", NeurIPS 2016, section 3.4.
 
@@ -50,6 +50,6 @@ class LabelSmoothing(StepCallback):
             )
         super().set_model(model)
 
-    def critic_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    def score_loss(self, real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
         """The weighted mean score, a scalar."""
-        return self.amount * tf.reduce_mean(self.model.scores(real))
+        return self.amount * tf.reduce_mean(real_scores)

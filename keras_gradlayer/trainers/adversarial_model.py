@@ -119,6 +119,7 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
             real_scores, fake_scores = self.scores(real), self.scores(fake)
             value = self.objective.value(real_scores, fake_scores)
             penalty = self.terms("critic_loss", self.critic, real, fake)
+            penalty += self.terms("score_loss", None, real_scores, fake_scores)
             loss = penalty - value
             scaled = self.critic_optimizer.scale_loss(loss / self.replicas)
         variables = self.critic.trainable_variables
@@ -142,10 +143,13 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
             x = callback.critic_inputs(x)
         return x
 
-    def terms(self, name: str, model: keras.Model, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        """What callbacks and the regularizers of a model's weights add to its loss."""
+    def terms(
+        self, name: str, model: keras.Model | None, real: tf.Tensor, fake: tf.Tensor
+    ) -> tf.Tensor:
+        """What callbacks, and the regularizers of a model's weights, if given, add to a loss."""
         terms = [getattr(c, name)(real, fake) for c in self.loop.callbacks]
-        terms += [v.regularizer(v) for v in model.trainable_variables if v.regularizer]
+        variables = [] if model is None else model.trainable_variables
+        terms += [v.regularizer(v) for v in variables if v.regularizer]
         terms = [tf.cast(t, self.flow_dtype) for t in terms if t is not None]
         return tf.add_n([tf.zeros((), self.flow_dtype), *terms])
 
