@@ -180,9 +180,15 @@ def distance(tuner, layers=None):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["auto", "non_saturating", "kl"])
-def test_a_discriminator_trained_by_cross_entropy(objective):
-    """A critic with a sigmoid, as public code trains it: the layers make the samples better."""
+@pytest.mark.parametrize(
+    ("objective", "step_size"), [("auto", 0.1), ("non_saturating", 0.02), ("kl", 0.02)]
+)
+def test_a_discriminator_trained_by_cross_entropy(objective, step_size):
+    """A critic with a sigmoid, as public code trains it: the layers make the samples better.
+
+    A discriminator that is sure has a steep score. Minimax, whose slope vanishes there, stands the
+    paper's step; with the others 0.1 is too far at first.
+    """
     keras.utils.set_random_seed(1)
     data = kgl.data.eight_gaussians(n=500, batch_size=50)
     x = np.concatenate(list(data.as_numpy_iterator()))
@@ -194,7 +200,7 @@ def test_a_discriminator_trained_by_cross_entropy(objective):
     labels = np.repeat([1.0, 0.0], len(x))
     critic.fit(np.concatenate([x, start]), labels, epochs=20, verbose=0)
     arguments = {"latent": latent, "max_layers": 20, "objective": objective}
-    tuner = kgl.FineTuner(None, critic, step_size=0.1, **arguments)
+    tuner = kgl.FineTuner(None, critic, step_size, **arguments)
     tuner.compile(critic_optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9))
     callbacks = [kgl.callbacks.CriticInnerLoop(50), kgl.callbacks.GradientPenalty(one_sided=True)]
     tuner.fit(x, batch_size=50, epochs=100, verbose=0, callbacks=callbacks)
