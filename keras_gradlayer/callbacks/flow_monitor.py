@@ -7,8 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer._conditions import call, rows, to_spec, unpair
-from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer._conditions import rows, to_spec, unpair
 from keras_gradlayer.callbacks._watcher import Watcher
 from keras_gradlayer.models._followed import CHUNK
 
@@ -20,8 +19,8 @@ class FlowMonitor(Watcher):
     an epoch in which a layer was stacked are:
 
     - `step_norm`: the mean of ‖G_k(z) − z‖, in the unit of the space of the layers;
-    - `flow_gradient`: the mean of ‖∇(f∘g1)(z)‖;
-    - `lipschitz`: an estimate of L, the Lipschitz constant of ∇(f∘g1), from below: the largest
+    - `flow_gradient`: the mean of ‖∇(φ∘f∘g1)(z)‖, φ being the objective's potential;
+    - `lipschitz`: an estimate of L, the Lipschitz constant of ∇(φ∘f∘g1), from below: the largest
       ‖∇(z + d) − ∇(z)‖ / ‖d‖ over the samples, for d as long as the sample's move, by a power
       iteration on secants, which also sees the kinks of piecewise linear critics;
     - `injectivity_margin`: 1 − (η/m)L, of the steps that the layer takes, from above;
@@ -73,14 +72,12 @@ class FlowMonitor(Watcher):
                     f"(n, {', '.join(map(str, model.sample_shape))}). "
                     f"Received: {self._real.shape}"
                 )
-        stack, head = model.stack, model.head
+        stack = model.stack
 
         def measure(values, z, condition, step_size):
-            def score(z):
-                x = call(head, z, condition, training=False)
-                return stack._score_by(values, x, condition)
-
-            return _measure(score, z, step_size, stack.steps_per_layer)
+            given = {"values": values, "step_size": step_size, "condition": condition}
+            follow = functools.partial(stack.follow, **given)
+            return _measure(follow, z, step_size / stack.steps_per_layer)
 
         jit = {"jit_compile": model.jit_compile, "reduce_retracing": True, "autograph": False}
         # By the critic as it was stacked, which may have trained on since.
@@ -125,23 +122,20 @@ class FlowMonitor(Watcher):
         return found
 
 
-def _measure(f, z, step_size, steps, iterations=5):
+def _measure(follow, z, step, iterations=5):
     """Each sample's move, gradient and largest secant slope of the gradient."""
 
     def norm(v):
         return tf.sqrt(tf.reduce_sum(tf.square(v), list(range(1, v.shape.rank)), keepdims=True))
 
-    gradient = functools.partial(input_gradient, f)
-    g, moved = gradient(z), z
-    for _ in range(steps):
-        moved += step_size / steps * gradient(moved)
+    moved, g = follow(z)
     # As far as one step, and far enough that the difference is not rounding.
-    reach = tf.maximum(step_size / steps * norm(g), 1e-3 * (1 + norm(z)))
+    reach = tf.maximum(tf.cast(step, z.dtype) * norm(g), 1e-3 * (1 + norm(z)))
     direction = g + 1e-12  # any, where there is no gradient
     largest = tf.zeros_like(reach)
     for _ in range(iterations):
         d = reach * direction / norm(direction)
-        direction = gradient(z + d) - g
+        direction = follow(z + d)[1] - g
         largest = tf.maximum(largest, norm(direction) / reach)
         direction += 1e-12
     return [tf.reshape(v, [-1]) for v in (norm(moved - z), norm(g), largest)]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, objectives
 from keras_gradlayer._checksum import checksum
 from keras_gradlayer._conditions import spec_of
 from keras_gradlayer._gradients import input_gradient
@@ -17,15 +17,16 @@ from keras_gradlayer.layers.gradient_layer import _require_callable, _scores, co
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
 class GradientLayerStack(FrozenParts):
-    """Replays a history of critics: `G_T ∘ … ∘ G_1` with `G_k(z) = z + η ∇ f_k(g1(z))`.
+    """Replays a history of critics: `G_T ∘ … ∘ G_1` with `G_k(z) = z + η ∇ φ(f_k(g1(z)))`.
 
     Use it to keep many gradient layers that share one architecture and differ in the weights, as
     Algorithm 1 makes them. Each `append()` stores the potential's variables as they are at that
     moment, trainable and non-trainable alike, and each layer replays with the variables it was
     stacked with. The step size may differ from layer to layer.
 
-    Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1) and Algorithm 2. Departure: with
-    `steps_per_layer=m` each stored critic is followed for m steps of size η/m; m = 1 is the paper.
+    Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1) and Algorithm 2. Departures: φ, which is the
+    identity there; with `steps_per_layer=m` each stored critic is followed for m steps of size η/m;
+    m = 1 is the paper.
 
     The layers run in one loop over the stored variables, so the size of the graph does not depend
     on the depth. Memory: max_layers times the bytes of the potential's variables, allocated once;
@@ -40,6 +41,8 @@ class GradientLayerStack(FrozenParts):
             model or registered callable; `None` is the identity. Its variables are shared by all
             layers, not stacked.
         steps_per_layer: m, how many steps of η/m to take with each stacked critic.
+        objective: name or instance of the `kgl.objectives` whose `potential` is φ: the game that
+            the critics were trained in.
         **kwargs: the arguments of every Keras layer (`name`, `dtype`).
 
     Call arguments:
@@ -64,7 +67,7 @@ class GradientLayerStack(FrozenParts):
         >>> moved = stack(keras.ops.zeros((3, 2)))      # both steps; layers=1 for the first alone
     """
 
-    _PARTS = ("potential", "head")
+    _PARTS = ("potential", "head", "objective")
     _SETTINGS = ("step_size", "max_layers", "steps_per_layer")
 
     def __init__(
@@ -74,10 +77,12 @@ class GradientLayerStack(FrozenParts):
         max_layers: int,
         head: keras.layers.Layer | Callable | None = None,
         steps_per_layer: int = 1,
+        objective: str | objectives.Objective = "wasserstein",
         **kwargs,
     ):
         super().__init__(**kwargs)
         _require_callable(potential)
+        self.objective = objectives.get(objective)
         self.step_size = _checks.positive_number("step_size", step_size)
         self.max_layers = _checks.positive_int("max_layers", max_layers)
         self.steps_per_layer = _checks.positive_int("steps_per_layer", steps_per_layer)
@@ -112,7 +117,7 @@ class GradientLayerStack(FrozenParts):
             spec = _checks.output_spec(self.head, shape, dtype, condition)
             given = tuple(spec.shape[1:]), spec.dtype
         _checks.scores_shape("potential", self.potential, *given, condition)
-        _checks.depends_on_input("potential", self._potential, shape, dtype, condition)
+        _checks.depends_on_input("potential", self.climbed, shape, dtype, condition)
         if self._history is None:
             self._allocate_history()
 
@@ -281,7 +286,7 @@ class GradientLayerStack(FrozenParts):
         step_size: float | tf.Tensor | None = None,
         condition: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """One layer: `steps_per_layer` steps along the gradient of f∘g1.
+        """One layer: `steps_per_layer` steps along the gradient of φ∘f∘g1.
 
         Args:
             z: tensor of shape (batch, ...) in the variable dtype.
@@ -298,26 +303,36 @@ class GradientLayerStack(FrozenParts):
         step_size: float | tf.Tensor | None = None,
         condition: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """One layer as `move` has it, and the gradient of f∘g1 that it set out along."""
-        step_size = tf.cast(self.step_size if step_size is None else step_size, z.dtype)
+        """One layer as `move` has it, and the gradient of φ∘f∘g1 that it set out along."""
+        m = self.steps_per_layer
+        step_size = tf.cast(self.step_size if step_size is None else step_size, z.dtype) / m
         own = [] if values is None else list(zip(variables_of(self.potential), values))
-        first = None
-        for _ in range(self.steps_per_layer):
+
+        def gradient(z):
             with keras.StatelessScope(state_mapping=own):
-                gradient = input_gradient(lambda z: self._potential(z, condition), z)
-            first = gradient if first is None else first
-            z += step_size / self.steps_per_layer * gradient
+                return input_gradient(lambda z: self.climbed(z, condition), z)
+
+        first = gradient(z)
+        z += step_size * first
+        if m > 1:
+            _, z = tf.while_loop(
+                lambda i, z: i < m,
+                lambda i, z: (i + 1, z + step_size * gradient(z)),
+                (1, z),
+                maximum_iterations=m - 1,
+            )
         return z, first
 
-    def _potential(self, z, condition=None):
-        """f∘g1."""
+    def climbed(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
+        """φ∘f∘g1 by the potential's present variables: what the layers climb, one number a row."""
         x = z if self.head is None else _scores(self.head, z, condition)
-        return _scores(self.potential, x, condition)
+        scores = tf.cast(_scores(self.potential, x, condition), self.variable_dtype)
+        return self.objective.potential(scores)
 
     def score(
         self, x: tf.Tensor, layer: int | None = None, condition: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """The scores that a stacked critic gives.
+        """The scores that a stacked critic gives, f itself.
 
         Args:
             x: tensor in the space of the critic (what the head gives out), shape (batch, ...).

@@ -19,6 +19,7 @@ from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.conditions import conditions_for
 from keras_gradlayer.models.copying import copy_model
 from keras_gradlayer.models.output_range import output_range
+from keras_gradlayer.objectives import Objective
 
 
 def _once(model, listed):
@@ -91,6 +92,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         max_layers: int,
         steps_per_layer: int = 1,
         dtype: str | keras.DTypePolicy | None = None,
+        objective: str | Objective = "wasserstein",
     ) -> Self:
         """A sampler of copies of these parts, with room for layers and none stacked."""
         given = spec_of(base, critic, head)
@@ -101,7 +103,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         critic = copy_model("critic", critic, sample_shape, given)
         dtype = dtype or flow_dtype(base, head, critic)
         stack = GradientLayerStack(
-            critic, step_size, max_layers, head, steps_per_layer, dtype=dtype
+            critic, step_size, max_layers, head, steps_per_layer, objective, dtype=dtype
         )
         return cls(base, stack, latent)
 
@@ -111,7 +113,8 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         room = max(self.depth, 1)
         stack = self.stack
         twin = self.copy_of(
-            *parts, stack.step_size, room, stack.steps_per_layer, stack.dtype_policy
+            *parts,
+            *(stack.step_size, room, stack.steps_per_layer, stack.dtype_policy, stack.objective),
         )
         twin.stack.copy_history(self.stack)
         if self.conditions is not None:

@@ -7,11 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks, _xla, objectives
+from keras_gradlayer import _xla, objectives
 from keras_gradlayer._conditions import call, unpair
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
-from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import flow_dtype
 from keras_gradlayer.trainers.loop_state import LoopState
 
@@ -38,6 +37,9 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
     compiled_move = True
     """Whether `generator_move` is all there is to a move."""
 
+    critic_training = True
+    """Whether the critic trains in training mode, or in inference mode."""
+
     shares_batches = True
     """Whether replicas that have a part of each batch can do what one device does."""
 
@@ -51,11 +53,6 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         self, critic: keras.Model, objective: str | objectives.Objective, latent: Latent, **kwargs
     ):
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
-        if output_range(critic) == (0, 1):
-            _checks.warn(
-                "`critic` only gives scores between 0 and 1, as one that ends with a sigmoid does. "
-                "Expected scores without bounds (logits): leave the sigmoid out."
-            )
         self.critic = critic
         self.objective = objectives.get(objective)
         self.latent = latent
@@ -137,6 +134,7 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
             fake_scores = self.scores(fake, self.conditions_of.fake)
             value = self.objective.value(real_scores, fake_scores)
             penalty = self.terms("critic_loss", self.critic, real, fake)
+            penalty += self.terms("score_loss", None, real_scores, fake_scores)
             loss = penalty - value
             scaled = self.critic_optimizer.scale_loss(loss / self.replicas)
         variables = self.critic.trainable_variables
@@ -160,7 +158,7 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         return self.critic_inputs(real), self.critic_inputs(fake)
 
     def scores(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
-        """The critic's scores in training mode, at least in float32.
+        """The critic's scores in the mode that it trains in, at least in float32.
 
         Args:
             x: samples as the critic sees them.
@@ -168,7 +166,8 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
                 generated samples are `conditions_of.fake`.
         """
         condition = self.conditions_of.real if condition is None else condition
-        return tf.cast(call(self.critic, x, condition, training=True), self.flow_dtype)
+        found = call(self.critic, x, condition, training=self.critic_training)
+        return tf.cast(found, self.flow_dtype)
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`."""
@@ -176,10 +175,13 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
             x = callback.critic_inputs(x)
         return x
 
-    def terms(self, name: str, model: keras.Model, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        """What callbacks and the regularizers of a model's weights add to its loss."""
+    def terms(
+        self, name: str, model: keras.Model | None, real: tf.Tensor, fake: tf.Tensor
+    ) -> tf.Tensor:
+        """What callbacks, and the regularizers of a model's weights, if given, add to a loss."""
         terms = [getattr(c, name)(real, fake) for c in self.loop.callbacks]
-        terms += [v.regularizer(v) for v in model.trainable_variables if v.regularizer]
+        variables = [] if model is None else model.trainable_variables
+        terms += [v.regularizer(v) for v in variables if v.regularizer]
         terms = [tf.cast(t, self.flow_dtype) for t in terms if t is not None]
         return tf.add_n([tf.zeros((), self.flow_dtype), *terms])
 

@@ -326,7 +326,7 @@ class DualingGAN(GAN):
             for cls in type(callback).__mro__[:-1]:
                 if cls.__name__ == "StepCallback":
                     break
-                if {"critic_loss", "after_critic_update"} & set(vars(cls)):
+                if {"critic_loss", "score_loss", "after_critic_update"} & set(vars(cls)):
                     raise ValueError(
                         "DualingGAN solves for its critic, which has a weight decay of its own. "
                         "Expected callbacks that leave the critic's loss and weights alone. "

@@ -6,14 +6,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, objectives
 from keras_gradlayer._conditions import pair
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.step_rules.step_rule import Scheduled, StepRule
-from keras_gradlayer.trainers._parts import freeze_statistics, is_frozen, make_flow
+from keras_gradlayer.trainers._parts import (
+    freeze_statistics,
+    is_frozen,
+    make_flow,
+    trains_as_followed,
+)
 from keras_gradlayer.trainers.layer_trainer import LayerTrainer
 
 
@@ -31,8 +36,14 @@ class FineTuner(LayerTrainer):
     for Generative Models", AISTATS 2018, Algorithms 1 and 2. Departures: see `particles`,
     `refresh` and `steps_per_layer`, whose values `None`, 0 and 1 are the paper.
 
-    Batch normalization in the critic keeps the statistics that it is handed over with, so that what
-    is trained is what the layers follow; its scale and offset train on.
+    The critic trains on in the game that it comes from, and the layers follow the gradient of what
+    the generator ascends there, `objective.potential` of the score. A sigmoid that the critic ends
+    with is taken off, and the log says so.
+
+    What is trained is what the layers follow. Batch normalization in the critic keeps the
+    statistics that it is handed over with; its scale and offset train on. A critic that is another
+    function in training for other reasons than chance (dropout, noise) or spectral normalization
+    trains in inference mode. The log (`logging`, at level INFO) says so.
 
     Generator and critic are copied: the objects handed over are left as they are. The copies are
     `generator` (frozen) and `critic` (trained on from the values handed over).
@@ -64,6 +75,9 @@ class FineTuner(LayerTrainer):
         steps_per_layer: m, steps of η/m taken with each stacked critic.
         particle_dtype: what particles are kept in between updates: "float32", or for half of
             their memory "bfloat16" or "float16", to whose precision each move is rounded.
+        objective: name or instance of the `kgl.objectives` whose game the critic trains on in.
+            `"auto"` is `"minimax"` for a critic that ends with a sigmoid, else `"wasserstein"`. The
+            sigmoid is taken off for every objective of logits, all but `"least_squares"`.
         **kwargs: the arguments of every Keras model (`name`).
 
     Call arguments:
@@ -86,7 +100,9 @@ class FineTuner(LayerTrainer):
 
     Raises:
         ValueError: for arguments out of range, parts that do not fit each other, an unknown
-            insertion point (the layers are listed), a critic that couples rows.
+            insertion point (the layers are listed), a critic that couples rows, or one whose
+            scores lie between 0 and 1 without a sigmoid that can be taken off.
+        NotImplementedError: for an objective without a `potential`.
 
     Example:
         >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
@@ -96,7 +112,7 @@ class FineTuner(LayerTrainer):
         >>> sampler = tuner.sampler()
     """
 
-    _PARTS = ("generator", "critic", "latent", "output_activation", "step_size")
+    _PARTS = ("generator", "critic", "latent", "output_activation", "step_size", "objective")
     _SETTINGS = (
         "insert",
         "max_layers",
@@ -119,6 +135,7 @@ class FineTuner(LayerTrainer):
         refresh: float = 0.0,
         steps_per_layer: int = 1,
         particle_dtype: str | None = None,
+        objective: str | objectives.Objective = "auto",
         **kwargs,
     ):
         if particles not in (None, "auto"):
@@ -137,11 +154,14 @@ class FineTuner(LayerTrainer):
             insert,
             latent,
             output_activation,
+            objective,
             step_size=rule.step_size,
             max_layers=max_layers,
             steps_per_layer=steps_per_layer,
         )
-        super().__init__(flow.stack.potential, "wasserstein", flow.latent, **kwargs)
+        critic = flow.stack.potential
+        super().__init__(critic, flow.stack.objective, flow.latent, **kwargs)
+        self.critic_training = trains_as_followed(critic, flow.sample_shape)
         self.generator, self.flow = generator, flow
         self.insert, self.output_activation = insert, output_activation
         self.particles, self.refresh = particles, float(refresh)

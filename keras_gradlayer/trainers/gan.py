@@ -8,6 +8,7 @@ from keras_gradlayer._conditions import call, given, pair, spec_of
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.conditions import conditions_for, standard_inputs
+from keras_gradlayer.models.logits import gives_probabilities
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.objectives import Objective
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
@@ -31,7 +32,8 @@ class GAN(AdversarialTrainer):
             GAN takes [latent, condition] in any order, or the condition alone.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1). It is trained in
             place. That of a conditional GAN takes [sample, condition].
-        objective: `"wasserstein"`, `"minimax"`, `"non_saturating"`, or an `Objective`.
+        objective: `"wasserstein"`, `"minimax"`, `"non_saturating"`, `"kl"`, `"hinge"`,
+            `"least_squares"`, or an `Objective`.
         latent: the latent distribution, from `kgl.latents`; a standard normal in the shape of
             the generator's input by default.
         simultaneous: whether each player's gradient is taken before either has moved, as the
@@ -85,6 +87,11 @@ class GAN(AdversarialTrainer):
         sample_shape = _checks.output_shape(generator, latent.shape, condition=condition)[1:]
         _checks.scores_shape("critic", critic, sample_shape, condition=condition)
         super().__init__(critic, objective, latent, **kwargs)
+        if self.objective.logits and gives_probabilities(critic, sample_shape):
+            _checks.warn(
+                "`critic` only gives scores between 0 and 1, as one that ends with a sigmoid does. "
+                "Expected scores without bounds (logits): leave the sigmoid out."
+            )
         self.generator = generator
         self.simultaneous = bool(simultaneous)
         self.sample_shape = tuple(sample_shape)

@@ -87,8 +87,10 @@ class UnrolledGAN(GAN):
             return super().generator_loss(real, fake)
 
         def critic_loss():
-            value = self._value(real, fake)
-            return self.terms("critic_loss", self.critic, real, fake) - value
+            scores = self.scores(real), self.scores(fake)
+            penalty = self.terms("critic_loss", self.critic, real, fake)
+            penalty += self.terms("score_loss", None, *scores)
+            return penalty - self.objective.value(*scores)
 
         with self._lookahead() as ahead:
             for _ in range(self.steps):

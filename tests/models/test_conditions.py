@@ -80,7 +80,9 @@ def test_inputs_in_any_of_keras_ways(order, form):
     np.testing.assert_array_equal(critic([x, c]), call(given[1], "sample", x))
 
 
-@pytest.mark.parametrize("insert, particles", [("top", "auto"), ("bottom", None), ("hidden", 32)])
+@pytest.mark.parametrize(
+    ("insert", "particles"), [("top", "auto"), ("bottom", None), ("hidden", 32)]
+)
 def test_fit_replays_and_resumes_to_the_last_bit(insert, particles, tmp_path):
     tuner = make(insert, particles)
     fit(tuner)
@@ -203,9 +205,7 @@ def test_a_critic_with_a_second_head():
     h = keras.layers.Dense(8, "softplus")(x)
     score, classes = keras.layers.Dense(1)(h), keras.layers.Dense(5, "softmax")(h)
     critic = keras.Model(x, [classes, score])
-    with pytest.raises(
-        ValueError, match=r"Pick one, as in keras.Model\(model.inputs, model.outputs"
-    ):
+    with pytest.raises(ValueError, match=r"Pick one, as in keras.Model\(model.inputs"):
         kgl.FineTuner(generator, critic, 0.1)
     tuner = kgl.FineTuner(generator, keras.Model(x, critic.outputs[1]), 0.1, max_layers=3)
     tuner.compile()
@@ -255,6 +255,27 @@ def test_watching_and_searching_callbacks_know_conditions(tmp_path):
         assert len(scores.history) == 3
 
 
+def test_a_conditional_critic_with_batch_statistics_and_a_sigmoid():
+    """As conditional DCGANs have it: minimax on logits, the statistics as they are."""
+    generator, _ = parts()
+    x, c = keras.Input((2,)), keras.Input((1,), dtype="int32")
+    h = keras.layers.Concatenate()([x, keras.layers.Flatten()(keras.layers.Embedding(5, 3)(c))])
+    h = keras.layers.BatchNormalization()(keras.layers.Dense(8)(h))
+    critic = keras.Model([x, c], keras.layers.Dense(1, "sigmoid")(h))
+    tuner = kgl.FineTuner(generator, critic, 0.1, max_layers=2)
+    tuner.compile()
+    fit(tuner, 2)
+    assert tuner.objective.name == "minimax"
+    given = [np.ones((4, 2), "float32"), np.arange(4)[:, None]]
+    for v, w in zip(tuner.critic.variables, critic.variables, strict=True):
+        v.assign(w)
+    logits = np.array(tuner.critic(given))
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), critic(given), atol=1e-6)
+    sampler = kgl.refine(generator, critic, 0.1, 3)
+    z = sampler.latent.sample(4, seed=0)
+    assert not np.allclose(sampler([z, given[1]]), generator([z, tf.constant(given[1])]))
+
+
 def test_bad_input():
     generator, critic = parts()
     x, labels = data()
@@ -268,11 +289,9 @@ def test_bad_input():
     with pytest.raises(ValueError, match="has seen no data. Expected `condition`"):
         tuner(tuner.latent.sample(3, seed=0))
     plain = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
-    for make in (kgl.GAN, lambda g, d: kgl.FineTuner(g, d, 0.1)):
-        with pytest.raises(
-            ValueError, match=r"2 inputs of shapes .*whose conditions have one shape"
-        ):
-            make(plain, critic)
+    for build in (kgl.GAN, lambda g, d: kgl.FineTuner(g, d, 0.1)):
+        with pytest.raises(ValueError, match="2 inputs of .* whose conditions have one shape"):
+            build(plain, critic)
     with pytest.raises(ValueError, match="Expected a model of one input. Received: 'g', with 2 in"):
         kgl.GAN(generator, kgl.models.mlp_critic((2,)))
     with pytest.raises(ValueError, match="takes no condition"):
