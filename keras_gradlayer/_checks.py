@@ -87,6 +87,12 @@ _REMEDIES = {
 
 def instance_of(name, value, cls, what):
     """Check that `value` is one of these."""
+    if any(base.__module__.split(".")[0] == "tf_keras" for base in type(value).__mro__):
+        raise TypeError(
+            f"`{name}` must be {what}. Received: {name} of Keras 2 (tf_keras). Save it by "
+            "`model.save('old.h5')`, and convert that: kgl.models.convert('old.h5'), or "
+            "keras-gradlayer convert old.h5 --out new.keras"
+        )
     if not isinstance(value, cls):
         raise TypeError(f"`{name}` must be {what}. Received: {name}={value!r}")
 
