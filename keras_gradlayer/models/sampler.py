@@ -40,6 +40,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         base: g2, a Keras model from the latent space to the space of the gradient layers.
         stack: a `GradientLayerStack` on that space, whose head g1 leads on to the data space.
         latent: the latent distribution, from `kgl.latents`.
+        copies: whether `copy` copies base, head and critic, or shares them.
         **kwargs: the arguments of every Keras model (`name`).
 
     Call arguments:
@@ -57,9 +58,17 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
 
     _PARTS = ("base", "stack", "latent")
 
-    def __init__(self, base: keras.Model, stack: GradientLayerStack, latent: Latent, **kwargs):
+    def __init__(
+        self,
+        base: keras.Model,
+        stack: GradientLayerStack,
+        latent: Latent,
+        copies: bool = True,
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
+        self._copies = copies
         base.trainable = stack.head.trainable = False
         self._draw = None  # the program of predict
         samples = self(keras.KerasTensor((None, *latent.shape)))
@@ -90,13 +99,16 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         return cls(base, stack, latent)
 
     def copy(self) -> Self:
-        """A sampler of the same layers that shares nothing with this one."""
-        parts = self.base, self.stack.potential, self.head, self.latent
-        room = max(self.depth, 1)
-        stack = self.stack
-        twin = self.copy_of(
-            *parts, stack.step_size, room, stack.steps_per_layer, stack.dtype_policy
-        )
+        """A sampler of the same layers that shares nothing with this one, if it copies."""
+        stack, room = self.stack, max(self.depth, 1)
+        settings = stack.step_size, room, stack.steps_per_layer, stack.dtype_policy
+        if self._copies:
+            parts = self.base, stack.potential, self.head, self.latent
+            twin = self.copy_of(*parts, *settings)
+        else:
+            size, room, steps, dtype = settings
+            shared = GradientLayerStack(stack.potential, size, room, self.head, steps, dtype=dtype)
+            twin = type(self)(self.base, shared, self.latent, copies=False)
         twin.stack.copy_history(self.stack)
         return twin
 

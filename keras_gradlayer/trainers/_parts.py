@@ -11,6 +11,7 @@ from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.copying import copy_model
+from keras_gradlayer.models.latent_inputs import has_latents, one_latent
 from keras_gradlayer.models.sampler import Sampler, flow_dtype
 from keras_gradlayer.models.splitting import cut
 
@@ -23,9 +24,10 @@ def make_flow(
     insert: str,
     latent: Latent | None,
     output_activation: str | Callable | None,
+    copy: bool = True,
     **stack,
 ) -> tuple[keras.Model | None, Sampler]:
-    """Copy a GAN's parts and put an empty stack of gradient layers between them.
+    """Copy a GAN's parts, by default, and put an empty stack of gradient layers between them.
 
     Args:
         generator: as for `FineTuner`, and so the next four.
@@ -33,31 +35,37 @@ def make_flow(
         insert: where the gradient layers go.
         latent: the latent distribution.
         output_activation: the head.
+        copy: whether generator and critic are copied, or used themselves.
         **stack: what else `GradientLayerStack` takes.
 
     Returns:
-        The generator's copy, frozen, and the flow; the critic's copy is its stack's potential.
+        The generator's copy, frozen and of one latent input, and the flow; the critic's copy is
+        its stack's potential.
     """
     _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
     if generator is not None:
         _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model or None")
+        if has_latents(generator):
+            generator = one_latent(generator)
     if latent is None:
         latent = default_latent(critic if generator is None else generator)
     _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
     if generator is not None:
-        generator = copy_model("generator", generator, latent.shape)
+        if copy:
+            generator = copy_model("generator", generator, latent.shape)
         generator.trainable = False
     base, head = cut(generator, insert, latent, output_activation)
     sample_shape = _checks.output_shape(head, _checks.output_shape(base, latent.shape)[1:])[1:]
     _checks.scores_shape("critic", critic, sample_shape)
-    critic = copy_model("critic", critic, sample_shape)
+    if copy:
+        critic = copy_model("critic", critic, sample_shape)
     frozen = freeze_statistics(critic)
     if frozen:
         _log.info("The critic trains with the statistics it has, in %s.", ", ".join(frozen))
     _checks.rows_independent("critic", critic, sample_shape)
     dtype = flow_dtype(base, head, critic)
     layers = GradientLayerStack(critic, head=head, dtype=dtype, **stack)
-    return generator, Sampler(base, layers, latent, name="flow")
+    return generator, Sampler(base, layers, latent, copies=copy, name="flow")
 
 
 def is_frozen(layer: keras.layers.Layer) -> bool:

@@ -33,11 +33,13 @@ class FineTuner(LayerTrainer):
     Batch normalization in the critic keeps the statistics that it is handed over with, so that what
     is trained is what the layers follow; its scale and offset train on.
 
-    Generator and critic are copied: the objects handed over are left as they are. The copies are
+    Generator and critic are copied, unless `copy` says otherwise: the objects handed over are left
+    as they are. The copies are
     `generator` (frozen) and `critic` (trained on from the values handed over).
 
     Args:
-        generator: a Keras model, latent -> sample; `None` is the identity on the latent.
+        generator: a Keras model, latent -> sample; `None` is the identity on the latent. Several
+            inputs of floats, such as style and noise, become parts of one latent vector, in order.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1), without coupling
             between the rows of a batch in inference mode.
         step_size: η, a positive finite number; a Keras schedule (of
@@ -58,6 +60,10 @@ class FineTuner(LayerTrainer):
             batch size, so that no particle is used twice in an outer iteration.
         refresh: the fraction of the particles that is drawn afresh at each layer, 0 to 1.
         steps_per_layer: m, steps of η/m taken with each stacked critic.
+        copy: whether the tuner works on copies of generator and critic. `False` is for classes
+            that cannot be rebuilt from a config: the tuner then freezes the generator itself and
+            trains the critic itself, and its samplers share both. Neither can be saved as `.keras`;
+            `kgl.serving.export_sampler` writes the sampler all the same.
         particle_dtype: what particles are kept in between updates: "float32", or for half of
             their memory "bfloat16" or "float16", to whose precision each move is rounded.
         **kwargs: the arguments of every Keras model (`name`).
@@ -99,6 +105,7 @@ class FineTuner(LayerTrainer):
         "refresh",
         "steps_per_layer",
         "particle_dtype",
+        "copy",
     )
 
     def __init__(
@@ -114,6 +121,7 @@ class FineTuner(LayerTrainer):
         refresh: float = 0.0,
         steps_per_layer: int = 1,
         particle_dtype: str | None = None,
+        copy: bool = True,
         **kwargs,
     ):
         if particles not in (None, "auto"):
@@ -132,6 +140,7 @@ class FineTuner(LayerTrainer):
             insert,
             latent,
             output_activation,
+            copy,
             step_size=rule.step_size,
             max_layers=max_layers,
             steps_per_layer=steps_per_layer,
@@ -140,7 +149,7 @@ class FineTuner(LayerTrainer):
         self.generator, self.flow = generator, flow
         self.insert, self.output_activation = insert, output_activation
         self.particles, self.refresh = particles, float(refresh)
-        self.particle_dtype = particle_dtype
+        self.particle_dtype, self.copy = particle_dtype, bool(copy)
         self.rule, self._step_size = rule, step_size
         self.sample_shape = flow.sample_shape
         if particles is None:
@@ -248,7 +257,8 @@ class FineTuner(LayerTrainer):
     def sampler(self) -> Sampler:
         """The sampler as it is now: a plain Keras model, latent -> sample (Algorithm 2).
 
-        It shares nothing with the tuner: training further does not change it.
+        It shares nothing with the tuner, or with `copy=False` what does not train: training further
+        does not change it.
         """
         return self.flow.copy()
 
