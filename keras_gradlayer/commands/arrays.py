@@ -42,7 +42,7 @@ def load_array(path, sample_shape):
     if not len(x.shape) or x.shape[1:] != sample_shape or not len(x):
         raise click.UsageError(
             f"The model's samples have the shape {sample_shape}. Expected an array of shape "
-            f"(n, {str(sample_shape)[1:]}. Received: {x.shape} in {path}"
+            f"(n, {str(sample_shape)[1:].replace(',)', ')')}. Received: {x.shape} in {path}"
         )
     if x.dtype != "uint8":
         check_finite(x)
