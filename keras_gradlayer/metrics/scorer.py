@@ -180,7 +180,7 @@ class Scorer:
     def _outputs(self, name, images, value_range):
         """Logits, features, and the images' shape, lowest and highest value."""
         outputs, shape, low, high = [], None, np.inf, -np.inf
-        for batch in _batches(name, images, self.count):
+        for batch in _batches(name, images, self.count, value_range):
             if batch.shape[1:] != (shape or batch.shape[1:]):
                 raise ValueError(
                     f"`{name}` must be images of one shape. Received: {shape} and {batch.shape[1:]}"
@@ -238,7 +238,7 @@ def sample_batches(
         yield draw(latents[start : start + BATCH]).numpy()
 
 
-def _batches(name, images, count):
+def _batches(name, images, count, value_range):
     """The first `count` images, in small batches."""
     expected = "an array of images or an iterable of batches that are arrays of images"
     images = [images] if hasattr(images, "shape") else images
@@ -250,7 +250,10 @@ def _batches(name, images, count):
             received = f"a batch that is a {type(batch).__name__}"
             raise TypeError(f"`{name}` must be {expected}. Received: {received}")
         if tf.as_dtype(batch.dtype).is_integer:
-            raise TypeError(f"`{name}` must be float images. Received: {batch.dtype.name}")
+            raise TypeError(
+                f"`{name}` must be float images in {_interval(value_range)}. "
+                f"Received: {batch.dtype.name}"
+            )
         if len(batch.shape) != 4:
             raise ValueError(
                 f"`{name}` must be images, (batch, height, width, channels). "
