@@ -30,7 +30,7 @@ class StepCallback(keras.callbacks.Callback):
 
     @property
     def conditions(self) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-        """The conditions of the batch of data and of the generated samples, of a conditional GAN."""
+        """The conditions of the data and of the samples in this step, of a conditional GAN."""
         return getattr(self.model, "conditions_of", (None, None))
 
     @property
