@@ -78,7 +78,7 @@ class FineTuner(LayerTrainer):
             layers, as printed in Algorithm 1: the cost of an update grows with the depth, and the
             log `replays` says how far. An integer N carries N samples along, which move one layer
             when one is stacked: the cost stays constant. `"auto"` is N = critic steps a layer ×
-            batch size, so that no particle is used twice in an outer iteration.
+            batch size, so that no particle is used twice in an outer iteration, up to 1 GB of them.
         refresh: the fraction of the particles that is drawn afresh at each layer, 0 to 1.
         steps_per_layer: m, steps of η/m taken with each stacked critic.
         copy: whether the tuner works on copies of generator and critic. `False` is for classes
