@@ -15,7 +15,7 @@ from keras_gradlayer._gradients import input_gradient
 def warn(message, category=UserWarning):
     """Warn at the line outside this package and Keras that led here."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals["__name__"].split(".")[0] in (
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in (
         "keras_gradlayer",
         "keras",
     ):

@@ -15,6 +15,7 @@ def runs(method, seeds=3):
     return np.array(found)
 
 
+@pytest.mark.slow
 def test_the_linear_dual_is_steadier_than_its_gan():
     """The spread over seeds, of the same critic solved for and descended."""
     solved, descended = runs("linear"), runs("GAN, linear critic")

@@ -8,6 +8,8 @@ import keras_gradlayer as kgl
 from keras_gradlayer.experiments import methods
 from tests import oracles
 
+pytestmark = pytest.mark.slow  # a minute of training
+
 
 @pytest.fixture(scope="module")
 def found():

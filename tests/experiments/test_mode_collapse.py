@@ -6,6 +6,8 @@ import pytest
 
 from keras_gradlayer.experiments import mode_collapse
 
+pytestmark = pytest.mark.slow  # a minute of training
+
 
 @pytest.fixture(scope="module")
 def shares():
