@@ -41,7 +41,7 @@ MUTANTS = [
     ),
     Mutant(
         "layers/gradient_layer_stack.py",
-        "z += step_size / self.steps_per_layer * gradient",
+        "z += step_size * first",
         "z += step_size * gradient",
         "tests/layers/test_gradient_layer_stack.py",
     ),
