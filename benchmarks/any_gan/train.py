@@ -2,8 +2,8 @@
 
     python benchmarks/any_gan/train.py dcgan --seed 0 --out zoo/dcgan-seed0
 
-writes generator.keras, critic.keras and training.json, and where the data is made here train.npy and
-held_out.npy. Nothing of this package is used.
+writes generator.keras, critic.keras and training.json, and where the data is made here train.npy
+and held_out.npy. Nothing of this package is used.
 """
 
 import argparse
