@@ -236,7 +236,7 @@ def dcgan(out, steps=4000):
     train(out, mnist_generator(), critic, images("mnist")[0], cross_entropy(False), steps)
 
 
-def dcgan_cifar10(out, steps=4000):
+def dcgan_cifar10(out, steps=3000):
     """The same, on CIFAR-10."""
     z, x = layers.Input((LATENT,)), layers.Input((32, 32, 3))
     generator = keras.Model(z, up(z, 4, [128, 64, 32], 3))
@@ -245,19 +245,19 @@ def dcgan_cifar10(out, steps=4000):
     train(out, generator, critic, images("cifar10")[0], cross_entropy(False), steps)
 
 
-def hinge(out, steps=4000):
+def hinge(out, steps=3000):
     """Miyato et al. (2018): spectral normalization, hinge loss."""
     critic = mnist_critic(wrap=layers.SpectralNormalization)
     train(out, mnist_generator(), critic, images("mnist")[0], HINGE, steps)
 
 
-def least_squares(out, steps=4000):
+def least_squares(out, steps=3000):
     """Mao et al. (2017)."""
     critic = mnist_critic(normalize=True)
     train(out, mnist_generator(), critic, images("mnist")[0], LEAST_SQUARES, steps)
 
 
-def wgan(out, steps=2500):
+def wgan(out, steps=2000):
     """Arjovsky et al. (2017): clipped weights, RMSprop, five critic updates."""
     optimizers = [keras.optimizers.RMSprop(1e-4) for _ in range(2)]
     settings = {"optimizers": optimizers, "critic_steps": 5, "clip": 0.01}
@@ -265,7 +265,7 @@ def wgan(out, steps=2500):
     train(out, mnist_generator(), mnist_critic(), x, WASSERSTEIN, steps, **settings)
 
 
-def mlp(out, steps=12_000):
+def mlp(out, steps=25_000):
     """Goodfellow et al. (2014): dense layers; images in [0, 1] by the generator's sigmoid."""
     generator = keras.Sequential([layers.Input((LATENT,))])
     for width in (128, 256):
@@ -283,7 +283,7 @@ def mlp(out, steps=12_000):
     train(out, generator, critic, (images("mnist")[0] + 1) / 2, cross_entropy(False), steps)
 
 
-def conditional(out, steps=4000):
+def conditional(out, steps=3000):
     """Mirza & Osindero (2014) as a DCGAN: both take the class, an integer."""
     z, label, x = layers.Input((LATENT,)), layers.Input((1,), dtype="int32"), (28, 28, 1)
     fake = up(layers.Concatenate()([z, class_code(label)]), 7, [64, 32], 1)
@@ -295,7 +295,7 @@ def conditional(out, steps=4000):
     train(out, generator, critic, with_classes("mnist"), cross_entropy(False), steps)
 
 
-def conditional_cifar10(out, steps=4000):
+def conditional_cifar10(out, steps=3000):
     """The same on CIFAR-10, with cross entropy on logits."""
     z, label = layers.Input((LATENT,)), layers.Input((1,), dtype="int32")
     fake = up(layers.Concatenate()([z, class_code(label)]), 4, [128, 64, 32], 3)
@@ -307,7 +307,7 @@ def conditional_cifar10(out, steps=4000):
     train(out, generator, critic, with_classes("cifar10"), cross_entropy(True), steps)
 
 
-def acgan(out, steps=4000):
+def acgan(out, steps=3000):
     """Odena et al. (2017): the critic scores, and tells classes by a second output."""
     z, label = layers.Input((LATENT,)), layers.Input((1,), dtype="int32")
     fake = up(layers.Concatenate()([z, class_code(label)]), 7, [64, 32], 1)
@@ -359,10 +359,11 @@ def series(out, steps=4000):
     train(out, *models, data, cross_entropy(False), steps, latent=32)
 
 
-def table(out, steps=6000):
+def table(out, steps=12_000):
     """A table with numbers (tanh) and two categories (a softmax each)."""
     z, x = layers.Input((16,)), layers.Input((9,))
-    y = layers.Dense(128, activation="relu")(layers.Dense(128, activation="relu")(z))
+    y = layers.BatchNormalization()(layers.Dense(128, activation="relu")(z))
+    y = layers.BatchNormalization()(layers.Dense(128, activation="relu")(y))
     fake = layers.Concatenate()(
         [
             layers.Dense(3, activation="tanh")(y),
@@ -370,7 +371,7 @@ def table(out, steps=6000):
             layers.Dense(2, activation="softmax")(y),
         ]
     )
-    y = layers.LeakyReLU(0.2)(layers.Dense(128)(x))
+    y = layers.LeakyReLU(0.2)(layers.Dense(128)(layers.GaussianNoise(0.3)(x)))
     score = layers.Dense(1)(layers.LeakyReLU(0.2)(layers.Dense(128)(y)))
     data = save_data(out, rows(20_000, 0), rows(10_000, 1))
     models = keras.Model(z, fake), keras.Model(x, score)
