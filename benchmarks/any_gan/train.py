@@ -257,9 +257,9 @@ def least_squares(out, steps=3000):
     train(out, mnist_generator(), critic, images("mnist")[0], LEAST_SQUARES, steps)
 
 
-def wgan(out, steps=2000):
+def wgan(out, steps=2500):
     """Arjovsky et al. (2017): clipped weights, RMSprop, five critic updates."""
-    optimizers = [keras.optimizers.RMSprop(1e-4) for _ in range(2)]
+    optimizers = [keras.optimizers.RMSprop(3e-4) for _ in range(2)]
     settings = {"optimizers": optimizers, "critic_steps": 5, "clip": 0.01}
     x = images("mnist")[0]
     train(out, mnist_generator(), mnist_critic(), x, WASSERSTEIN, steps, **settings)
