@@ -126,7 +126,7 @@ def draw(model, count, condition=None):
     shape = (model.latent if is_sampler else model.inputs[0]).shape
     z = None
     if is_sampler or condition is None or model.inputs[0].shape[1:] != condition.shape[1:]:
-        z = kgl.latents.Gaussian(shape[-1:]).sample(count, seed=1000)
+        z = kgl.latents.Gaussian(shape[-1:]).sample(count, seed=1000).numpy()
     samples = []
     for start in range(0, count, ROWS):
         rows = slice(start, min(start + ROWS, count))
