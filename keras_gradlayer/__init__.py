@@ -23,7 +23,7 @@ from keras_gradlayer import (
 from keras_gradlayer._version import __version__
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.sampler import Sampler
-from keras_gradlayer.trainers import GAN, DualingGAN, FineTuner, UnrolledGAN
+from keras_gradlayer.trainers import GAN, DualingGAN, FineTuner, UnrolledGAN, refine
 
 __all__ = [
     "GAN",
@@ -40,6 +40,7 @@ __all__ = [
     "models",
     "objectives",
     "presets",
+    "refine",
     "serving",
     "step_rules",
     "__version__",

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer._conditions import call
 from keras_gradlayer._gradients import input_gradient
 
 
@@ -41,7 +42,7 @@ def positive_int(name, value, *, zero_ok=False):
     return int(value)
 
 
-def output_shape(model, input_shape, dtype="float32"):
+def output_shape(model, input_shape, dtype="float32", condition=None):
     """Static output shape of a layer, model or callable for a batch of `input_shape` rows.
 
     Builds the layer if it is not built yet.
@@ -49,10 +50,10 @@ def output_shape(model, input_shape, dtype="float32"):
     Raises:
         ValueError: if it takes or gives more than one tensor.
     """
-    return tuple(output_spec(model, input_shape, dtype).shape)
+    return tuple(output_spec(model, input_shape, dtype, condition).shape)
 
 
-def output_spec(model, input_shape, dtype="float32"):
+def output_spec(model, input_shape, dtype="float32", condition=None):
     """Shape and dtype of what a layer, model or callable gives; see `output_shape`."""
     if not isinstance(model, keras.layers.Layer):
         traced = tf.function(model).get_concrete_function(
@@ -60,9 +61,9 @@ def output_spec(model, input_shape, dtype="float32"):
         )
         return tf.TensorSpec(traced.output_shapes, traced.output_dtypes)
     inputs = getattr(model, "inputs", None) or [None]
-    if len(inputs) != 1:
+    if len(inputs) > (1 if condition is None else 2):
         raise StructureError(model, "input", inputs)
-    found = model(keras.KerasTensor((None, *input_shape), dtype))
+    found = call(model, keras.KerasTensor((None, *input_shape), dtype), condition)
     if not isinstance(found, keras.KerasTensor):
         raise StructureError(model, "output", found)
     return found
@@ -80,7 +81,8 @@ class StructureError(ValueError):
 
 
 _REMEDIES = {
-    "input": "Conditional models are not supported yet.",
+    "input": "A conditional GAN has a Functional generator of (latent, condition) and a Functional "
+    "critic of (sample, condition), whose conditions have one shape.",
     "output": "Pick one, as in keras.Model(model.inputs, model.outputs[0]).",
 }
 
@@ -91,10 +93,10 @@ def instance_of(name, value, cls, what):
         raise TypeError(f"`{name}` must be {what}. Received: {name}={value!r}")
 
 
-def scores_shape(name, critic, input_shape, dtype="float32"):
+def scores_shape(name, critic, input_shape, dtype="float32", condition=None):
     """Check that `critic` maps a batch of `input_shape` rows to one score a row."""
     try:
-        shape = output_shape(critic, input_shape, dtype)
+        shape = output_shape(critic, input_shape, dtype, condition)
     except StructureError:
         raise
     except Exception as e:
@@ -109,18 +111,20 @@ def scores_shape(name, critic, input_shape, dtype="float32"):
         )
 
 
-def depends_on_input(name, f, input_shape, dtype="float32"):
-    """Check that the scores `f` gives are differentiable functions of its input."""
+def depends_on_input(name, f, input_shape, dtype="float32", condition=None):
+    """Check that the scores `f` gives are differentiable functions of its first input."""
     found = []
 
-    def look(x):
+    def look(x, *condition):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            scores = f(x)
+            scores = f(x, *condition)
         found.append(tape.gradient(scores, x))
 
-    spec = tf.TensorSpec((None, *input_shape), dtype)
-    tf.function(look, autograph=False).get_concrete_function(spec)
+    specs = [tf.TensorSpec((None, *input_shape), dtype)]
+    if condition is not None:
+        specs.append(tf.TensorSpec(condition.shape, condition.dtype))
+    tf.function(look, autograph=False).get_concrete_function(*specs)
     if found[-1] is None:
         raise ValueError(
             f"The scores of `{name}` must depend on its input in a differentiable way: a gradient "
@@ -129,14 +133,20 @@ def depends_on_input(name, f, input_shape, dtype="float32"):
         )
 
 
-def rows_independent(name, critic, input_shape):
+def rows_independent(name, critic, input_shape, condition=None):
     """Check that in inference mode a row's score does not depend on the other rows.
 
     The test is structural: the gradient of the first row's score with respect to the other rows
     must be exactly zero.
     """
     x = tf.random.stateless_normal((4, *input_shape), seed=(0, 1))
-    coupling = input_gradient(lambda x: tf.reshape(critic(x, training=False), (4, -1))[:1], x)[1:]
+    if condition is not None:
+        condition = tf.zeros((4, *condition.shape[1:]), condition.dtype)
+
+    def first(x):
+        return tf.reshape(call(critic, x, condition, training=False), (4, -1))[:1]
+
+    coupling = input_gradient(first, x)[1:]
     if tf.reduce_any(coupling != 0):
         raise ValueError(
             f"`{name}` couples the rows of a batch in inference mode: the score of one sample "

@@ -25,4 +25,5 @@ class Configured:
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Rebuild the object with its parts."""
         deserialize = keras.saving.deserialize_keras_object
-        return cls(**{**config, **{name: deserialize(config[name]) for name in cls._PARTS}})
+        given = [name for name in cls._PARTS if name in config]  # not all in files of before
+        return cls(**{**config, **{name: deserialize(config[name]) for name in given}})

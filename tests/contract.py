@@ -291,7 +291,8 @@ def check_step_callback(make, trainer, folder):
 def check_objective(objective):
     """The critic ascends V, the generator descends the part of it that it can change."""
     rng = np.random.default_rng(0)
-    real, fake = tf.constant(rng.normal(size=(2, 7)).astype("float32"))
+    # between -1 and 1, where the labels of all games are
+    real, fake = tf.constant(rng.uniform(-1, 1, size=(2, 7)).astype("float32"))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([real, fake])
         value, loss = objective.value(real, fake), objective.generator_loss(fake)
@@ -299,6 +300,11 @@ def check_objective(objective):
     assert np.all(tape.gradient(value, real) >= 0)  # a higher score for real data raises V
     # the generator's loss falls where its samples' scores rise
     assert np.all(tape.gradient(loss, fake) <= 0)
+    # which is minus the mean of the potential, entry by entry
+    potential = objective.potential(fake)
+    assert potential.shape == fake.shape
+    np.testing.assert_allclose(loss, -np.mean(potential), rtol=1e-6)
+    np.testing.assert_allclose(objective.potential(fake[2:3])[0], potential[2], rtol=1e-6)
     np.testing.assert_allclose(objective.value(real[:, None], fake[:, None]), value, rtol=1e-6)
 
 

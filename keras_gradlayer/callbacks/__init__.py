@@ -8,6 +8,9 @@ from keras_gradlayer.callbacks.generator_gradient_regularizer import GeneratorGr
 from keras_gradlayer.callbacks.gradient_layers import GradientLayers
 from keras_gradlayer.callbacks.gradient_penalty import GradientPenalty
 from keras_gradlayer.callbacks.instance_noise import InstanceNoise
+from keras_gradlayer.callbacks.label_smoothing import LabelSmoothing
+from keras_gradlayer.callbacks.r1_penalty import R1Penalty
+from keras_gradlayer.callbacks.r2_penalty import R2Penalty
 from keras_gradlayer.callbacks.sample_grid import SampleGrid
 from keras_gradlayer.callbacks.scores import Scores
 from keras_gradlayer.callbacks.step_callback import StepCallback
@@ -22,6 +25,9 @@ __all__ = [
     "GradientLayers",
     "GradientPenalty",
     "InstanceNoise",
+    "LabelSmoothing",
+    "R1Penalty",
+    "R2Penalty",
     "SampleGrid",
     "Scores",
     "StepCallback",

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import call
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.callbacks.step_callback import StepCallback
 
@@ -63,7 +64,10 @@ class ConsistencyPenalty(StepCallback):
         """The weighted term, a scalar."""
         critic = self.model.critic
         both = keras.Model(critic.inputs, [critic.layers[-1].input, critic.outputs[0]])
-        (features_1, scores_1), (features_2, scores_2) = (both(real, training=True) for _ in "12")
+        condition = self.model.conditions_of.real
+        (features_1, scores_1), (features_2, scores_2) = (
+            call(both, real, condition, training=True) for _ in "12"
+        )
         distance = _mean_square(scores_1, scores_2) + 0.1 * _mean_square(features_1, features_2)
         return self.weight * tf.reduce_mean(tf.nn.relu(distance - self.margin))
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer._conditions import rows, to_spec, unpair
 from keras_gradlayer.callbacks._watcher import Watcher
 from keras_gradlayer.models._followed import CHUNK
 
@@ -19,8 +19,8 @@ class FlowMonitor(Watcher):
     an epoch in which a layer was stacked are:
 
     - `step_norm`: the mean of ‖G_k(z) − z‖, in the unit of the space of the layers;
-    - `flow_gradient`: the mean of ‖∇(f∘g1)(z)‖;
-    - `lipschitz`: an estimate of L, the Lipschitz constant of ∇(f∘g1), from below: the largest
+    - `flow_gradient`: the mean of ‖∇(φ∘f∘g1)(z)‖, φ being the objective's potential;
+    - `lipschitz`: an estimate of L, the Lipschitz constant of ∇(φ∘f∘g1), from below: the largest
       ‖∇(z + d) − ∇(z)‖ / ‖d‖ over the samples, for d as long as the sample's move, by a power
       iteration on secants, which also sees the kinks of piecewise linear critics;
     - `injectivity_margin`: 1 − (η/m)L, of the steps that the layer takes, from above;
@@ -36,7 +36,7 @@ class FlowMonitor(Watcher):
 
     Args:
         validation_data: samples that the critic does not train on, an array or a `tf.data.Dataset`
-            of batches; the first `samples` are used.
+            of batches, with conditions for a conditional GAN; the first `samples` are used.
         samples: how many latents to follow.
         seed: integer that they follow from.
 
@@ -49,7 +49,7 @@ class FlowMonitor(Watcher):
 
     def __init__(
         self,
-        validation_data: ArrayLike | tf.data.Dataset | None = None,
+        validation_data: ArrayLike | tuple[ArrayLike, ArrayLike] | tf.data.Dataset | None = None,
         samples: int = 1000,
         seed: int = 1,
     ):
@@ -65,20 +65,19 @@ class FlowMonitor(Watcher):
         super().set_model(model)
         self._real = None
         if self.validation_data is not None:
-            self._real = _first_rows(self.validation_data, self.samples)
+            self._real, self._given = _first_rows(self.validation_data, self.samples, model)
             if not len(self._real) or self._real.shape[1:] != tuple(model.sample_shape):
                 raise ValueError(
                     "`validation_data` must be samples of the shape that the critic takes, "
                     f"(n, {', '.join(map(str, model.sample_shape))}). "
                     f"Received: {self._real.shape}"
                 )
-        stack, head = model.stack, model.head
+        stack = model.stack
 
-        def measure(values, z, step_size):
-            def score(z):
-                return stack._score_by(values, head(z, training=False))
-
-            return _measure(score, z, step_size, stack.steps_per_layer)
+        def measure(values, z, condition, step_size):
+            given = {"values": values, "step_size": step_size, "condition": condition}
+            follow = functools.partial(stack.follow, **given)
+            return _measure(follow, z, step_size / stack.steps_per_layer)
 
         jit = {"jit_compile": model.jit_compile, "reduce_retracing": True, "autograph": False}
         # By the critic as it was stacked, which may have trained on since.
@@ -104,7 +103,7 @@ class FlowMonitor(Watcher):
         eta = tf.constant(step_size, "float32")
         values = self.model.stack._values(layers)
         chunks = self._followed.positions(layers)
-        parts = zip(*(self._measure(values, z, eta) for z in chunks))
+        parts = zip(*(self._measure(values, z, c, eta) for z, c in chunks))
         moves, gradients, lipschitz = map(np.concatenate, parts)
         L = float(lipschitz.max())
         found = {
@@ -114,38 +113,46 @@ class FlowMonitor(Watcher):
             "injectivity_margin": 1 - step_size / self.model.steps_per_layer * L,
         }
         if self._real is not None:
-            parts = range(0, len(self._real), CHUNK)
-            real = [self._score(values, self._real[i : i + CHUNK]) for i in parts]
-            fake = [self._score(values, x) for x in self._followed.batches(layers)]
+            starts = range(0, len(self._real), CHUNK)
+            batches = [rows((self._real, self._given), i, i + CHUNK) for i in starts]
+            real = [self._score(values, x, c) for x, c in batches]
+            fake = [self._score(values, *unpair(x)) for x in self._followed.batches(layers)]
             real, fake = np.concatenate(real).mean(), np.concatenate(fake).mean()
             found["heldout_wasserstein"] = float(real - fake)
         return found
 
 
-def _measure(f, z, step_size, steps, iterations=5):
+def _measure(follow, z, step, iterations=5):
     """Each sample's move, gradient and largest secant slope of the gradient."""
 
     def norm(v):
         return tf.sqrt(tf.reduce_sum(tf.square(v), list(range(1, v.shape.rank)), keepdims=True))
 
-    gradient = functools.partial(input_gradient, f)
-    g, moved = gradient(z), z
-    for _ in range(steps):
-        moved += step_size / steps * gradient(moved)
+    moved, g = follow(z)
     # As far as one step, and far enough that the difference is not rounding.
-    reach = tf.maximum(step_size / steps * norm(g), 1e-3 * (1 + norm(z)))
+    reach = tf.maximum(tf.cast(step, z.dtype) * norm(g), 1e-3 * (1 + norm(z)))
     direction = g + 1e-12  # any, where there is no gradient
     largest = tf.zeros_like(reach)
     for _ in range(iterations):
         d = reach * direction / norm(direction)
-        direction = gradient(z + d) - g
+        direction = follow(z + d)[1] - g
         largest = tf.maximum(largest, norm(direction) / reach)
         direction += 1e-12
     return [tf.reshape(v, [-1]) for v in (norm(moved - z), norm(g), largest)]
 
 
-def _first_rows(data, count):
+def _first_rows(data, count, model):
+    """Samples, and for a conditional model their conditions."""
+    spec = model.condition_spec
     if isinstance(data, tf.data.Dataset):
-        rows = data.map(lambda *batch: batch[0]).unbatch().take(count)
-        data = np.array(list(rows.as_numpy_iterator()))
-    return np.asarray(data[:count], "float32")
+        data = data.map(lambda *batch: batch[: 1 if spec is None else 2])
+        data = tuple(map(np.array, zip(*data.unbatch().take(count).as_numpy_iterator())))
+        data = data if spec is not None else data[0]
+    if spec is None:
+        return np.asarray(data[:count], "float32"), None
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise ValueError(
+            "`validation_data` of a conditional GAN must be (samples, conditions). "
+            f"Received: {type(data).__name__}"
+        )
+    return np.asarray(data[0][:count], "float32"), to_spec(data[1][:count], spec)

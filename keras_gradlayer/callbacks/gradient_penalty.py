@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_gradlayer import _checks, _random
+from keras_gradlayer._conditions import pair, unpair
 from keras_gradlayer._gradients import input_gradient, sample_norm
 from keras_gradlayer.callbacks.step_callback import StepCallback
 
@@ -37,16 +38,23 @@ class GradientPenalty(StepCallback):
 
     def critic_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """The weighted penalty, a scalar."""
-        x = self.points(real, fake)
-        excess = sample_norm(input_gradient(self.model.scores, x)) - self.target
+        x, condition = unpair(self.points(real, fake))
+        gradient = input_gradient(lambda x: self.model.scores(x, condition), x)
+        excess = sample_norm(gradient) - self.target
         if self.one_sided:
             excess = tf.nn.relu(excess)
         return self.weight * tf.reduce_mean(tf.square(excess))
 
     def points(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        """Where the norm is taken: a point between each real sample and a generated one."""
-        epsilon = self.fractions(real)
-        return epsilon * real + (1 - epsilon) * fake
+        """Where the norm is taken: a point between each real sample and a generated one.
+
+        The condition is that of the nearer of the two, where they have any.
+        """
+        epsilon, (a, b) = self.fractions(real), self.model.conditions_of
+        if a is not b:
+            near = tf.reshape(epsilon >= 0.5, [-1] + [1] * (a.shape.rank - 1))
+            a = tf.where(near, a, b)
+        return pair(epsilon * real + (1 - epsilon) * fake, a)
 
     def fractions(self, x: tf.Tensor) -> tf.Tensor:
         """A number for each sample, uniform in [0, 1), that broadcasts over it."""

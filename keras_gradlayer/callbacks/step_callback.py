@@ -70,6 +70,9 @@ class StepCallback(keras.callbacks.Callback):
         Both are as the critic sees them: equal numbers of samples, float32 (batch, ...).
         """
 
+    def score_loss(self, real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor | None:
+        """The same, for terms in the scores that the objective is given."""
+
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor | None:
         """A scalar to add to what the generator descends, or `None`; arguments as above."""
 

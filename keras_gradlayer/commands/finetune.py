@@ -25,6 +25,12 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
         option("--step-size", "Step size of a layer (η).", 0.5),
         option("--steps-per-layer", "Steps of η/m with each stacked critic (m).", 1),
         option("--insert", "top, bottom or a layer's name.", "top"),
+        option(
+            "--objective",
+            "The game the critic comes from: auto (minimax for a critic that ends with a sigmoid, "
+            "else wasserstein), wasserstein, minimax, non_saturating, kl, hinge or least_squares.",
+            "auto",
+        ),
         options.PARTICLES,
         flag(
             "--line-search",
@@ -61,6 +67,7 @@ def command(inputs, flow, training, scores, run):
         load_model(inputs.generator) if inputs.generator else None,
         load_model(inputs.critic),
         insert=flow.insert,
+        objective=flow.objective,
         max_layers=flow.layers,
         particles=options.parse_particles(flow.particles),
         steps_per_layer=flow.steps_per_layer,

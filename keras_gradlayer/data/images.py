@@ -9,6 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import pair, unpair
 from keras_gradlayer.data._batching import batches_of
 
 
@@ -18,6 +19,7 @@ def cifar10(
     seed: int = 0,
     shuffle: bool = True,
     data_dir: str | None = None,
+    labels: bool = False,
 ) -> tf.data.Dataset:
     """CIFAR-10: 32x32 colour images, float32 batches (batch_size, 32, 32, 3) in [-1, 1].
 
@@ -29,6 +31,8 @@ def cifar10(
         seed: integer of at least 0 that fixes the order of each epoch.
         shuffle: whether to shuffle at each epoch.
         data_dir: where TFDS keeps its data; `TFDS_DATA_DIR` or its own default if `None`.
+        labels: whether to give (images, labels), the labels int64 of shape (batch_size,), as
+            conditional GANs take them.
 
     Raises:
         ValueError: if there is no full batch, or `seed` is no integer of at least 0.
@@ -36,7 +40,7 @@ def cifar10(
 
     Example: `data = cifar10(batch_size=64)`
     """
-    return _images("cifar10", split, batch_size, seed, shuffle, data_dir)
+    return _images("cifar10", split, batch_size, seed, shuffle, data_dir, labels)
 
 
 def mnist(split: str = "train", **options) -> tf.data.Dataset:
@@ -73,7 +77,7 @@ def stacked_mnist(
 
     Source: Metz et al., "Unrolled Generative Adversarial Networks", ICLR 2017, section 3.3.1.
     """
-    images = _load("mnist", split, batch_size, seed, data_dir)
+    images, _ = _load("mnist", split, batch_size, seed, data_dir)
     data = tf.data.Dataset.from_tensor_slices(images)
     if shuffle:
         channels = [data.shuffle(len(images), seed=3 * seed + i) for i in range(3)]
@@ -89,6 +93,7 @@ def image_folder(
     batch_size: int = 64,
     seed: int = 0,
     shuffle: bool = True,
+    labels: bool = False,
 ) -> tf.data.Dataset:
     """Your own image files, float32 batches (batch_size, *image_shape) in [-1, 1].
 
@@ -98,6 +103,8 @@ def image_folder(
         batch_size: images in a batch; the last, smaller one is dropped.
         seed: integer of at least 0 that fixes the order of each epoch.
         shuffle: whether to shuffle at each epoch.
+        labels: whether to give (images, labels): the folder has a folder a class, and a label is
+            the number of its name in alphabetical order.
 
     Raises:
         ValueError: if the folder has fewer images than a batch or a file that cannot be read, for
@@ -107,7 +114,7 @@ def image_folder(
     """
     _checks.positive_int("batch_size", batch_size)
     _checks.positive_int("seed", seed, zero_ok=True)
-    data = _read_images(directory, image_shape, shuffle=False)
+    data = _read_images(directory, image_shape, shuffle=False, labels=labels)
     try:
         images = _in_memory(f"'{directory}'", data, batch_size)
     except tf.errors.InvalidArgumentError as e:
@@ -127,14 +134,14 @@ def stream_folder(
     return _scaled(_read_images(directory, image_shape, shuffle=True).take(count).batch(250))
 
 
-def _read_images(directory, image_shape, shuffle):
-    """Single images as bytes, read as they are used."""
+def _read_images(directory, image_shape, shuffle, labels=False):
+    """Single images as bytes, read as they are used; with labels, pairs."""
     height, width, channels = image_shape
     if channels not in (1, 3):
         raise ValueError(f"`image_shape` must end with 1 or 3 channels. Received: {image_shape}")
     data = keras.utils.image_dataset_from_directory(
         directory,
-        labels=None,
+        labels="inferred" if labels else None,
         color_mode="grayscale" if channels == 1 else "rgb",
         batch_size=None,
         image_size=(height, width),
@@ -143,7 +150,7 @@ def _read_images(directory, image_shape, shuffle):
         shuffle=shuffle,
         seed=0,
     )
-    return data.map(lambda x: tf.cast(tf.round(x), "uint8"))
+    return data.map(lambda x, *label: pair(tf.cast(tf.round(x), "uint8"), *label or [None]))
 
 
 def _first_unreadable(directory):
@@ -157,13 +164,22 @@ def _first_unreadable(directory):
     return "files that change while they are read"
 
 
-def _images(name, split, batch_size=64, seed=0, shuffle=True, data_dir=None, prepare=tf.identity):
-    images = _load(name, split, batch_size, seed, data_dir, prepare)
-    return _scaled(batches_of(images, batch_size, shuffle, seed))
+def _images(
+    name,
+    split,
+    batch_size=64,
+    seed=0,
+    shuffle=True,
+    data_dir=None,
+    labels=False,
+    prepare=tf.identity,
+):
+    images, classes = _load(name, split, batch_size, seed, data_dir, prepare)
+    return _scaled(batches_of((images, classes) if labels else images, batch_size, shuffle, seed))
 
 
 def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
-    """All images of a data set, as bytes."""
+    """All images of a data set, as bytes, and their labels."""
     _checks.positive_int("batch_size", batch_size)
     _checks.positive_int("seed", seed, zero_ok=True)
     verbosity = logging.get_verbosity()
@@ -178,21 +194,29 @@ def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
     finally:
         logging.set_verbosity(verbosity)
     data = load(name, split=split, data_dir=data_dir)
-    images = data.map(lambda x: prepare(x["image"]), num_parallel_calls=tf.data.AUTOTUNE)
+    images = data.map(
+        lambda x: (prepare(x["image"]), x["label"]), num_parallel_calls=tf.data.AUTOTUNE
+    )
     return _in_memory(f"{name}[{split!r}]", images, batch_size)
 
 
 def _in_memory(name, data, batch_size):
-    images = np.concatenate(list(data.batch(1000).as_numpy_iterator()))
+    batches = map(unpair, data.batch(1000).as_numpy_iterator())
+    images, labels = zip(*batches)
+    images = np.concatenate(images)
     if batch_size > len(images):
         raise ValueError(
             "`batch_size` must be at most the number of images. "
             f"Received: batch_size={batch_size} for {len(images)} images of {name}"
         )
-    return images
+    return pair(images, None if labels[0] is None else np.concatenate(labels))
 
 
 def _scaled(data):
     """Bytes to [-1, 1]."""
-    data = data.map(lambda x: tf.cast(x, "float32") / 127.5 - 1.0, tf.data.AUTOTUNE)
+
+    def scale(x, *label):
+        return pair(tf.cast(x, "float32") / 127.5 - 1.0, *label or [None])
+
+    data = data.map(scale, tf.data.AUTOTUNE)
     return data.prefetch(tf.data.AUTOTUNE)

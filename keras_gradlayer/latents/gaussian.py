@@ -39,6 +39,8 @@ class Gaussian(Latent):
 def default_latent(model: keras.Model) -> Gaussian:
     """A standard normal in the shape of `model`'s input."""
     shape = getattr(model, "input_shape", None) if isinstance(model, keras.Model) else None
+    if isinstance(shape, list):  # of [latent, condition]
+        shape = shape[0]
     if not isinstance(shape, tuple) or None in shape[1:]:
         raise ValueError(
             f"The latent's shape cannot be read off '{getattr(model, 'name', model)}'. Expected "

@@ -16,7 +16,8 @@ class Latent:
     distribution, implement `sample` and `_sample_stateless`.
 
     Args:
-        shape: shape of one sample, a tuple of positive integers.
+        shape: shape of one sample, a tuple of positive integers; (0,) where a conditional model
+            takes no noise.
 
     Raises:
         ValueError: if `shape` is another.
@@ -26,9 +27,11 @@ class Latent:
 
     def __init__(self, shape: int | tuple[int, ...]):
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if not shape or not all(isinstance(d, (int, np.integer)) and d > 0 for d in shape):
+        whole = all(isinstance(d, (int, np.integer)) and d > 0 for d in shape)
+        if not shape or not (whole or shape == (0,)):
             raise ValueError(
-                "`shape` must be the shape of one sample, positive integers without the batch. "
+                "`shape` must be the shape of one sample, positive integers without the batch, or "
+                "(0,) for a model without noise. "
                 f"Received: shape={shape}"
             )
         self.shape = tuple(int(d) for d in shape)

@@ -6,15 +6,15 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import call, spec_of
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.layers.frozen_parts import FrozenParts
 
 
-def _scores(potential, x):
+def _scores(potential, x, condition=None):
     """Scores in inference mode; a plain callable has no other mode."""
-    if isinstance(potential, keras.layers.Layer):
-        return potential(x, training=False)
-    return potential(x)
+    mode = {"training": False} if isinstance(potential, keras.layers.Layer) else {}
+    return call(potential, x, condition, **mode)
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
@@ -42,12 +42,13 @@ class GradientLayer(FrozenParts):
     Args:
         potential: the scalar function f: any Keras model or layer, or a callable registered with
             `keras.saving.register_keras_serializable`, mapping a batch to scores of shape
-            (batch,) or (batch, 1).
+            (batch,) or (batch, 1). A conditional one maps [x, condition].
         step_size: η, a positive finite number, in units of the input per unit of gradient.
         **kwargs: the arguments of every Keras layer (`name`, `dtype`).
 
     Call arguments:
         x: tensor of shape (batch, ...), any rank of at least 2.
+        condition: what a conditional potential takes besides, (batch, ...).
 
     Input shape: (batch, ...). Output shape: the same.
 
@@ -71,21 +72,38 @@ class GradientLayer(FrozenParts):
         self.step_size = _checks.positive_number("step_size", step_size)
         self._hold(potential=potential)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(
+        self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None
+    ) -> None:
         """Build the potential and check that it fits the input."""
-        shape, dtype = input_shape[1:], self.variable_dtype
-        _checks.scores_shape("potential", self.potential, shape, dtype)
-        _checks.depends_on_input("potential", lambda x: _scores(self.potential, x), shape, dtype)
+        given = x_shape[1:], self.variable_dtype, condition_tensor(self.potential, condition_shape)
+        _checks.scores_shape("potential", self.potential, *given)
+        _checks.depends_on_input("potential", self._potential, *given)
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def _potential(self, x, condition=None):
+        return _scores(self.potential, x, condition)
+
+    def call(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Take one step along the potential's gradient."""
         x = tf.cast(x, self.variable_dtype)
-        gradient = input_gradient(lambda x: _scores(self.potential, x), x)
+        gradient = input_gradient(lambda x: self._potential(x, condition), x)
         return tf.cast(x + self.step_size * gradient, self.compute_dtype)
 
-    def compute_output_spec(self, x: keras.KerasTensor) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, x: keras.KerasTensor, condition: keras.KerasTensor | None = None
+    ) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
         return keras.KerasTensor(x.shape, self.compute_dtype)
+
+
+def condition_tensor(part: keras.layers.Layer | Callable, shape) -> keras.KerasTensor | None:
+    """A condition of this shape, of the dtype that the part takes; `None` for no shape."""
+    spec = spec_of(part)
+    return (
+        None
+        if shape is None
+        else keras.KerasTensor(shape, "float32" if spec is None else spec.dtype)
+    )
 
 
 def _require_callable(potential):

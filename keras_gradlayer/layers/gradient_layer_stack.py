@@ -7,24 +7,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, objectives
 from keras_gradlayer._checksum import checksum
+from keras_gradlayer._conditions import spec_of
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.layers.frozen_parts import FrozenParts, variables_of
-from keras_gradlayer.layers.gradient_layer import _require_callable, _scores
+from keras_gradlayer.layers.gradient_layer import _require_callable, _scores, condition_tensor
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
 class GradientLayerStack(FrozenParts):
-    """Replays a history of critics: `G_T ∘ … ∘ G_1` with `G_k(z) = z + η ∇ f_k(g1(z))`.
+    """Replays a history of critics: `G_T ∘ … ∘ G_1` with `G_k(z) = z + η ∇ φ(f_k(g1(z)))`.
 
     Use it to keep many gradient layers that share one architecture and differ in the weights, as
     Algorithm 1 makes them. Each `append()` stores the potential's variables as they are at that
     moment, trainable and non-trainable alike, and each layer replays with the variables it was
     stacked with. The step size may differ from layer to layer.
 
-    Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1) and Algorithm 2. Departure: with
-    `steps_per_layer=m` each stored critic is followed for m steps of size η/m; m = 1 is the paper.
+    Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1) and Algorithm 2. Departures: φ, which is the
+    identity there; with `steps_per_layer=m` each stored critic is followed for m steps of size η/m;
+    m = 1 is the paper.
 
     The layers run in one loop over the stored variables, so the size of the graph does not depend
     on the depth. Memory: max_layers times the bytes of the potential's variables, allocated once;
@@ -39,6 +41,8 @@ class GradientLayerStack(FrozenParts):
             model or registered callable; `None` is the identity. Its variables are shared by all
             layers, not stacked.
         steps_per_layer: m, how many steps of η/m to take with each stacked critic.
+        objective: name or instance of the `kgl.objectives` whose `potential` is φ: the game that
+            the critics were trained in.
         **kwargs: the arguments of every Keras layer (`name`, `dtype`).
 
     Call arguments:
@@ -46,6 +50,7 @@ class GradientLayerStack(FrozenParts):
         layers: how many of the layers to apply, from the first: an integer for the whole batch or
             an integer tensor of shape (batch,) for each row; clamped to 0 … depth. All by default.
         first: how many layers `x` has gone through already, an integer; they are left out.
+        condition: what a conditional potential or head takes besides, (batch, ...).
 
     Input shape: (batch, ...). Output shape: the same.
 
@@ -62,7 +67,7 @@ class GradientLayerStack(FrozenParts):
         >>> moved = stack(keras.ops.zeros((3, 2)))      # both steps; layers=1 for the first alone
     """
 
-    _PARTS = ("potential", "head")
+    _PARTS = ("potential", "head", "objective")
     _SETTINGS = ("step_size", "max_layers", "steps_per_layer")
 
     def __init__(
@@ -72,10 +77,12 @@ class GradientLayerStack(FrozenParts):
         max_layers: int,
         head: keras.layers.Layer | Callable | None = None,
         steps_per_layer: int = 1,
+        objective: str | objectives.Objective = "wasserstein",
         **kwargs,
     ):
         super().__init__(**kwargs)
         _require_callable(potential)
+        self.objective = objectives.get(objective)
         self.step_size = _checks.positive_number("step_size", step_size)
         self.max_layers = _checks.positive_int("max_layers", max_layers)
         self.steps_per_layer = _checks.positive_int("steps_per_layer", steps_per_layer)
@@ -98,15 +105,19 @@ class GradientLayerStack(FrozenParts):
         if getattr(potential, "built", True):
             self._allocate_history()
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(
+        self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None
+    ) -> None:
         """Build potential and head, check that they fit, and allocate the history."""
-        shape, dtype = input_shape[1:], self.variable_dtype
+        shape, dtype = x_shape[1:], self.variable_dtype
         given = shape, dtype
+        parts = [part for part in (self.potential, self.head) if spec_of(part) is not None]
+        condition = condition_tensor(parts[0] if parts else None, condition_shape)
         if self.head is not None:
-            spec = _checks.output_spec(self.head, shape, dtype)
+            spec = _checks.output_spec(self.head, shape, dtype, condition)
             given = tuple(spec.shape[1:]), spec.dtype
-        _checks.scores_shape("potential", self.potential, *given)
-        _checks.depends_on_input("potential", self._potential, shape, dtype)
+        _checks.scores_shape("potential", self.potential, *given, condition)
+        _checks.depends_on_input("potential", self.climbed, shape, dtype, condition)
         if self._history is None:
             self._allocate_history()
 
@@ -241,7 +252,11 @@ class GradientLayerStack(FrozenParts):
         return zip(names, self._rows())
 
     def call(
-        self, x: tf.Tensor, layers: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
+        self,
+        x: tf.Tensor,
+        layers: int | tf.Tensor | None = None,
+        first: int | tf.Tensor = 0,
+        condition: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Move `x` through the layers from `first` up to `layers`."""
         depth = tf.convert_to_tensor(self._depth)
@@ -252,7 +267,7 @@ class GradientLayerStack(FrozenParts):
 
         def replay(k, z):
             values = [tf.gather(h.value, k) for h in self._history]
-            moved = self.move(z, values, tf.gather(self._step_sizes.value, k))
+            moved = self.move(z, values, tf.gather(self._step_sizes.value, k), condition)
             return k + 1, tf.where(k < row_layers, moved, z) if per_row else moved
 
         _, z = tf.while_loop(
@@ -269,51 +284,68 @@ class GradientLayerStack(FrozenParts):
         z: tf.Tensor,
         values: Sequence[tf.Tensor] | None = None,
         step_size: float | tf.Tensor | None = None,
+        condition: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """One layer: `steps_per_layer` steps along the gradient of f∘g1.
+        """One layer: `steps_per_layer` steps along the gradient of φ∘f∘g1.
 
         Args:
             z: tensor of shape (batch, ...) in the variable dtype.
             values: tensors for the potential's variables; its own present ones by default.
             step_size: η, that of the stack by default.
+            condition: as for `call`.
         """
-        return self.follow(z, values, step_size)[0]
+        return self.follow(z, values, step_size, condition)[0]
 
     def follow(
         self,
         z: tf.Tensor,
         values: Sequence[tf.Tensor] | None = None,
         step_size: float | tf.Tensor | None = None,
+        condition: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """One layer as `move` has it, and the gradient of f∘g1 that it set out along."""
-        step_size = tf.cast(self.step_size if step_size is None else step_size, z.dtype)
+        """One layer as `move` has it, and the gradient of φ∘f∘g1 that it set out along."""
+        m = self.steps_per_layer
+        step_size = tf.cast(self.step_size if step_size is None else step_size, z.dtype) / m
         own = [] if values is None else list(zip(variables_of(self.potential), values))
-        first = None
-        for _ in range(self.steps_per_layer):
+
+        def gradient(z):
             with keras.StatelessScope(state_mapping=own):
-                gradient = input_gradient(self._potential, z)
-            first = gradient if first is None else first
-            z += step_size / self.steps_per_layer * gradient
+                return input_gradient(lambda z: self.climbed(z, condition), z)
+
+        first = gradient(z)
+        z += step_size * first
+        if m > 1:
+            _, z = tf.while_loop(
+                lambda i, z: i < m,
+                lambda i, z: (i + 1, z + step_size * gradient(z)),
+                (1, z),
+                maximum_iterations=m - 1,
+            )
         return z, first
 
-    def _potential(self, z):
-        """f∘g1."""
-        return _scores(self.potential, z if self.head is None else _scores(self.head, z))
+    def climbed(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
+        """φ∘f∘g1 by the potential's present variables: what the layers climb, one number a row."""
+        x = z if self.head is None else _scores(self.head, z, condition)
+        scores = tf.cast(_scores(self.potential, x, condition), self.variable_dtype)
+        return self.objective.potential(scores)
 
-    def score(self, x: tf.Tensor, layer: int | None = None) -> tf.Tensor:
-        """The scores that a stacked critic gives.
+    def score(
+        self, x: tf.Tensor, layer: int | None = None, condition: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The scores that a stacked critic gives, f itself.
 
         Args:
             x: tensor in the space of the critic (what the head gives out), shape (batch, ...).
             layer: whose critic, from 0; by default the potential as it is now.
+            condition: as for `call`.
         """
-        return self._score_by(None if layer is None else self._values(layer), x)
+        return self._score_by(None if layer is None else self._values(layer), x, condition)
 
-    def _score_by(self, values, x):
+    def _score_by(self, values, x, condition=None):
         """The scores with these values of the potential's variables, its own if `None`."""
         own = [] if values is None else list(zip(variables_of(self.potential), values))
         with keras.StatelessScope(state_mapping=own):
-            return _scores(self.potential, x)
+            return _scores(self.potential, x, condition)
 
     def _values(self, layer):
         """The variables that a layer was stacked with."""
@@ -331,6 +363,7 @@ class GradientLayerStack(FrozenParts):
         x: keras.KerasTensor,
         layers: int | keras.KerasTensor | None = None,
         first: int | keras.KerasTensor = 0,
+        condition: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
         return keras.KerasTensor(x.shape, self.compute_dtype)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import unpair
 from keras_gradlayer.metrics.scorer import DIRECTIONS, Scorer
 
 
@@ -15,10 +16,10 @@ def check_scorer(scorer):
 
 
 def measure(scorer, batches):
-    """Scores by name."""
+    """Scores by name, of batches of samples, or of (samples, conditions)."""
     if isinstance(scorer, Scorer):
         return scorer(batches).scores
-    scores = scorer(np.concatenate(list(batches)))
+    scores = scorer(np.concatenate([unpair(batch)[0] for batch in batches]))
     if not isinstance(scores, dict) or not scores or scores.keys() & {"epoch", "layers"}:
         raise ValueError(
             "`scorer` must give a dict of scores by name, none of them 'epoch' or 'layers'. "

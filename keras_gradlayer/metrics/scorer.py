@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, _conditions
+from keras_gradlayer._conditions import pair, rows, unpair
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.metrics.classifier_score import classifier_score, split_classifier_score
 from keras_gradlayer.metrics.classifiers import Classifier
@@ -22,6 +23,8 @@ DIRECTIONS = {
     **dict.fromkeys(("classifier_score", "classifier_score_splits"), "max"),
     **dict.fromkeys(("frechet_distance", "kernel_distance"), "min"),
     **dict.fromkeys(PrecisionRecall._fields, "max"),
+    "intra_class_frechet_distance": "min",
+    "class_accuracy": "max",
 }  # whether higher or lower is better
 SCORES = (*DIRECTIONS, "classifier_score_stddev")
 
@@ -33,7 +36,10 @@ class ScoreReport:
     Attributes:
         scores: floats by name: `classifier_score`, and `classifier_score_splits` and
             `classifier_score_stddev` over ten parts of the samples, `frechet_distance`,
-            `kernel_distance`, `precision`, `recall`, `density` and `coverage`.
+            `kernel_distance`, `precision`, `recall`, `density` and `coverage`. Where samples and
+            real images have labels, also `intra_class_frechet_distance`, the mean over the classes
+            (Miyato & Koyama, ICLR 2018, section 5.1), and `class_accuracy`, how many samples the
+            classifier assigns to the class that they were made for, if it knows as many classes.
         conditions: what must be equal for scores to compare: the numbers of `samples` and of
             `real` images, the `classifier` (by the fingerprint of its weights if it has one), the
             `resizing` of samples and of real images, and a fingerprint of the real features.
@@ -92,11 +98,13 @@ class Scorer:
     Args:
         classifier: a `Classifier`, or its `source`: a Keras model, a file or a URL.
         real: real images in [-1, 1], preferably held out from training: an array (n, height, width,
-            channels) or an iterable of batches, such as a `tf.data.Dataset`.
+            channels) or an iterable of batches, such as a `tf.data.Dataset`; batches that are pairs
+            have labels, integers or one-hot.
         count: maximum number of samples, and of real images.
 
     Call arguments:
-        samples: generated images in the range of the real ones: an array or an iterable of batches.
+        samples: generated images in the range of the real ones: an array or an iterable of batches,
+            or pairs as above.
             Warns if none of their values is below 0. All scores are NaN if one is not finite.
 
     Raises:
@@ -123,7 +131,7 @@ class Scorer:
         self.count = _checks.positive_int("count", count)
         known = isinstance(classifier, Classifier)
         self.classifier = classifier if known else Classifier(classifier)
-        _, self._real, shape, low, high = self._outputs("real", real)
+        _, self._real, self._labels, shape, low, high = self._outputs("real", real)
         if not (-1.5 <= low < 0 and high <= 1.5):  # interpolation may overshoot
             raise ValueError(
                 f"`real` must be images in [-1, 1]. Received: values from {low:.4g} to {high:.4g}"
@@ -136,7 +144,7 @@ class Scorer:
 
     def __call__(self, samples: ArrayLike | tf.data.Dataset | Iterable) -> ScoreReport:
         """Score the first `count` samples."""
-        logits, features, shape, low, high = self._outputs("samples", samples)
+        logits, features, labels, shape, low, high = self._outputs("samples", samples)
         conditions = self.conditions(len(features), shape)
         if not np.isfinite(high - low + features.sum(dtype="float64")):
             return ScoreReport(dict.fromkeys(SCORES, np.nan), conditions)
@@ -155,7 +163,20 @@ class Scorer:
             "kernel_distance": kernel_distance(self._real, features),
             **precision_recall(self._real, features, neighbors)._asdict(),
         }
+        if labels is not None and self._labels is not None:
+            scores["intra_class_frechet_distance"] = self._intra_class(features, labels)
+            if labels.max() < logits.shape[1]:
+                scores["class_accuracy"] = float(np.mean(logits.argmax(axis=1) == labels))
         return ScoreReport(scores, conditions)
+
+    def _intra_class(self, features, labels):
+        """The mean over the classes of the Fréchet distance within each; of two images or more."""
+        found = []
+        for label in np.unique(labels):
+            real, fake = self._real[self._labels == label], features[labels == label]
+            if min(len(real), len(fake)) > 1:
+                found.append(frechet_distance(real, fake))
+        return float(np.mean(found)) if found else np.nan
 
     def conditions(self, samples: int, image_shape: tuple[int, ...]) -> dict[str, str | int]:
         """The conditions of a report on so many samples of this shape."""
@@ -167,9 +188,9 @@ class Scorer:
         }
 
     def _outputs(self, name, images):
-        """Logits, features, and the images' shape, lowest and highest value."""
-        outputs, shape, low, high = [], None, np.inf, -np.inf
-        for batch in _batches(name, images, self.count):
+        """Logits, features, labels, and the images' shape, lowest and highest value."""
+        outputs, labels, shape, low, high = [], [], None, np.inf, -np.inf
+        for batch, given in _batches(name, images, self.count):
             if batch.shape[1:] != (shape or batch.shape[1:]):
                 raise ValueError(
                     f"`{name}` must be images of one shape. Received: {shape} and {batch.shape[1:]}"
@@ -178,16 +199,21 @@ class Scorer:
             # NaN propagates through both.
             low, high = np.minimum(low, batch.min()), np.maximum(high, batch.max())
             outputs.append(self.classifier(batch))
+            labels.append(_classes(given))
         if (found := sum(len(logits) for logits, _ in outputs)) < 2:
             raise ValueError(f"`{name}` must hold two images or more. Received: {found}")
         logits, features = map(np.concatenate, zip(*outputs))
-        return logits, features, shape, float(low), float(high)
+        known = all(part is not None for part in labels)
+        labels = np.concatenate(labels) if known else None
+        return logits, features, labels, shape, float(low), float(high)
 
 
 def sample_batches(
     model: keras.Model, count: int, seed: int = 0, layers: int | None = None
 ) -> Iterator[np.ndarray]:
     """Samples of a model from `model.latent.sample(count, seed)`, in arrays of up to 250.
+
+    Those of a conditional model come as (samples, conditions), drawn as its data have them.
 
     Args:
         model: a sampler, tuner or GAN of this package, or any Keras model of normal latents.
@@ -197,7 +223,6 @@ def sample_batches(
 
     Example: `report = scorer(sample_batches(sampler, 50_000))`
     """
-    latent = getattr(model, "latent", None) or default_latent(model)
     arguments = {} if layers is None else {"layers": layers}
     draw = tf.function(
         lambda z: model(z, training=False, **arguments),
@@ -205,19 +230,23 @@ def sample_batches(
         reduce_retracing=True,
         autograph=False,
     )
-    latents = latent.sample(count, seed=seed)
+    if getattr(model, "latent", None) is None:
+        latents = default_latent(model).sample(count, seed=seed)
+    else:
+        latents = _conditions.draw(model, count, seed)
     for start in range(0, count, BATCH):
-        yield draw(latents[start : start + BATCH]).numpy()
+        batch = rows(latents, start, start + BATCH)
+        yield pair(draw(batch).numpy(), unpair(batch)[1])
 
 
 def _batches(name, images, count):
-    """The first `count` images, in small batches."""
+    """The first `count` images, in small batches, with what stands beside them."""
     expected = "an array of images or an iterable of batches that are arrays of images"
     images = [images] if hasattr(images, "shape") else images
     _checks.instance_of(name, images, Iterable, expected)
     left = count
     for batch in images:
-        batch = batch[0] if isinstance(batch, tuple) else batch
+        batch, labels = (*batch, None)[:2] if isinstance(batch, tuple) else (batch, None)
         if not hasattr(batch, "shape"):
             received = f"a batch that is a {type(batch).__name__}"
             raise TypeError(f"`{name}` must be {expected}. Received: {received}")
@@ -233,6 +262,18 @@ def _batches(name, images, count):
         for start in range(0, len(batch), BATCH):
             part = batch[start : start + min(BATCH, left)]
             left -= len(part)
-            yield np.asarray(part, "float32")
+            beside = None if labels is None else labels[start : start + len(part)]
+            yield np.asarray(part, "float32"), beside
             if not left:
                 return
+
+
+def _classes(labels):
+    """Labels as integers (n,), `None` where they do not look like classes."""
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] > 1 and np.all(np.sort(labels)[:, -2:] == (0, 1)):
+        return labels.argmax(axis=1)
+    whole = labels.size == len(labels) and np.all(labels == np.round(labels))
+    return labels.reshape(-1).astype("int64") if whole else None

@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer._conditions import call, draw, pair, rows, unpair
+
 CHUNK = 250
 
 
@@ -19,48 +21,63 @@ class Followed:
     """
 
     def __init__(self, model, count, seed):
-        self.model = model
-        self.latents = model.latent.sample(count, seed=seed)
-        self._z, self._depth = None, 0
+        self.model, self.seed, self.count = model, seed, count
+        self._latents = self._z = None
+        self._depth = 0
 
         def program(step):
             jit = getattr(model, "jit_compile", False)
             return tf.function(step, jit_compile=jit, reduce_retracing=True, autograph=False)
 
         if hasattr(model, "stack"):
+            flow = getattr(model, "flow", model)
             dtype = model.stack.variable_dtype  # half precision would measure its own rounding
-            self._base = program(lambda z: tf.cast(model.base(z, training=False), dtype))
-            self._advance = program(lambda z, first, last: model.stack(z, last, first))
-            self._head = program(lambda z: tf.cast(model.head(z, training=False), "float32"))
+            self._base = program(
+                lambda z, c: tf.cast(call(model.base, z, c, training=False), dtype)
+            )
+            self._advance = program(
+                lambda z, c, first, last: model.stack(z, last, first, **flow.given(c))
+            )
+            self._head = program(
+                lambda z, c: tf.cast(call(model.head, z, c, training=False), "float32")
+            )
         else:
-            self._head = program(lambda z: tf.cast(model(z, training=False), "float32"))
+            self._head = program(lambda z, c: tf.cast(model(pair(z, c), training=False), "float32"))
+
+    @property
+    def latents(self):
+        """What is followed: latents, or (latents, conditions), drawn when they are first needed."""
+        if self._latents is None:
+            self._latents = draw(self.model, self.count, self.seed)
+        return self._latents
 
     def positions(self, layers=None):
-        """Chunks of positions after `layers` layers, in the space of the layers."""
+        """Chunks of (positions, conditions) after `layers` layers, in the space of the layers."""
         layers = self.model.stack.depth if layers is None else layers
         stack = self.model.stack
         stale = self._z is not None and stack.fingerprint(last=self._depth) != self._mark
         if self._z is None or layers < self._depth or stale:
-            self._z, self._depth = [self._base(z) for z in _chunks(self.latents)], 0
+            self._z, self._depth = [self._base(z, c) for z, c in _chunks(self.latents)], 0
         if layers > self._depth:
             ends = tf.constant(self._depth), tf.constant(layers)
             chunks, self._z = self._z, None  # an interruption leaves none half way
-            for i, z in enumerate(chunks):  # in place: one copy, whatever the number
-                chunks[i] = self._advance(z, *ends)
+            for i, (_, c) in enumerate(_chunks(self.latents)):  # in place: one copy
+                chunks[i] = self._advance(chunks[i], c, *ends)
             self._z, self._depth = chunks, layers
         self._mark = stack.fingerprint(last=self._depth)
-        return self._z
+        return [(z, c) for z, (_, c) in zip(self._z, _chunks(self.latents))]
 
     def batches(self, layers=None):
-        """Chunks of samples, as arrays, one at a time."""
+        """Chunks of samples, as arrays, or of (samples, conditions), one at a time."""
         chunks = self.positions(layers) if hasattr(self.model, "stack") else _chunks(self.latents)
-        for z in chunks:
-            yield self._head(z).numpy()
+        for z, c in chunks:
+            yield pair(self._head(z, c).numpy(), c)
 
     def samples(self):
         """All samples in one array."""
-        return np.concatenate(list(self.batches()))
+        return np.concatenate([unpair(batch)[0] for batch in self.batches()])
 
 
-def _chunks(x):
-    return [x[i : i + CHUNK] for i in range(0, len(x), CHUNK)]
+def _chunks(latents):
+    z, _ = unpair(latents)
+    return [unpair(rows(latents, i, i + CHUNK)) for i in range(0, len(z), CHUNK)]

@@ -6,7 +6,10 @@ from keras_gradlayer import _checks
 
 
 def copy_model(
-    name: str, model: keras.layers.Layer, input_shape: tuple[int, ...]
+    name: str,
+    model: keras.layers.Layer,
+    input_shape: tuple[int, ...],
+    condition: keras.KerasTensor | None = None,
 ) -> keras.layers.Layer:
     """A model of the same config and variable values as `model`, sharing none of them.
 
@@ -14,15 +17,16 @@ def copy_model(
         name: what the copy is called, also in an error.
         model: any Keras model or layer that can be rebuilt from its config.
         input_shape: shape of one input, without the batch; `model` is built for it if it is not.
+        condition: what a conditional model takes besides.
 
     Raises:
         ValueError: if the model's config does not rebuild it.
     """
-    _checks.output_shape(model, input_shape)
+    _checks.output_shape(model, input_shape, condition=condition)
     try:
         twin = type(model).from_config(model.get_config())
         twin.dtype_policy = model.dtype_policy  # which the configs of models leave out
-        _checks.output_shape(twin, input_shape)
+        _checks.output_shape(twin, input_shape, condition=condition)
         for ours, theirs in zip(twin.variables, model.variables, strict=True):
             ours.assign(theirs)
             ours.trainable = theirs.trainable

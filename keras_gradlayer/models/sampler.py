@@ -1,5 +1,6 @@
 """A finished sampler: Algorithm 2 as a plain Keras model."""
 
+import functools
 from typing import Self
 
 import keras
@@ -10,12 +11,15 @@ from numpy.typing import ArrayLike
 from keras_gradlayer import _checks, _xla
 from keras_gradlayer._checksum import checksum
 from keras_gradlayer._chunking import chunk_rows
+from keras_gradlayer._conditions import call, draw, given, pair, spec_of, unpair
 from keras_gradlayer._nesting import computes_in
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
+from keras_gradlayer.models.conditions import conditions_for
 from keras_gradlayer.models.copying import copy_model
 from keras_gradlayer.models.output_range import output_range
+from keras_gradlayer.objectives import Objective
 
 
 def _once(model, listed):
@@ -26,6 +30,12 @@ def _once(model, listed):
 def flow_dtype(*parts: keras.layers.Layer) -> str:
     """What positions are computed in: float64 where a part is of float64, else float32."""
     return "float64" if any(computes_in(part, "float64") for part in parts) else "float32"
+
+
+def _chunk(x, start, rows):
+    """Some rows, the last chunk filled up: another shape would be another program."""
+    part = x[start : start + rows]
+    return tf.concat([part, tf.repeat(part[:1], rows - len(part), axis=0)], axis=0)
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
@@ -43,8 +53,10 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         **kwargs: the arguments of every Keras model (`name`).
 
     Call arguments:
-        z: latents of shape (batch, *latent.shape).
+        z: latents of shape (batch, *latent.shape); of a conditional sampler also [z, condition].
         layers: how many gradient layers to apply, as for `GradientLayerStack`; all by default.
+        condition: what to sample, for a conditional sampler, (batch, ...): as its generator takes
+            it, or integer classes. Drawn from those of the training data by default.
 
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
 
@@ -53,6 +65,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         depth: how many layers are stacked.
         step_sizes: η of each, float64 of shape (depth,).
         sample_shape: the shape of one sample.
+        conditions: those of the training data, of a conditional sampler; else `None`.
     """
 
     _PARTS = ("base", "stack", "latent")
@@ -62,7 +75,9 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
         base.trainable = stack.head.trainable = False
         self._draw = None  # the program of predict
-        samples = self(keras.KerasTensor((None, *latent.shape)))
+        self.conditions = conditions_for(base, stack.potential, stack.head)
+        self.condition_spec = spec_of(base, stack.potential, stack.head)
+        samples = self(pair(keras.KerasTensor((None, *latent.shape)), self.condition_spec))
         self.sample_shape = tuple(samples.shape[1:])
         self._chunk = chunk_rows(self.sample_shape)
 
@@ -77,15 +92,18 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         max_layers: int,
         steps_per_layer: int = 1,
         dtype: str | keras.DTypePolicy | None = None,
+        objective: str | Objective = "wasserstein",
     ) -> Self:
         """A sampler of copies of these parts, with room for layers and none stacked."""
-        base = copy_model("base", base, latent.shape)
-        flow_shape = _checks.output_shape(base, latent.shape)[1:]
-        head = copy_model("head", head, flow_shape)
-        critic = copy_model("critic", critic, _checks.output_shape(head, flow_shape)[1:])
+        given = spec_of(base, critic, head)
+        base = copy_model("base", base, latent.shape, given)
+        flow_shape = _checks.output_shape(base, latent.shape, condition=given)[1:]
+        head = copy_model("head", head, flow_shape, given)
+        sample_shape = _checks.output_shape(head, flow_shape, condition=given)[1:]
+        critic = copy_model("critic", critic, sample_shape, given)
         dtype = dtype or flow_dtype(base, head, critic)
         stack = GradientLayerStack(
-            critic, step_size, max_layers, head, steps_per_layer, dtype=dtype
+            critic, step_size, max_layers, head, steps_per_layer, objective, dtype=dtype
         )
         return cls(base, stack, latent)
 
@@ -95,10 +113,28 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         room = max(self.depth, 1)
         stack = self.stack
         twin = self.copy_of(
-            *parts, stack.step_size, room, stack.steps_per_layer, stack.dtype_policy
+            *parts,
+            *(stack.step_size, room, stack.steps_per_layer, stack.dtype_policy, stack.objective),
         )
         twin.stack.copy_history(self.stack)
+        if self.conditions is not None:
+            twin.conditions.set_weights(self.conditions.get_weights())
         return twin
+
+    def draw(
+        self,
+        n: int,
+        seed: int | keras.random.SeedGenerator | None = None,
+        condition: ArrayLike | None = None,
+    ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+        """Latents to call it with, `n` of them; for a conditional sampler (latents, conditions).
+
+        Args:
+            n: how many.
+            seed: as for `latent.sample`.
+            condition: the conditions, (n, ...); by default drawn from those of the data.
+        """
+        return draw(self, n, seed, condition)
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -148,18 +184,33 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the parts, each for what the one before gives out."""
-        shape = input_shape
-        for part in (self.base, self.stack, self.head):
-            shape = part(keras.KerasTensor(shape)).shape
+        shape = (None, *self.latent.shape)
+        x = call(self.base, keras.KerasTensor(shape), self.condition_spec)
+        x = self.stack(x, **self.given(self.condition_spec))
+        call(self.head, x, self.condition_spec)
         self.built = True
 
-    def call(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
+    def given(self, condition: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        """The argument `condition` of the stack, if it takes one."""
+        takes = spec_of(self.stack.potential, self.head) is not None
+        return {"condition": condition} if takes else {}
+
+    def call(
+        self,
+        z: tf.Tensor,
+        layers: int | tf.Tensor | None = None,
+        condition: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Replay `layers` gradient layers, all by default."""
-        return self.head(self.positions(z, layers), training=False)
+        z, condition = given(self, z, condition)
+        x = self.positions(pair(z, condition), layers)
+        return call(self.head, x, condition, training=False)
 
     def positions(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
-        """Where latents stand after the layers, in the space of the layers."""
-        return self.stack(self.base(z, training=False), layers=layers)
+        """Where latents, or (latents, conditions), stand after the layers, in their space."""
+        z, condition = unpair(z)
+        x = call(self.base, z, condition, training=False)
+        return self.stack(x, layers=layers, **self.given(condition))
 
     def predict(
         self,
@@ -174,15 +225,17 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         that bound the memory.
 
         Args:
-            x: latents (n, *latent.shape), or what else Keras takes.
+            x: latents (n, *latent.shape), for a conditional sampler also [latents, conditions],
+                or what else Keras takes.
             batch_size: for arrays, rows at a time; by default 512 of CIFAR-10's size.
             verbose: as Keras has it.
             **kwargs: `steps` and `callbacks`, as Keras has them.
         """
         strategy = tf.distribute.get_strategy()
         one = strategy.num_replicas_in_sync == 1
+        x, condition = unpair(x)
         if kwargs or not hasattr(x, "shape") or self.run_eagerly or not one:
-            return super().predict(x, batch_size, verbose, **kwargs)
+            return super().predict(pair(x, condition), batch_size, verbose, **kwargs)
         x = tf.convert_to_tensor(x)
         if tuple(x.shape[1:]) != self.latent.shape or not len(x):
             raise ValueError(
@@ -191,17 +244,16 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
             )
         rows = self._chunk if batch_size is None else batch_size
         # A power of two for few rows: each number of rows is a program of its own.
-        few = 2 ** (len(x) - 1).bit_length()
+        n, few = len(x), 2 ** (len(x) - 1).bit_length()
+        x = pair(*given(self, x, condition))
         rows = min(_checks.positive_int("batch_size", rows), few)
         if self._draw is None:
             draw = tf.function(lambda z: self(z), jit_compile=self.jit_compile, autograph=False)
             self._draw = lambda z: draw(z)  # a tf.function would be saved with the model
-        bar = keras.utils.Progbar(-(-len(x) // rows), verbose=1 if verbose == "auto" else verbose)
+        bar = keras.utils.Progbar(-(-n // rows), verbose=1 if verbose == "auto" else verbose)
         found = []
-        for start in range(0, len(x), rows):
-            part = x[start : start + rows]
-            # The last chunk is filled up: another shape would be another program.
-            filled = tf.concat([part, tf.repeat(part[:1], rows - len(part), axis=0)], axis=0)
-            found.append(self._draw(filled)[: len(part)].numpy())
+        for start in range(0, n, rows):
+            part = keras.tree.map_structure(functools.partial(_chunk, start=start, rows=rows), x)
+            found.append(self._draw(part)[: n - start].numpy())
             bar.add(1)
         return np.concatenate(found)

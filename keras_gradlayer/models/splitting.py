@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import call, spec_of
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models._graph import Graph, is_activation, is_graph, selects
 
@@ -20,7 +21,8 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
     Source: the insertion points of Nitanda & Suzuki, AISTATS 2018, sections 3.1 and 3.3.
 
     Args:
-        generator: a built Functional or Sequential Keras model with one input and one output.
+        generator: a built Functional or Sequential Keras model with one output, of one input, or
+            of [latent, condition].
         insert: where to cut. `"top"`: just before the output activation, also where it is fused
             into the last layer (`Dense(..., activation="tanh")`), ends an inner model, or is
             followed by layers that only select or spread values (reshaping, cropping, padding,
@@ -32,7 +34,7 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
 
     Returns:
         (base, head), which share layers and weights with the generator; only a layer whose fused
-        activation was split off is a copy.
+        activation was split off is a copy. The head takes [x, condition] where it needs to.
 
     Raises:
         ValueError: if the generator has several inputs or outputs, or no graph to cut; if there is
@@ -45,7 +47,7 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
     """
     _check_ends(generator)
     if insert == "bottom":
-        shape, dtype = generator.input_shape[1:], generator.variable_dtype
+        shape, dtype = generator.inputs[0].shape[1:], generator.variable_dtype
         return _one_layer("base", layers.Identity, shape, dtype), generator
     if not is_graph(generator):
         raise ValueError(
@@ -78,7 +80,7 @@ def cut(
     elif output_activation == "auto":
         return split(generator, insert)
     name = "tanh" if output_activation == "auto" else output_activation
-    values = base(keras.KerasTensor((None, *latent.shape)))
+    values = call(base, keras.KerasTensor((None, *latent.shape)), spec_of(base))
     dtype = keras.backend.result_type(values.dtype, base.variable_dtype)
     activation = functools.partial(layers.Activation, name)
     return base, _one_layer("head", activation, values.shape[1:], dtype)
@@ -88,9 +90,10 @@ def _check_ends(generator):
     if not is_graph(generator):
         return
     inputs, outputs = len(generator.inputs), len(generator.outputs)
-    if (inputs, outputs) != (1, 1):
+    if inputs not in (1, 2) or outputs != 1:
         raise ValueError(
-            "Expected a generator with one input and one output. Received: "
+            "Expected a generator with one input, or two for a conditional one, and one output. "
+            "Received: "
             f"'{generator.name}' with {inputs} input(s) and {outputs} output(s)"
         )
 
@@ -106,6 +109,10 @@ def _split_after(generator, name):
     cut = cuts[name][0]
     x = keras.Input(cut.shape[1:], dtype=cut.dtype)
     output = graph.replay({id(cut): x})
+    if output is None and isinstance(graph.inputs, list):
+        condition = graph.inputs[-1]
+        output = graph.replay({id(cut): x, id(condition): condition})
+        x = [x, condition]
     if output is None:
         raise ValueError(
             f"'{generator.name}' cannot be cut after '{name}': later layers need more than its "

@@ -8,7 +8,7 @@ from keras_gradlayer.objectives.minimax import Minimax
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
 class NonSaturating(Minimax):
-    """The critic's V is that of `Minimax`; the generator descends −E log D(g(z)).
+    """The critic's V is that of `Minimax`; the generator ascends E log D(g(z)), φ = log sigmoid.
 
     Its gradient does not vanish where the critic rejects the samples.
 
@@ -19,6 +19,4 @@ class NonSaturating(Minimax):
 
     name = "non_saturating"
 
-    def generator_loss(self, fake_scores: tf.Tensor) -> tf.Tensor:
-        """−E log D(g(z))."""
-        return -tf.reduce_mean(self.f(fake_scores))
+    potential = staticmethod(tf.math.log_sigmoid)

@@ -10,6 +10,8 @@ from keras_gradlayer.objectives.objective import Objective
 class Wasserstein(Objective):
     """V = E f(x) − E f(g(z)), the dual of the Wasserstein-1 distance for 1-Lipschitz f.
 
+    The generator ascends the score itself, φ(t) = t.
+
     Source: Arjovsky et al., "Wasserstein GAN", 2017, Eq. (2).
     """
 

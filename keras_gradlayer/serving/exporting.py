@@ -45,6 +45,11 @@ def export_sampler(
     - `score`: `samples` -> `score` (n,), by the critic stacked last (for a GAN, its critic)
     - `image`: `seed` -> `image_bytes` (n,), PNG files, for shapes (height, width, 1, 3 or 4)
 
+    A conditional sampler takes `condition` (n, ...) besides in each of these (in `score`, if its
+    critic does), and where it knows the conditions of its training data it has
+
+    - `conditions`: `seed` -> `condition`, drawn from them; a row follows from its seed alone
+
     The version is renamed into place once it is complete and `verify` finds nothing that would
     break. `assets.extra` holds warm-up requests for each signature and batch size, and the metadata
     (see `read_metadata`); `batching_params.pbtxt` has the batch sizes for the server.

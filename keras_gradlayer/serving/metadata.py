@@ -16,7 +16,7 @@ FILE = "assets.extra/sampler.json"
 
 def facts_of(source: Source) -> dict:
     """What samples depend on besides their seeds and the weights, as JSON can hold it."""
-    stack = source.stack
+    stack, given = source.stack, source.condition
     return {
         "versions": package_versions(),
         "step_size": stack and stack.step_size,
@@ -25,6 +25,7 @@ def facts_of(source: Source) -> dict:
         "steps_per_layer": stack and stack.steps_per_layer,
         "latent": keras.saving.serialize_keras_object(source.latent),
         "latent_shape": list(source.latent.shape),
+        "condition_shape": None if given is None else list(given.shape[1:]),
         "sample_shape": list(source.sample_shape),
         "data_range": [b if math.isfinite(b) else None for b in source.data_range],
     }
@@ -53,8 +54,9 @@ def read_metadata(path: str | pathlib.Path) -> dict:
 
     Returns:
         A dict: `versions` of packages, `name`, `step_size` (η), `step_sizes` (η of each layer),
-        `depth`, `steps_per_layer`, `latent` (a Keras config), `latent_shape`, `sample_shape`,
-        `data_range` (null for no bound), `allowed_batch_sizes` and `scores`.
+        `depth`, `steps_per_layer`, `latent` (a Keras config), `latent_shape`, `condition_shape`
+        (null for a sampler without conditions), `sample_shape`, `data_range` (null for no bound),
+        `allowed_batch_sizes` and `scores`.
 
     Raises:
         ValueError: if there is no SavedModel, or one without metadata.

@@ -8,13 +8,23 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import to_spec
 from keras_gradlayer.serving import signatures
 from keras_gradlayer.serving.clients.local_client import LocalClient
 from keras_gradlayer.serving.metadata import facts_of, package_versions, read_metadata
 
-_FACTS = ("latent", "depth", "step_sizes", "steps_per_layer", "sample_shape", "data_range")
+_FACTS = (
+    "latent",
+    "depth",
+    "step_sizes",
+    "steps_per_layer",
+    "condition_shape",
+    "sample_shape",
+    "data_range",
+)
 
 
 class SeededSampler:
@@ -31,6 +41,8 @@ class SeededSampler:
     Args:
         model: a `FineTuner`, a sampler, a `GAN` or any Keras model that maps latents to samples;
             the path of its `.keras` file; or the folder of an exported sampler.
+        condition: of a conditional sampler, one condition for all samples; by default each seed
+            draws one from those of the training data.
 
     Raises:
         TypeError: if `model` is none of these.
@@ -43,7 +55,7 @@ class SeededSampler:
         [(4, 2), (6, 2)]
     """
 
-    def __init__(self, model: keras.Model | str | os.PathLike):
+    def __init__(self, model: keras.Model | str | os.PathLike, condition: ArrayLike | None = None):
         if isinstance(model, (str, os.PathLike)) and str(model).endswith(".keras"):
             if not tf.io.gfile.exists(str(model)):
                 raise ValueError(f"There is no file {model}.")
@@ -65,13 +77,17 @@ class SeededSampler:
         self._encode = tf.function(lambda x: signatures.encode_images(x, images), autograph=False)
         facts = {
             "weights": _fingerprint(self._functions["sample"].variables),
-            **{key: facts[key] for key in _FACTS},
+            **{key: facts.get(key) for key in _FACTS},
+            "condition": None if condition is None else np.asarray(condition).tolist(),
             "versions": package_versions(),
         }
         if images is not None:
             facts["data_range"] = images
         self.facts = json.loads(json.dumps(facts))
         """What samples depend on besides their seeds, as JSON gives it back."""
+        self.condition = None
+        if condition is not None:
+            self.condition = self._one_condition(condition)
 
     def blocks(
         self,
@@ -104,11 +120,34 @@ class SeededSampler:
             yield seeds[part], values[part]
 
     def _draw(self, seeds, layers):
+        given = self._conditions(seeds)
         if layers is None:
-            return self._functions["sample"](seed=seeds)["samples"]
+            return self._functions["sample"](seed=seeds, **given)["samples"]
         latents = self._latent.sample_rows(seeds)
         layers = tf.fill(tf.shape(seeds), layers)
-        return self._functions["sample_layers"](latent=latents, layers=layers)["samples"]
+        return self._functions["sample_layers"](latent=latents, layers=layers, **given)["samples"]
+
+    def _one_condition(self, condition):
+        """A condition as the model takes it: of a class, its number or one-hot."""
+        inputs = tf.nest.flatten(self._functions["sample"].structured_input_signature)
+        found = [spec for spec in inputs if spec.name == "condition"]
+        if not found:
+            raise ValueError(f"This sampler takes no condition. Received: {condition!r}")
+        spec = keras.KerasTensor(found[0].shape, found[0].dtype.name)
+        return to_spec(np.asarray(condition)[None], spec)[0]
+
+    def _conditions(self, seeds):
+        """The condition of each seed, by name, for a conditional sampler."""
+        if not self.facts["condition_shape"]:
+            return {}
+        if self.condition is not None:
+            return {"condition": tf.repeat(self.condition[None], len(seeds), axis=0)}
+        if "conditions" not in self._functions:
+            raise ValueError(
+                "This sampler is conditional, and does not know the conditions of its data. "
+                "Expected `condition`."
+            )
+        return self._functions["conditions"](seed=seeds)
 
 
 def _fingerprint(variables):

@@ -9,22 +9,27 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import call, pair, spec_of
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
+from keras_gradlayer.models.conditions import standard_inputs
 from keras_gradlayer.models.output_range import output_range
 
 
 class Source(NamedTuple):
     """What is served of a model, whichever kind it is; its functions use the model's variables."""
 
-    generate: Callable  # (z) -> samples; with a stack also (z, layers)
-    score: Callable | None  # samples -> scores
+    generate: Callable  # (z, condition) -> samples; with a stack also (z, condition, layers)
+    score: Callable | None  # (samples, condition) -> scores
     latent: Latent
     stack: GradientLayerStack | None
     depth: int
     sample_shape: tuple[int, ...]
     data_range: tuple[float, float]
+    condition: keras.KerasTensor | None = None  # what a conditional model takes
+    scored_condition: bool = False  # whether its score takes one, too
+    draw_conditions: Callable | None = None  # seeds -> the conditions of the data, where known
 
 
 def source_of(
@@ -44,9 +49,12 @@ def source_of(
             f"Received: latent={latent!r} beside {own!r}, that of '{model.name}'"
         )
     assumed = own is None and latent is None
+    condition = getattr(model, "condition_spec", None)
+    if own is None:
+        model, _, condition = standard_inputs(model)
     latent = own or latent or default_latent(model)
     _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
-    sample_shape = _sample_shape(model, latent)
+    sample_shape = _sample_shape(model, latent, condition)
     if assumed and len(latent.shape) > 1 and sample_shape == (1,):
         raise ValueError(
             "Expected a sampler, tuner, GAN or generator. "
@@ -54,21 +62,34 @@ def source_of(
         )
     if stack is None:
         depth, generate = 0, _once(model)
-        score = _own(model, "critic", keras.layers.Layer) if own else None
+        critic = _own(model, "critic", keras.layers.Layer) if own else None
+        score = critic and functools.partial(call, critic)
+        scored = spec_of(critic) is not None
         ends = (_own(model, "generator", keras.Model) if own else None) or model
     else:
-        depth, ends = stack.depth, model.head
+        depth, ends, scored = stack.depth, model.head, spec_of(stack.potential) is not None
         base, head = _once(model.base), _once(model.head)
 
-        def generate(z, layers=None):
-            z = base(z)
-            return head(stack.call(z, layers) if depth else z)
+        def generate(z, condition=None, layers=None):
+            z = base(z, condition)
+            return head(stack.call(z, layers, condition=condition) if depth else z, condition)
 
-        def score(x):
-            return stack.score(x, layer=depth - 1 if depth else None)
+        def score(x, condition=None):
+            return stack.score(x, depth - 1 if depth else None, condition)
 
-    data_range = output_range(ends) if data_range is None else _bounds(data_range)
-    return Source(generate, score, latent, stack, depth, sample_shape, data_range)
+    known = condition is not None and getattr(model, "conditions", None)
+    return Source(
+        generate,
+        score,
+        latent,
+        stack,
+        depth,
+        sample_shape,
+        output_range(ends) if data_range is None else _bounds(data_range),
+        condition,
+        scored,
+        known.draw if known and known.known else None,
+    )
 
 
 def finished(model: keras.Model) -> keras.Model:
@@ -88,39 +109,52 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
     depths = tf.TensorSpec((None,), "int32", "layers")
     samples = tf.TensorSpec((None, *source.sample_shape), "float32", "samples")
 
+    given = []  # a conditional model's last input
+    if source.condition is not None:
+        spec = source.condition
+        given = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, "condition")]
+    scored = given if source.scored_condition else []
+
     def traced(*specs):  # what another signature calls is in the graph once
         return functools.partial(tf.function, input_signature=specs, autograph=False)
 
-    @traced(latents)
-    def serving_default(latent):
-        return {"samples": tf.cast(source.generate(_rows(latent)), "float32")}
+    @traced(latents, *given)
+    def serving_default(latent, *condition):
+        return {"samples": tf.cast(source.generate(_rows(latent), *condition), "float32")}
 
-    @traced(seeds)
-    def sample(seed):
-        return serving_default(source.latent.sample_rows(seed))
+    @traced(seeds, *given)
+    def sample(seed, *condition):
+        return serving_default(source.latent.sample_rows(seed), *condition)
 
-    @traced(latents, depths)
-    def sample_layers(latent, layers):
+    @traced(latents, depths, *given)
+    def sample_layers(latent, layers, *condition):
         if not source.depth:
-            return serving_default(latent)  # all depths are clamped to 0
-        return {"samples": tf.cast(source.generate(_rows(latent), layers), "float32")}
+            return serving_default(latent, *condition)  # all depths are clamped to 0
+        samples = source.generate(_rows(latent), *condition, layers=layers)
+        return {"samples": tf.cast(samples, "float32")}
 
-    @traced(samples)
-    def score(samples):
+    @traced(samples, *scored)
+    def score(samples, *condition):
         # Never one row alone: for that TensorFlow has other kernels, which round differently.
-        more = tf.concat([_rows(samples), samples[:1]], axis=0)
-        scores = tf.reshape(tf.cast(source.score(more), "float32"), [-1])
+        more = [tf.concat([_rows(x), x[:1]], axis=0) for x in (samples, *condition)]
+        scores = tf.reshape(tf.cast(source.score(*more), "float32"), [-1])
         return {"score": scores[:-1]}
 
+    @traced(seeds, *given)
+    def image(seed, *condition):
+        return {"image_bytes": encode_images(sample(seed, *condition)["samples"], images)}
+
     @traced(seeds)
-    def image(seed):
-        return {"image_bytes": encode_images(sample(seed)["samples"], images)}
+    def conditions(seed):
+        return {"condition": source.draw_conditions(seed)}
 
     functions = [serving_default, sample, sample_layers]
     if source.score is not None:
         functions.append(score)
     if images is not None:
         functions.append(image)
+    if source.draw_conditions is not None:
+        functions.append(conditions)
     return {f.python_function.__name__: f.get_concrete_function() for f in functions}
 
 
@@ -149,7 +183,11 @@ def _own(model, name, kind):
 
 def _once(model):
     """A model in inference mode, in the graph once however often it is called."""
-    return tf.function(lambda x: model(x, training=False), autograph=False)
+
+    def run(x, condition=None):
+        return call(model, x, condition, training=False)
+
+    return tf.function(run, autograph=False)
 
 
 def _rows(x):
@@ -159,9 +197,9 @@ def _rows(x):
         return tf.identity(x)
 
 
-def _sample_shape(model, latent):
+def _sample_shape(model, latent, condition):
     try:
-        samples = model(keras.KerasTensor((None, *latent.shape)))
+        samples = model(pair(keras.KerasTensor((None, *latent.shape)), condition))
     except Exception as e:
         raise ValueError(
             f"'{model.name}' does not take latents of shape {latent.shape}. It said: {e}"

@@ -21,8 +21,8 @@ def write_warmup(
 ) -> None:
     """Write one record for each signature and batch size, the same bytes each time.
 
-    Floats are zeros, which take no room however large the input is; integers count from 0 in each
-    batch, and so reach every depth.
+    Floats are zeros, which take no room however large the input is, and conditions, too; other
+    integers count from 0 in each batch, and so reach every depth.
     """
     (folder / FILE).parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / FILE)) as file:
@@ -33,8 +33,8 @@ def write_warmup(
                 request.model_spec.name = name
                 request.model_spec.signature_name = signature
                 for spec in tf.nest.flatten(function.structured_input_signature):
-                    integer = spec.dtype.is_integer
-                    values = np.arange(rows, dtype=spec.dtype.as_numpy_dtype) if integer else 0.0
+                    counts = spec.dtype.is_integer and spec.name != "condition"
+                    values = np.arange(rows if counts else 1, dtype=spec.dtype.as_numpy_dtype)
                     proto = tf.make_tensor_proto(values, spec.dtype, (rows, *spec.shape[1:]))
                     request.inputs[spec.name].CopyFrom(proto)
                 file.write(log.SerializeToString(deterministic=True))

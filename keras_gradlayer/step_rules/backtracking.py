@@ -12,10 +12,11 @@ from keras_gradlayer.step_rules.step_rule import Halving
 class Backtracking(Halving):
     """Halves the step of a layer until the critic's own objective rises enough.
 
-    Use it with a large η: the step is then as long as the critic is close to linear along it. The
-    mean score of samples from latents that training never sees has to rise by half of what its
-    slope promises, E f(g1(G_η(z))) − E f(g1(z)) ≥ ½ η E‖∇(f∘g1)(z)‖². Where no step does, no layer
-    is stacked, and the critic trains on. `tuner.stack.step_sizes` lists the steps taken.
+    Use it with a large η: the step is then as long as the critic is close to linear along it. With
+    φ the objective's potential (the score itself, for the Wasserstein objective), the mean of
+    h = φ∘f∘g1 over samples from latents that training never sees has to rise by half of what its
+    slope promises, E h(G_η(z)) − E h(z) ≥ ½ η E‖∇h(z)‖². Where no step does, no layer is stacked,
+    and the critic trains on. `tuner.stack.step_sizes` lists the steps taken.
 
     Source: Armijo's rule (1966); Nitanda & Suzuki (2018) take a fixed η.
 
@@ -43,23 +44,23 @@ class Backtracking(Halving):
         """Follow latents of its own through the layers."""
         self._followed = Followed(tuner, self.samples, self.seed)
 
-        def score(z):
-            return tf.reshape(tuner.stack.score(tuner.head(z, training=False)), [-1])
+        h = tuner.stack.climbed
 
-        def slope(z):
-            return tf.reduce_sum(tf.square(input_gradient(score, z)))
+        def slope(z, c):
+            return tf.reduce_sum(tf.square(input_gradient(lambda z: h(z, c), z)))
 
-        def rise(z, eta):
-            return tf.reduce_sum(score(tuner.stack.move(z, step_size=eta)) - score(z))
+        def rise(z, c, eta):
+            moved = tuner.stack.move(z, step_size=eta, condition=c)
+            return tf.reduce_sum(h(moved, c) - h(z, c))
 
         self._slope, self._rise = tuner.program(slope), tuner.program(rise)
 
     def look(self, tuner: keras.Model) -> None:
         """Find the slope along the present critic."""
-        self._promised = sum(float(self._slope(z)) for z in self._followed.positions())
+        self._promised = sum(float(self._slope(z, c)) for z, c in self._followed.positions())
 
     def helps(self, tuner: keras.Model, eta: float) -> bool:
         """Whether the scores rise by half of what their slope promises."""
         step = tf.constant(eta, tuner.stack.variable_dtype)
-        risen = sum(float(self._rise(z, step)) for z in self._followed.positions())
+        risen = sum(float(self._rise(z, c, step)) for z, c in self._followed.positions())
         return risen >= eta * self._promised / 2 > 0

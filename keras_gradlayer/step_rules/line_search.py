@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer._conditions import call, pair
 from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
 from keras_gradlayer.metrics.scorer import Scorer
 from keras_gradlayer.models._followed import Followed
@@ -76,9 +77,9 @@ class LineSearch(Halving):
         self._followed = Followed(tuner, self.samples, self.seed)
         self._best = None
 
-        def sample(z, eta):
-            moved = tuner.stack.move(z, step_size=eta)
-            return tf.cast(tuner.head(moved, training=False), "float32")
+        def sample(z, condition, eta):
+            moved = tuner.stack.move(z, step_size=eta, condition=condition)
+            return tf.cast(call(tuner.head, moved, condition, training=False), "float32")
 
         self._sample = tuner.program(sample)
 
@@ -92,7 +93,9 @@ class LineSearch(Halving):
     def helps(self, tuner: keras.Model, eta: float) -> bool:
         """Whether the score improves; the same critic is then followed further."""
         step = tf.constant(eta, tuner.stack.variable_dtype)
-        loss = self._loss(self._sample(z, step).numpy() for z in self._followed.positions())
+        loss = self._loss(
+            pair(self._sample(z, c, step).numpy(), c) for z, c in self._followed.positions()
+        )
         if loss < self._best[1]:
             self._best, self.follows_on = (tuner.stack.depth + 1, loss), True
         return self.follows_on

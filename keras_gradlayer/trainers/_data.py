@@ -5,25 +5,32 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import pair, to_spec, unpair
 from keras_gradlayer.data._batching import batches_of
 
+_MOST_BATCHES = 10_000
 
-def as_dataset(x, y=None, batch_size=None, shuffle=True):
+
+def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
     """A dataset of sample batches, and samples that show what they are like.
 
-    Labels are left out, with a warning. The samples shown are the whole of an array, or the first
-    batch of a dataset; `None` for a dataset of unknown length, which may give each batch only once.
+    For a conditional GAN it gives (samples, conditions), and conditions come with the samples
+    shown. Others leave labels out, with a warning. The samples shown are the whole of an array, or
+    the first batch of a dataset; `None` for a dataset of unknown length, which may give each batch
+    only once.
 
     Args:
         x: array of samples, or a `tf.data.Dataset` of batches.
-        y: labels; not used.
+        condition: array of conditions, one for each sample.
         batch_size: for arrays, 32 by default; the samples that do not fill a batch are dropped,
             others at each epoch if `shuffle`.
         shuffle: for arrays, whether to shuffle at each epoch.
+        spec: what the models take as a condition, a `KerasTensor`, if they take one.
 
     Raises:
-        ValueError: for no full batch, samples that are not finite floats, a `batch_size`
-            beside a dataset, or a dataset of another structure.
+        ValueError: for no full batch, samples that are not finite floats, conditions that are
+            missing or do not fit, a `batch_size` beside a dataset, or a dataset of another
+            structure.
         TypeError: for other kinds of data.
     """
     if isinstance(x, tf.data.Dataset):
@@ -32,8 +39,8 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
                 "`batch_size` is for arrays; a dataset comes batched. "
                 f"Received: batch_size={batch_size} beside a tf.data.Dataset"
             )
-        data = _samples_only(x, y)
-        check_float(data.element_spec.dtype)
+        data = _samples_only(x, condition) if spec is None else _with_conditions(x, spec)
+        check_float(tf.nest.flatten(data.element_spec)[0].dtype)
         unknown = int(data.cardinality()) == tf.data.UNKNOWN_CARDINALITY
         return data, None if unknown else _first_batch(data)
     if not (hasattr(x, "shape") and hasattr(x, "dtype")):
@@ -41,8 +48,14 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
             "`x` must be an array of samples or a tf.data.Dataset of batches. "
             f"Received: x of type {type(x).__name__}"
         )
-    if y is not None:
-        _warn_labels("`y`")
+    if spec is None and condition is not None:
+        _warn_labels("`condition`, or `y`,")
+        condition = None
+    if spec is not None and condition is None:
+        raise ValueError(
+            "A conditional GAN is trained on samples and their conditions: fit(x, condition), or a "
+            "dataset of (samples, conditions). Received: samples alone"
+        )
     if not isinstance(x, np.ndarray):  # for which Keras would make a copy
         x = keras.ops.convert_to_numpy(x)
     batch_size = 32 if batch_size is None else batch_size
@@ -53,7 +66,40 @@ def as_dataset(x, y=None, batch_size=None, shuffle=True):
         )
     check_float(x.dtype, x)
     check_finite(x)
+    if condition is not None:
+        condition = _as_conditions(condition, spec, len(x))
+    x = pair(x, condition)
     return batches_of(x, batch_size, shuffle).prefetch(tf.data.AUTOTUNE), x
+
+
+def _as_conditions(condition, spec, count):
+    condition = keras.ops.convert_to_numpy(condition)
+    if len(condition) != count:
+        raise ValueError(
+            "Expected a condition for each sample. "
+            f"Received: {len(condition)} conditions for {count} samples"
+        )
+    return to_spec(condition, spec).numpy()
+
+
+def _with_conditions(data, spec):
+    given = data.element_spec
+    if not isinstance(given, (tuple, list)) or len(given) < 2:
+        raise ValueError(
+            "A conditional GAN is trained on samples and their conditions. Expected a dataset of "
+            f"(samples, conditions). Received: elements of structure {given}"
+        )
+    return data.map(lambda x, condition, *_: (x, to_spec(condition, spec)))
+
+
+def all_conditions(data, seen):
+    """The conditions of the data: of an array, or of one pass over a dataset of known length."""
+    _, condition = seen if seen is not None else (None, None)
+    cardinality = int(data.cardinality())
+    if cardinality > 0:
+        batches = data.take(_MOST_BATCHES).map(lambda _, condition: condition)
+        condition = np.concatenate(list(batches.as_numpy_iterator()))
+    return condition
 
 
 def epoch_steps(data, steps_per_epoch):
@@ -68,7 +114,7 @@ def epoch_steps(data, steps_per_epoch):
 
 def check_shares(data, replicas):
     """Check that batches can be shared out among replicas, as many samples to each."""
-    size = data.element_spec.shape[0]
+    size = tf.nest.flatten(data.element_spec)[0].shape[0]
     if replicas > 1 and (size is None or size % replicas):
         raise ValueError(
             f"{replicas} replicas need batches of one known size that they can share: a multiple "
@@ -83,9 +129,10 @@ def _first_batch(data):
         raise ValueError(
             "The dataset has no batch. Expected at least one: is the batch larger than the data?"
         )
-    check_float(batch.dtype, batch.numpy())
-    check_finite(batch.numpy())
-    return batch.numpy()
+    x, condition = unpair(keras.tree.map_structure(lambda t: t.numpy(), batch))
+    check_float(x.dtype, x)
+    check_finite(x)
+    return pair(x, condition)
 
 
 def check_float(dtype, x=None):
@@ -113,7 +160,7 @@ def _samples_only(data, y):
         _warn_labels(f"All but the first of the dataset's {len(spec)} components")
         data, spec = data.map(lambda x, *_: x), spec[0]
     elif y is not None:
-        _warn_labels("`y`")
+        _warn_labels("`condition`, or `y`,")
     elif isinstance(spec, (tuple, list)):
         data, spec = data.map(lambda x: x), spec[0]
     if not isinstance(spec, tf.TensorSpec):

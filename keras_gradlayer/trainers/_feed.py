@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer._conditions import pair, unpair
+
 _GROUP_BYTES = 2**24
 _GROUP_STEPS = 256  # often enough for a progress bar
 # Keras' own that do as well with a call for many batches.
@@ -31,13 +33,13 @@ def watches_batches(callback: keras.callbacks.Callback) -> bool:
 def can_be_grouped(data: tf.data.Dataset) -> bool:
     """Whether the batches of a dataset are all of one known shape, and their number is known."""
     known = int(data.cardinality()) != tf.data.UNKNOWN_CARDINALITY
-    return known and data.element_spec.shape.is_fully_defined()
+    return known and all(s.shape.is_fully_defined() for s in tf.nest.flatten(data.element_spec))
 
 
 def group_size(data: tf.data.Dataset, steps: int) -> int:
     """How many batches to put in one tensor: at most `steps`, of at most 16 MB."""
-    spec = data.element_spec
-    size = max(1, int(np.prod(spec.shape)) * spec.dtype.size)
+    specs = tf.nest.flatten(data.element_spec)
+    size = max(1, sum(int(np.prod(spec.shape)) * spec.dtype.size for spec in specs))
     most = max(1, min(steps, _GROUP_STEPS, _GROUP_BYTES // size))
     return -(-steps // -(-steps // most))  # groups of much the same size
 
@@ -60,10 +62,11 @@ class Feed:
     def batches(self, iterator):
         """The present group, (batches, batch size, ...), which of them is next, and the end."""
         if self.next == self.group:
-            element, *_ = keras.tree.flatten(next(iterator))
+            parts = keras.tree.flatten(next(iterator))
             if self.group == self.replicas == 1:
-                element = tf.convert_to_tensor(element)[None]
-            self.present, self.next = element, 0
+                parts = [tf.convert_to_tensor(part)[None] for part in parts]
+            # samples, or samples and conditions
+            self.present, self.next = pair(*parts) if len(parts) == 2 else parts[0], 0
         return self.present, self.next, self.group
 
     def used(self, n):
@@ -72,11 +75,17 @@ class Feed:
 
     def batch(self, i):
         """A batch of the present group."""
-        return tf.gather(self.present, i) if self.replicas == 1 else self.present
+        return batch_of(self.present, i) if self.replicas == 1 else self.present
 
     @property
     def rows(self):
         """Samples in a batch, over all replicas."""
+        x, _ = unpair(self.present)
         if self.replicas == 1:
-            return self.present.shape[1]
-        return self.replicas * self.strategy.experimental_local_results(self.present)[0].shape[0]
+            return x.shape[1]
+        return self.replicas * self.strategy.experimental_local_results(x)[0].shape[0]
+
+
+def batch_of(batches, i):
+    """A batch of a group, a tensor or a pair."""
+    return tf.nest.map_structure(lambda x: tf.gather(x, i), batches)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer._conditions import unpair
+from keras_gradlayer.trainers._feed import batch_of
 from keras_gradlayer.trainers.loop_state import Programs
 
 
@@ -55,8 +57,11 @@ def _prepare(trainer, real):
     """Have all that the updates need, and the programs for it."""
     loop = trainer.loop
     if not loop.checked:
-        parts = trainer.strategy.experimental_local_results(real)
+        x, condition = unpair(real)
+        parts = trainer.strategy.experimental_local_results(x)
         trainer.check_samples(np.concatenate([part.numpy() for part in parts]))
+        if condition is not None and not trainer.conditions.known:  # the best there is
+            trainer.conditions.learn(condition.numpy())
         loop.checked = True
     trainer.prepare(loop.feed.rows)
     key = trainer.trace_key()
@@ -107,7 +112,7 @@ def updates(trainer, batches, start, stop, since, critic_steps) -> dict:
         return 0
 
     def step(i, since):
-        real = tf.gather(batches, i)
+        real = batch_of(batches, i)
         trainer.critic_update(real)
         since += 1
         if moves:

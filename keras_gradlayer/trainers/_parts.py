@@ -4,13 +4,19 @@ import logging
 from collections.abc import Callable
 
 import keras
+import numpy as np
+import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, objectives
+from keras_gradlayer._conditions import call, spec_of
+from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
+from keras_gradlayer.models.conditions import standard_inputs
 from keras_gradlayer.models.copying import copy_model
+from keras_gradlayer.models.logits import gives_probabilities, without_sigmoid
 from keras_gradlayer.models.sampler import Sampler, flow_dtype
 from keras_gradlayer.models.splitting import cut
 
@@ -23,16 +29,18 @@ def make_flow(
     insert: str,
     latent: Latent | None,
     output_activation: str | Callable | None,
+    objective: str | objectives.Objective,
     **stack,
 ) -> tuple[keras.Model | None, Sampler]:
     """Copy a GAN's parts and put an empty stack of gradient layers between them.
 
     Args:
-        generator: as for `FineTuner`, and so the next four.
+        generator: as for `FineTuner`, and so the next five.
         critic: the critic.
         insert: where the gradient layers go.
         latent: the latent distribution.
         output_activation: the head.
+        objective: the game.
         **stack: what else `GradientLayerStack` takes.
 
     Returns:
@@ -41,23 +49,87 @@ def make_flow(
     _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
     if generator is not None:
         _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model or None")
+    generator, critic, condition = standard_inputs(generator, critic)
     if latent is None:
         latent = default_latent(critic if generator is None else generator)
     _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
     if generator is not None:
-        generator = copy_model("generator", generator, latent.shape)
+        generator = copy_model("generator", generator, latent.shape, condition)
         generator.trainable = False
     base, head = cut(generator, insert, latent, output_activation)
-    sample_shape = _checks.output_shape(head, _checks.output_shape(base, latent.shape)[1:])[1:]
-    _checks.scores_shape("critic", critic, sample_shape)
-    critic = copy_model("critic", critic, sample_shape)
+    flow_shape = _checks.output_shape(base, latent.shape, condition=condition)[1:]
+    sample_shape = _checks.output_shape(head, flow_shape, condition=condition)[1:]
+    _checks.scores_shape("critic", critic, sample_shape, condition=condition)
+    critic = copy_model("critic", critic, sample_shape, condition)
+    critic, objective = _in_game(critic, objective)
+    if objective.logits and gives_probabilities(critic, sample_shape):
+        raise ValueError(
+            "`critic` only gives scores between 0 and 1, and has no sigmoid at its end that could "
+            "be taken off. Expected scores without bounds (logits): make a critic up to what comes "
+            "before its last activation, as keras.Model(critic.inputs, ...); or, for labels of 0 "
+            f"and 1, objective='least_squares'. Received: objective={objective.name!r}"
+        )
+    _checks.rows_independent("critic", critic, sample_shape, condition)
+    dtype = flow_dtype(base, head, critic)
+    layers = GradientLayerStack(critic, head=head, dtype=dtype, objective=objective, **stack)
+    return generator, Sampler(base, layers, latent, name="flow")
+
+
+def _in_game(critic, objective):
+    """The critic as the objective has it, logits where it is about those, and the objective."""
+    auto = objective == "auto"
+    objective = objectives.get("minimax" if auto else objective)
+    logits = without_sigmoid(critic) if objective.logits else None
+    if logits is None:
+        return critic, objectives.get("wasserstein") if auto else objective
+    logits.name = critic.name
+    _log.info(
+        "The critic's final sigmoid is taken off: its scores are logits, for objective='%s'.",
+        objective.name,
+    )
+    return logits, objective
+
+
+def trains_as_followed(critic: keras.Model, sample_shape: tuple[int, ...]) -> bool:
+    """Have the critic's training mode be the function that gradient layers follow, and log how.
+
+    Batch normalization keeps the statistics that it has. Any other layer that is another function
+    in training, such as a custom one with batch statistics, is found by its values. Those that are
+    so by chance, and spectral normalization, are as they should be.
+
+    Returns:
+        Whether it is; otherwise the critic is to train in inference mode.
+    """
     frozen = freeze_statistics(critic)
     if frozen:
         _log.info("The critic trains with the statistics it has, in %s.", ", ".join(frozen))
-    _checks.rows_independent("critic", critic, sample_shape)
-    dtype = flow_dtype(base, head, critic)
-    layers = GradientLayerStack(critic, head=head, dtype=dtype, **stack)
-    return generator, Sampler(base, layers, latent, name="flow")
+    x, condition = tf.random.stateless_normal((4, *sample_shape), seed=(0, 1)), spec_of(critic)
+    if condition is not None:
+        condition = tf.zeros((4, *condition.shape[1:]), condition.dtype)
+
+    def score(x, training):
+        return tf.reshape(call(critic, x, condition, training=training), [-1])
+
+    values = [tf.identity(v) for v in critic.variables]
+    try:
+        mixed = input_gradient(lambda x: score(x, True)[:1], x)[1:]
+        one, two, followed = (score(x, training).numpy() for training in (True, True, False))
+    finally:
+        for v, value in zip(critic.variables, values):
+            v.assign(value)
+    spectral = keras.layers.SpectralNormalization
+    expected = not np.array_equal(one, two) or any(
+        isinstance(layer, spectral) for layer in nested_layers(critic)
+    )
+    same = expected or np.allclose(one, followed, rtol=1e-4, atol=1e-6)
+    if same and not tf.reduce_any(mixed != 0):
+        return True
+    _log.info(
+        "The critic trains in inference mode, the function that the layers follow: in training "
+        "mode '%s' is another, as with statistics of the batch.",
+        critic.name,
+    )
+    return False
 
 
 def is_frozen(layer: keras.layers.Layer) -> bool:

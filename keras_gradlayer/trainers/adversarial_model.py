@@ -1,17 +1,20 @@
 """The two players of a GAN and the steps that train them."""
 
+import collections
 from collections.abc import Mapping, MutableMapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks, _xla, objectives
+from keras_gradlayer import _xla, objectives
+from keras_gradlayer._conditions import call, unpair
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
-from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.models.sampler import flow_dtype
 from keras_gradlayer.trainers.loop_state import LoopState
+
+Sides = collections.namedtuple("Sides", ["real", "fake"], defaults=[None, None])
 
 
 class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
@@ -34,18 +37,22 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
     compiled_move = True
     """Whether `generator_move` is all there is to a move."""
 
+    critic_training = True
+    """Whether the critic trains in training mode, or in inference mode."""
+
     shares_batches = True
     """Whether replicas that have a part of each batch can do what one device does."""
+
+    conditions_of = Sides()
+    """The conditions of the present batches, of data and of generated samples."""
+
+    condition_spec: keras.KerasTensor | None = None
+    """What a condition looks like, for a conditional GAN."""
 
     def __init__(
         self, critic: keras.Model, objective: str | objectives.Objective, latent: Latent, **kwargs
     ):
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
-        if output_range(critic) == (0, 1):
-            _checks.warn(
-                "`critic` only gives scores between 0 and 1, as one that ends with a sigmoid does. "
-                "Expected scores without bounds (logits): leave the sigmoid out."
-            )
         self.critic = critic
         self.objective = objectives.get(objective)
         self.latent = latent
@@ -59,8 +66,13 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
 
     # ---- what subclasses define -------------------------------------------------------------
 
-    def generate(self, n: int | tf.Tensor) -> tf.Tensor:
-        """`n` samples to show the critic."""
+    def generate(
+        self, n: int | tf.Tensor, condition: tf.Tensor | None = None
+    ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+        """`n` samples to show the critic, with their conditions if there are any.
+
+        `condition` is what a batch of data has; samples may have others.
+        """
         raise NotImplementedError
 
     def generator_move(self, real: tf.Tensor) -> dict:
@@ -115,13 +127,14 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
 
     def critic_update(self, real: tf.Tensor) -> dict:
         """One step of the critic up V − R."""
-        real = tf.cast(real, self.flow_dtype)
-        fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), self.flow_dtype)
-        real, fake = self.critic_inputs(real), self.critic_inputs(tf.stop_gradient(fake))
+        real, fake = self.batches(real)
+        fake = tf.stop_gradient(fake)
         with tf.GradientTape() as tape:
-            real_scores, fake_scores = self.scores(real), self.scores(fake)
+            real_scores = self.scores(real, self.conditions_of.real)
+            fake_scores = self.scores(fake, self.conditions_of.fake)
             value = self.objective.value(real_scores, fake_scores)
             penalty = self.terms("critic_loss", self.critic, real, fake)
+            penalty += self.terms("score_loss", None, real_scores, fake_scores)
             loss = penalty - value
             scaled = self.critic_optimizer.scale_loss(loss / self.replicas)
         variables = self.critic.trainable_variables
@@ -135,9 +148,26 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         )
         return self.get_metrics_result()
 
-    def scores(self, x: tf.Tensor) -> tf.Tensor:
-        """The critic's scores in training mode, at least in float32."""
-        return tf.cast(self.critic(x, training=True), self.flow_dtype)
+    def batches(self, real: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """A batch of data, and as many samples, as the critic sees them."""
+        real, condition = unpair(real)
+        fake = self.generate(real.shape[0] or tf.shape(real)[0], condition)
+        fake, fake_condition = unpair(fake)
+        self.conditions_of = Sides(condition, fake_condition)
+        real, fake = tf.cast(real, self.flow_dtype), tf.cast(fake, self.flow_dtype)
+        return self.critic_inputs(real), self.critic_inputs(fake)
+
+    def scores(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
+        """The critic's scores in the mode that it trains in, at least in float32.
+
+        Args:
+            x: samples as the critic sees them.
+            condition: their conditions; by default those of the batch of data. Those of the
+                generated samples are `conditions_of.fake`.
+        """
+        condition = self.conditions_of.real if condition is None else condition
+        found = call(self.critic, x, condition, training=self.critic_training)
+        return tf.cast(found, self.flow_dtype)
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`."""
@@ -145,10 +175,13 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
             x = callback.critic_inputs(x)
         return x
 
-    def terms(self, name: str, model: keras.Model, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        """What callbacks and the regularizers of a model's weights add to its loss."""
+    def terms(
+        self, name: str, model: keras.Model | None, real: tf.Tensor, fake: tf.Tensor
+    ) -> tf.Tensor:
+        """What callbacks, and the regularizers of a model's weights, if given, add to a loss."""
         terms = [getattr(c, name)(real, fake) for c in self.loop.callbacks]
-        terms += [v.regularizer(v) for v in model.trainable_variables if v.regularizer]
+        variables = [] if model is None else model.trainable_variables
+        terms += [v.regularizer(v) for v in variables if v.regularizer]
         terms = [tf.cast(t, self.flow_dtype) for t in terms if t is not None]
         return tf.add_n([tf.zeros((), self.flow_dtype), *terms])
 

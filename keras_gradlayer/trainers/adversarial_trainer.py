@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, _replicas, _xla
+from keras_gradlayer._conditions import unpair
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _loop
@@ -155,7 +156,7 @@ class AdversarialTrainer(AdversarialModel):
     def fit(
         self,
         x: ArrayLike | tf.data.Dataset | None = None,
-        y: ArrayLike | None = None,
+        condition: ArrayLike | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: str | int = "auto",
@@ -169,8 +170,10 @@ class AdversarialTrainer(AdversarialModel):
 
         Args:
             x: array of samples (n, *sample shape), float, or a `tf.data.Dataset` of batches of
-                them; the other components of a dataset's tuples are left out, with a warning.
-            y: not used.
+                them, for a conditional GAN of (samples, conditions); the other components of a
+                dataset's tuples are left out, with a warning.
+            condition: for arrays and a conditional GAN, one for each sample: as the generator takes
+                them, or integer classes.
             batch_size: for arrays, 32 by default. Samples that do not fill a batch are dropped.
             epochs: number of the epoch to stop after.
             verbose: 0 silent, 1 progress bar, 2 a line an epoch.
@@ -179,7 +182,7 @@ class AdversarialTrainer(AdversarialModel):
             initial_epoch: number of the epoch to start at.
             steps_per_epoch: batches in an epoch; a pass over the data by default. Data that is
                 shorter is repeated, and so is data of unknown length.
-            **unknown: nothing else.
+            **unknown: `y`, another name of `condition`; nothing else.
 
         Returns:
             A Keras `History` of epoch means.
@@ -192,6 +195,7 @@ class AdversarialTrainer(AdversarialModel):
                 beforehand unless its length is unknown; `keras.callbacks.TerminateOnNaN` guards
                 against the others.
         """
+        condition = unknown.pop("y", None) if condition is None else condition
         self._refuse("fit", unknown)
         if not self.compiled:
             raise ValueError(f"Call `compile` before `fit`: '{self.name}' is not compiled.")
@@ -202,10 +206,13 @@ class AdversarialTrainer(AdversarialModel):
         ready = getattr(callbacks, "callbacks", ())  # of a CallbackList, which have joined already
         listed = keras.tree.flatten(ready or callbacks or ())
         self._check_optimizer_callbacks(listed)
-        data, seen = _data.as_dataset(x, y, batch_size, shuffle)
+        spec = self.condition_spec
+        data, seen = _data.as_dataset(x, condition, batch_size, shuffle, spec)
         _data.check_shares(data, self.replicas)
         if seen is not None:
-            self.check_samples(seen)
+            self.check_samples(unpair(seen)[0])
+        if spec is not None and not self.conditions.known and seen is not None:
+            self.conditions.learn(_data.all_conditions(data, seen))
         loop = self.loop
         loop.checked = seen is not None
         loop.epoch_steps = _data.epoch_steps(data, steps_per_epoch)
@@ -216,7 +223,7 @@ class AdversarialTrainer(AdversarialModel):
             steps = loop.epoch_steps * max(epochs - initial_epoch, 1)
             data = data.take(-(-steps // group))
             if group > 1:  # Keras would take the number of groups for that of batches
-                data = data.filter(lambda x: True)
+                data = data.filter(lambda *x: True)
         loop.new_run(Feed(group, self.strategy), fitting=True)
         untouched = self._untouched()
         try:

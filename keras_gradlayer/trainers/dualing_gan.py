@@ -127,6 +127,11 @@ class DualingGAN(GAN):
                 "`simultaneous`. Received: simultaneous=True"
             )
         super().__init__(generator, critic, objective, latent, **kwargs)
+        if self.condition_spec is not None:
+            raise ValueError(
+                "A DualingGAN solves for one critic of all samples. Expected a generator and a "
+                "critic of one input each. Received: conditional ones"
+            )
         if not critic.trainable_variables:
             raise ValueError(f"'{critic.name}' has no trainable variables to solve for.")
         bound = [v.path for v in critic.trainable_variables if v.constraint or v.regularizer]
@@ -178,7 +183,7 @@ class DualingGAN(GAN):
         self.compile_steps(**settings)
         self.generator_optimizer = self._optimizer("generator", generator_optimizer)
 
-    def scores(self, x: tf.Tensor) -> tf.Tensor:
+    def scores(self, x: tf.Tensor, condition: None = None) -> tf.Tensor:
         """The critic's scores in inference mode, in float32."""
         return tf.cast(self.critic(x, training=False), "float32")
 
@@ -187,7 +192,7 @@ class DualingGAN(GAN):
     def critic_update(self, real: tf.Tensor) -> dict:
         """One solution of the critic's problem, or of its model, on a batch."""
         real = tf.cast(real, "float32")
-        fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0]), "float32")
+        fake = tf.cast(self.generate(real.shape[0] or tf.shape(real)[0], None), "float32")
         real, fake = self.critic_inputs(real), self.critic_inputs(fake)
         logs = getattr(self, f"_{self.variant}_step")(real, fake)
         real_scores, fake_scores, decay, loss = self._loss(real, fake)
@@ -321,7 +326,7 @@ class DualingGAN(GAN):
             for cls in type(callback).__mro__[:-1]:
                 if cls.__name__ == "StepCallback":
                     break
-                if {"critic_loss", "after_critic_update"} & set(vars(cls)):
+                if {"critic_loss", "score_loss", "after_critic_update"} & set(vars(cls)):
                     raise ValueError(
                         "DualingGAN solves for its critic, which has a weight decay of its own. "
                         "Expected callbacks that leave the critic's loss and weights alone. "

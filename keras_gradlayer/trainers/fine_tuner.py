@@ -6,13 +6,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, objectives
+from keras_gradlayer._conditions import pair
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.step_rules.step_rule import Scheduled, StepRule
-from keras_gradlayer.trainers._parts import freeze_statistics, is_frozen, make_flow
+from keras_gradlayer.trainers._parts import (
+    freeze_statistics,
+    is_frozen,
+    make_flow,
+    trains_as_followed,
+)
 from keras_gradlayer.trainers.layer_trainer import LayerTrainer
 
 
@@ -30,16 +36,25 @@ class FineTuner(LayerTrainer):
     for Generative Models", AISTATS 2018, Algorithms 1 and 2. Departures: see `particles`,
     `refresh` and `steps_per_layer`, whose values `None`, 0 and 1 are the paper.
 
-    Batch normalization in the critic keeps the statistics that it is handed over with, so that what
-    is trained is what the layers follow; its scale and offset train on.
+    The critic trains on in the game that it comes from, and the layers follow the gradient of what
+    the generator ascends there, `objective.potential` of the score. A sigmoid that the critic ends
+    with is taken off, and the log says so.
+
+    What is trained is what the layers follow. Batch normalization in the critic keeps the
+    statistics that it is handed over with; its scale and offset train on. A critic that is another
+    function in training for other reasons than chance (dropout, noise) or spectral normalization
+    trains in inference mode. The log (`logging`, at level INFO) says so.
 
     Generator and critic are copied: the objects handed over are left as they are. The copies are
     `generator` (frozen) and `critic` (trained on from the values handed over).
 
     Args:
-        generator: a Keras model, latent -> sample; `None` is the identity on the latent.
+        generator: a Keras model, latent -> sample; `None` is the identity on the latent. That of
+            a conditional GAN takes [latent, condition] in any order, or the condition alone.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1), without coupling
-            between the rows of a batch in inference mode.
+            between the rows of a batch in inference mode. That of a conditional GAN takes [sample,
+            condition], or the sample alone. Of one with several outputs, as in an AC-GAN, name the
+            score: `keras.Model(critic.inputs, critic.outputs[0])`.
         step_size: η, a positive finite number; a Keras schedule (of
             `keras.optimizers.schedules`) of the number of layers stacked; or a rule that chooses
             each layer's, `kgl.step_rules.LineSearch(scorer)` or `kgl.step_rules.Backtracking()`.
@@ -60,11 +75,15 @@ class FineTuner(LayerTrainer):
         steps_per_layer: m, steps of η/m taken with each stacked critic.
         particle_dtype: what particles are kept in between updates: "float32", or for half of
             their memory "bfloat16" or "float16", to whose precision each move is rounded.
+        objective: name or instance of the `kgl.objectives` whose game the critic trains on in.
+            `"auto"` is `"minimax"` for a critic that ends with a sigmoid, else `"wasserstein"`. The
+            sigmoid is taken off for every objective of logits, all but `"least_squares"`.
         **kwargs: the arguments of every Keras model (`name`).
 
     Call arguments:
         z: latents of shape (batch, *latent.shape).
         layers: how many gradient layers to apply, as for `GradientLayerStack`; all by default.
+        condition: what to sample, for a conditional GAN, as `Sampler` has it.
 
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
 
@@ -81,7 +100,9 @@ class FineTuner(LayerTrainer):
 
     Raises:
         ValueError: for arguments out of range, parts that do not fit each other, an unknown
-            insertion point (the layers are listed), a critic that couples rows.
+            insertion point (the layers are listed), a critic that couples rows, or one whose
+            scores lie between 0 and 1 without a sigmoid that can be taken off.
+        NotImplementedError: for an objective without a `potential`.
 
     Example:
         >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
@@ -91,7 +112,7 @@ class FineTuner(LayerTrainer):
         >>> sampler = tuner.sampler()
     """
 
-    _PARTS = ("generator", "critic", "latent", "output_activation", "step_size")
+    _PARTS = ("generator", "critic", "latent", "output_activation", "step_size", "objective")
     _SETTINGS = (
         "insert",
         "max_layers",
@@ -114,6 +135,7 @@ class FineTuner(LayerTrainer):
         refresh: float = 0.0,
         steps_per_layer: int = 1,
         particle_dtype: str | None = None,
+        objective: str | objectives.Objective = "auto",
         **kwargs,
     ):
         if particles not in (None, "auto"):
@@ -132,11 +154,14 @@ class FineTuner(LayerTrainer):
             insert,
             latent,
             output_activation,
+            objective,
             step_size=rule.step_size,
             max_layers=max_layers,
             steps_per_layer=steps_per_layer,
         )
-        super().__init__(flow.stack.potential, "wasserstein", flow.latent, **kwargs)
+        critic = flow.stack.potential
+        super().__init__(critic, flow.stack.objective, flow.latent, **kwargs)
+        self.critic_training = trains_as_followed(critic, flow.sample_shape)
         self.generator, self.flow = generator, flow
         self.insert, self.output_activation = insert, output_activation
         self.particles, self.refresh = particles, float(refresh)
@@ -145,7 +170,8 @@ class FineTuner(LayerTrainer):
         self.sample_shape = flow.sample_shape
         if particles is None:
             self.means["replays"] = keras.metrics.Mean(name="replays")
-        self(keras.KerasTensor((None, *flow.latent.shape)))
+        self.condition_spec, self.conditions = flow.condition_spec, flow.conditions
+        self(pair(keras.KerasTensor((None, *flow.latent.shape)), flow.condition_spec))
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -241,9 +267,14 @@ class FineTuner(LayerTrainer):
         super().compile(*positional, critic_optimizer=critic_optimizer, **kwargs)
         self.optimizer = self.critic_optimizer  # what Keras' learning rate callbacks look for
 
-    def call(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
+    def call(
+        self,
+        z: tf.Tensor,
+        layers: int | tf.Tensor | None = None,
+        condition: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Samples after `layers` gradient layers, all by default."""
-        return self.flow(z, layers=layers)
+        return self.flow(z, layers=layers, condition=condition)
 
     def sampler(self) -> Sampler:
         """The sampler as it is now: a plain Keras model, latent -> sample (Algorithm 2).

@@ -4,8 +4,11 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import call, given, pair, spec_of
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.models.conditions import conditions_for, standard_inputs
+from keras_gradlayer.models.logits import gives_probabilities
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.objectives import Objective
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
@@ -25,10 +28,12 @@ class GAN(AdversarialTrainer):
     normalization statistics move with the critic's updates too.
 
     Args:
-        generator: a Keras model, latent -> sample. It is trained in place.
+        generator: a Keras model, latent -> sample. It is trained in place. That of a conditional
+            GAN takes [latent, condition] in any order, or the condition alone.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1). It is trained in
-            place.
-        objective: `"wasserstein"`, `"minimax"`, `"non_saturating"`, or an `Objective`.
+            place. That of a conditional GAN takes [sample, condition].
+        objective: `"wasserstein"`, `"minimax"`, `"non_saturating"`, `"kl"`, `"hinge"`,
+            `"least_squares"`, or an `Objective`.
         latent: the latent distribution, from `kgl.latents`; a standard normal in the shape of
             the generator's input by default.
         simultaneous: whether each player's gradient is taken before either has moved, as the
@@ -36,7 +41,8 @@ class GAN(AdversarialTrainer):
         **kwargs: the arguments of every Keras model (`name`).
 
     Call arguments:
-        z: latents of shape (batch, *latent.shape).
+        z: latents of shape (batch, *latent.shape); of a conditional GAN also [z, condition].
+        condition: what to sample, for a conditional GAN, as `Sampler` has it.
 
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
 
@@ -73,15 +79,24 @@ class GAN(AdversarialTrainer):
     ):
         _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model")
         _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
+        generator, critic, condition = standard_inputs(generator, critic)
+        if condition is not None and spec_of(critic) is None:
+            raise _checks.StructureError(generator, "input", generator.inputs)
         latent = default_latent(generator) if latent is None else latent
         _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
-        sample_shape = _checks.output_shape(generator, latent.shape)[1:]
-        _checks.scores_shape("critic", critic, sample_shape)
+        sample_shape = _checks.output_shape(generator, latent.shape, condition=condition)[1:]
+        _checks.scores_shape("critic", critic, sample_shape, condition=condition)
         super().__init__(critic, objective, latent, **kwargs)
+        if self.objective.logits and gives_probabilities(critic, sample_shape):
+            _checks.warn(
+                "`critic` only gives scores between 0 and 1, as one that ends with a sigmoid does. "
+                "Expected scores without bounds (logits): leave the sigmoid out."
+            )
         self.generator = generator
         self.simultaneous = bool(simultaneous)
         self.sample_shape = tuple(sample_shape)
-        self(keras.KerasTensor((None, *latent.shape)))
+        self.condition_spec, self.conditions = condition, conditions_for(generator, critic)
+        self(pair(keras.KerasTensor((None, *latent.shape)), condition))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Generator and critic are built already."""
@@ -113,17 +128,20 @@ class GAN(AdversarialTrainer):
         super().compile(critic_optimizer=critic_optimizer, **kwargs)
         self.generator_optimizer = self._optimizer("generator", generator_optimizer)
 
-    def call(self, z: tf.Tensor) -> tf.Tensor:
+    def call(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Samples, with the generator in inference mode."""
-        return self.generator(z, training=False)
+        z, condition = given(self, z, condition)
+        return call(self.generator, z, condition, training=False)
 
-    def generate(self, n: int | tf.Tensor) -> tf.Tensor:
+    def generate(
+        self, n: int | tf.Tensor, condition: tf.Tensor | None = None
+    ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
         """`n` samples, with the generator, and what callbacks put in it, in training mode."""
         z = self.latent.sample(n, self.seed_generator)
         for callback in self.loop.callbacks:
             if callback.generates:
-                return callback.generate(z)
-        return self.generator(z, training=True)
+                return pair(callback.generate(pair(z, condition)), condition)
+        return pair(call(self.generator, z, condition, training=True), condition)
 
     def critic_update(self, real: tf.Tensor) -> dict:
         """One step of the critic up V − R; with `simultaneous`, of the generator, too."""
@@ -143,14 +161,12 @@ class GAN(AdversarialTrainer):
 
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """What the generator descends, before the callbacks' terms: a scalar."""
-        return self.objective.generator_loss(self.scores(fake))
+        return self.objective.generator_loss(self.scores(fake, self.conditions_of.fake))
 
     def generator_gradients(self, real: tf.Tensor) -> list[tf.Tensor]:
         """The gradient of what the generator descends, one tensor a trainable variable."""
-        real = self.critic_inputs(tf.cast(real, self.flow_dtype))
         with tf.GradientTape() as tape:
-            fake = self.generate(real.shape[0] or tf.shape(real)[0])
-            fake = self.critic_inputs(tf.cast(fake, self.flow_dtype))
+            real, fake = self.batches(real)
             loss = tf.cast(self.generator_loss(real, fake), self.flow_dtype)
             loss += self.terms("generator_loss", self.generator, real, fake)
             scaled = self.generator_optimizer.scale_loss(loss / self.replicas)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from keras_gradlayer._conditions import call, pair, unpair
 from keras_gradlayer.trainers._optimizers import averages
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 from keras_gradlayer.trainers.particles import STORED, Particles, check_workers
@@ -44,7 +45,7 @@ class LayerTrainer(AdversarialTrainer):
     def fit(
         self,
         x: ArrayLike | tf.data.Dataset | None = None,
-        y: ArrayLike | None = None,
+        condition: ArrayLike | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
         **kwargs,
@@ -63,7 +64,7 @@ class LayerTrainer(AdversarialTrainer):
                 "`save_weights` and `load_weights`."
             )
         self._filled = False
-        history = super().fit(x, y, batch_size, epochs, **kwargs)
+        history = super().fit(x, condition, batch_size, epochs, **kwargs)
         steps = self.loop.epoch_steps
         if (
             self._filled
@@ -78,14 +79,16 @@ class LayerTrainer(AdversarialTrainer):
             )
         return history
 
-    def generate(self, n: int | tf.Tensor) -> tf.Tensor:
+    def generate(
+        self, n: int | tf.Tensor, condition: tf.Tensor | None = None
+    ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
         """`n` samples for the critic: fresh ones, or the next of the particles."""
         if self.carried is None:
             self.log(replays=tf.cast(self.stack.layer_count, "float32"))
-            z = self._fresh(n)
+            z = self._fresh(n, condition)
         else:
-            z = self.carried.take(n)
-        return self.head(z, training=False)
+            z, condition = self.carried.take(n)
+        return pair(call(self.head, z, condition, training=False), condition)
 
     def begin(self, real: tf.Tensor) -> dict | None:
         """Get the step rule ready, and try a layer with the untrained critic if it says so."""
@@ -166,14 +169,15 @@ class LayerTrainer(AdversarialTrainer):
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Move the particles, if any, along the present critic; logs and the squared flow norm."""
 
-        def follow(z):
-            return self.stack.follow(z, step_size=step_size)
+        def follow(z, condition):
+            return self.stack.follow(z, step_size=step_size, condition=condition)
 
         if self.carried is not None:
             flow_norm = self.carried.move(follow)
         else:
-            z = self._fresh(real.shape[0] or tf.shape(real)[0])
-            _, gradient = follow(z)
+            real, condition = unpair(real)
+            z = self._fresh(real.shape[0] or tf.shape(real)[0], condition)
+            _, gradient = follow(z, condition)
             flow_norm = tf.reduce_sum(tf.square(gradient)) / tf.cast(tf.shape(z)[0], z.dtype)
         self.log(flow_norm=flow_norm)
         return self.get_metrics_result(), flow_norm
@@ -213,9 +217,10 @@ class LayerTrainer(AdversarialTrainer):
         """As every trainer's, and the particles that the programs use."""
         return (*super().trace_key(), self.carried)
 
-    def _fresh(self, n):
+    def _fresh(self, n, condition):
         """`n` new samples, replayed through all layers, before the head."""
-        return self.flow.positions(self.latent.sample(n, self.seed_generator))
+        z = self.latent.sample(n, self.seed_generator)
+        return self.flow.positions(pair(z, condition))
 
     # ---- state ------------------------------------------------------------------------------
 

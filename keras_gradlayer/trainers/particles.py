@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_gradlayer import _replicas
 from keras_gradlayer._chunking import chunk_rows
+from keras_gradlayer._conditions import draw_rows, pair
 from keras_gradlayer.models.sampler import Sampler
 
 STORED = ("particles", "particle_seeds", "next_particle", "particle_version")
@@ -57,15 +58,19 @@ class Particles:
             )
         batch = batch_size if replicas > 1 else count
         turns = np.arange(count).reshape(-1, replicas, batch // replicas)
-        shape = flow.positions(keras.KerasTensor((None, *flow.latent.shape))).shape[1:]
+        z = keras.KerasTensor((None, *flow.latent.shape))
+        shape = flow.positions(pair(z, flow.condition_spec)).shape[1:]
         self.chunk = chunk_rows(max(shape, flow.sample_shape, key=np.prod))
-        self._shares, self._positions, self._next = [], [], []
+        self._shares, self._positions, self._next, self._rows = [], [], [], []
         for replica, device in _replicas.here(strategy):
             share = turns[:, replica].ravel()
             with tf.device(device):
                 zeros = tf.zeros((len(share), *shape), self.dtype)
                 self._positions.append(tf.Variable(zeros, trainable=False))
                 self._next.append(tf.Variable(0, trainable=False))
+                if flow.conditions is not None:
+                    rows = tf.zeros(len(share), "int64")
+                    self._rows.append(tf.Variable(rows, trainable=False))
             self._shares.append(share)
         self._replay = _replay(flow, compiled)
 
@@ -80,22 +85,34 @@ class Particles:
         replica = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
         return replica % len(self._positions)
 
-    def take(self, n: int | tf.Tensor) -> tf.Tensor:
-        """The next `n`, in turn."""
+    def _conditions(self, rows):
+        """The conditions of some of the particles, `None` where there are none."""
+        if self.flow.conditions is None:
+            return None
+        values = self.flow.conditions.values.value
+        return tf.gather(values, tf.gather(self._rows[self._here()], rows))
+
+    def take(self, n: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The next `n`, in turn, and their conditions."""
         positions, turn = self.positions, self._next[self._here()]
         count = positions.shape[0]
         rows = (turn + tf.range(n)) % count
         turn.assign((turn + n) % count)
-        return tf.cast(tf.gather(positions, rows), self.compute_dtype)
+        return tf.cast(tf.gather(positions, rows), self.compute_dtype), self._conditions(rows)
 
     def move(self, step: Callable) -> tf.Tensor:
-        """Move all by `step`, z -> (moved, gradient); the mean squared norm of the gradient."""
+        """Move all by `step`, (z, condition) -> (moved, gradient).
+
+        Returns:
+            The mean squared norm of the gradient.
+        """
         positions = self.positions
         count = positions.shape[0]
 
         def move_rows(start, size, total):
             rows = start + tf.range(size)
-            moved, gradient = step(tf.cast(tf.gather(positions, rows), self.compute_dtype))
+            z = tf.cast(tf.gather(positions, rows), self.compute_dtype)
+            moved, gradient = step(z, self._conditions(rows))
             positions.scatter_update(tf.IndexedSlices(tf.cast(moved, self.dtype), rows))
             return total + tf.reduce_sum(tf.square(gradient))
 
@@ -129,13 +146,19 @@ class Particles:
         """Put these particles where their seeds lead to."""
         chosen = np.zeros(self.count, bool)
         chosen[rows] = True
-        for positions, share in zip(self._positions, self._shares):
+        for i, (positions, share) in enumerate(zip(self._positions, self._shares)):
             local = np.flatnonzero(chosen[share])
             for start in range(0, len(local), self.chunk):
                 part = local[start : start + self.chunk]
                 seeds = np.resize(self.seeds[share[part]], self.chunk)
                 drawn = tf.cast(self._replay(seeds)[: len(part)], self.dtype)
                 positions.scatter_update(tf.IndexedSlices(drawn, part))
+            self._settle_conditions(i)
+
+    def _settle_conditions(self, i):
+        """Give the particles of a replica the conditions that their seeds lead to."""
+        if self._rows:
+            self._rows[i].assign(self.flow.conditions.rows(self.seeds[self._shares[i]]))
 
     def save(self, store: MutableMapping) -> None:
         """Write positions and turn to a dict of arrays; of several replicas, the seeds alone."""
@@ -159,14 +182,15 @@ class Particles:
             self._positions[0].assign(tf.cast(store["particles"], self.dtype))
             version = int(np.asarray(store.get("particle_version", -1)))
             self.version = None if version < 0 else version
+            self._settle_conditions(0)
 
 
 def _replay(flow, compiled):
     """What takes seeds to the positions that their latents lead to."""
     if compiled is None:
-        return lambda seeds: flow.positions(flow.latent.sample_rows(seeds))
+        return lambda seeds: flow.positions(draw_rows(flow, seeds))
     # XLA would draw other numbers, and not on every device the same.
-    sample = tf.function(flow.latent.sample_rows, autograph=False)
+    sample = tf.function(lambda seeds: draw_rows(flow, seeds), autograph=False)
     positions = tf.function(flow.positions, jit_compile=compiled, autograph=False)
     return lambda seeds: positions(sample(tf.constant(seeds)))
 

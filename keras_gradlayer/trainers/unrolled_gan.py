@@ -87,8 +87,10 @@ class UnrolledGAN(GAN):
             return super().generator_loss(real, fake)
 
         def critic_loss():
-            value = self._value(real, fake)
-            return self.terms("critic_loss", self.critic, real, fake) - value
+            scores = self.scores(real), self.scores(fake)
+            penalty = self.terms("critic_loss", self.critic, real, fake)
+            penalty += self.terms("score_loss", None, *scores)
+            return penalty - self.objective.value(*scores)
 
         with self._lookahead() as ahead:
             for _ in range(self.steps):
@@ -105,4 +107,5 @@ class UnrolledGAN(GAN):
         return Lookahead(self.critic.trainable_variables, self.critic_optimizer, self.step_size)
 
     def _value(self, real, fake):
-        return self.objective.value(self.scores(real), self.scores(fake))
+        fake_scores = self.scores(fake, self.conditions_of.fake)
+        return self.objective.value(self.scores(real), fake_scores)

@@ -16,13 +16,15 @@ MAKERS = {
     "two_sided": lambda: kgl.callbacks.GradientPenalty(10.0),
     "one_sided": lambda: kgl.callbacks.GradientPenalty(3.0, one_sided=True, target=0.0),
     "dragan": lambda: kgl.callbacks.DRAGANPenalty(5.0),
+    "r1": lambda: kgl.callbacks.R1Penalty(4.0),
+    "r2": lambda: kgl.callbacks.R2Penalty(2.0),
     "consistency": lambda: kgl.callbacks.ConsistencyPenalty(2.0),
     "clipping": lambda: kgl.callbacks.WeightClipping(0.01),
     "noise": lambda: kgl.callbacks.InstanceNoise(0.1, decay_epochs=10),
     "layers": lambda: kgl.callbacks.GradientLayers(0.5),
     "regularizer": lambda: kgl.callbacks.GeneratorGradientRegularizer(0.5),
 }
-PENALTIES = {"two_sided", "one_sided", "dragan"}
+PENALTIES = {"two_sided", "one_sided", "dragan", "r1", "r2"}
 
 
 @pytest.fixture

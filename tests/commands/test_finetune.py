@@ -49,11 +49,13 @@ def test_points_without_generator(capsys, tmp_path):
         *["--out", tmp_path / "out", "--layers", 2, "--critic-steps", 3, "--particles", "none"],
         *["--one-sided", "--steps-per-layer", 2, "--batch-size", 50],
         *["--step-size", 0.25, "--learning-rate", 3e-3, "--penalty", 7],
+        *["--objective", "hinge"],
     )
     assert status == 0
     tuner = keras.saving.load_model(tmp_path / "out" / "tuner.keras")
     assert int(tuner.critic_optimizer.iterations) == 6
     assert (tuner.step_size, tuner.steps_per_layer, tuner.particles) == (0.25, 2, None)
+    assert tuner.objective.name == "hinge"
     assert float(tuner.critic_optimizer.learning_rate) == pytest.approx(3e-3)
     log = np.genfromtxt(tmp_path / "out" / "log.csv", delimiter=",", names=True)
     assert log["replays"].tolist() == [0, 1]
@@ -112,6 +114,7 @@ def test_scores(capsys, models, classifier, finetune):
     for options, message in (
         (["--real", "cifar10"], "--real needs --classifier"),
         (["--line-search"], "--line-search needs --classifier"),
+        (["--objective", "hinges"], "`objective` must be one of 'wasserstein'"),
         (
             ["--classifier", classifier, "--generator", models / "sigmoid.keras"],
             "The generator gives samples in [0, 1]. Expected images in [-1, 1]",

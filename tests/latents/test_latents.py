@@ -87,7 +87,7 @@ def test_moments(latent, mean, stddev):
         assert np.max(z) < 1
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (2, -1), (2.5,), (None,)])
+@pytest.mark.parametrize("shape", [(), (0, 2), (2, -1), (2.5,), (None,)])
 def test_bad_shape(shape):
     with pytest.raises(ValueError, match="`shape` must be the shape of one sample.*Received"):
         kgl.latents.Gaussian(shape)

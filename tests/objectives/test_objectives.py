@@ -7,7 +7,22 @@ import keras_gradlayer as kgl
 from keras_gradlayer import objectives
 from tests import contract, oracles
 
-NAMES = ("wasserstein", "minimax", "non_saturating")
+NAMES = ("wasserstein", "minimax", "non_saturating", "kl", "hinge", "least_squares")
+
+
+def sigmoid(t):
+    return 1 / (1 + np.exp(-t))
+
+
+# φ', along which a layer moves a sample
+SLOPES = {
+    "wasserstein": lambda t: np.ones_like(t),
+    "minimax": sigmoid,
+    "non_saturating": lambda t: sigmoid(-t),
+    "kl": lambda t: np.ones_like(t),
+    "hinge": lambda t: np.ones_like(t),
+    "least_squares": lambda t: 1 - t,
+}
 
 
 def scores(n=7, seed=0):
@@ -73,7 +88,132 @@ def test_against_tf_gan():
     )
 
 
-@pytest.mark.parametrize("name", ["minimax", "non_saturating"])
+def test_least_squares_and_hinge_against_tf_gan():
+    from keras_gradlayer._tfgan import losses
+
+    real, fake = map(tf.constant, scores())
+    for name, critic_loss, generator_loss in (
+        (
+            "least_squares",
+            losses.least_squares_discriminator_loss,
+            losses.least_squares_generator_loss,
+        ),
+        (
+            "hinge",
+            losses.wasserstein_hinge_discriminator_loss,
+            losses.wasserstein_generator_loss,
+        ),
+    ):
+        objective = objectives.get(name)
+        np.testing.assert_allclose(-objective.value(real, fake), critic_loss(real, fake), rtol=1e-6)
+        np.testing.assert_allclose(objective.generator_loss(fake), generator_loss(fake), rtol=1e-6)
+
+
+def test_kl_against_tf_gan():
+    """−log D/(1 − D) is the sum of the two losses of Goodfellow et al."""
+    from keras_gradlayer._tfgan import losses
+
+    real, fake = map(tf.constant, scores())
+    objective = objectives.get("kl")
+    np.testing.assert_array_equal(
+        objective.value(real, fake), objectives.get("minimax").value(real, fake)
+    )
+    constant = -np.log1p(np.exp(-1.0))
+    theirs = losses.minimax_generator_loss(fake) - constant
+    theirs += losses.modified_generator_loss(fake, label_smoothing=0.0)
+    np.testing.assert_allclose(objective.generator_loss(fake), theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("critic", "score", "gradient"),
+    [
+        (oracles.Linear([1.5, -2.0]), lambda x: x @ [1.5, -2.0], lambda x: [1.5, -2.0]),
+        (
+            oracles.Quadratic([0.3, -0.2]),
+            lambda x: -0.5 * np.sum((x - [0.3, -0.2]) ** 2, axis=1),
+            lambda x: [0.3, -0.2] - x,
+        ),
+    ],
+)
+def test_a_layer_follows_the_formula(name, critic, score, gradient, steps):
+    """z + η φ'(f(z)) ∇f(z), m times with η/m."""
+    stack = kgl.layers.GradientLayerStack(
+        critic, 0.3, max_layers=2, steps_per_layer=steps, objective=name
+    )
+    stack.append()
+    x = oracles.points(20)
+    moved = x.astype("float64")
+    for _ in range(steps):
+        moved = moved + 0.3 / steps * SLOPES[name](score(moved))[:, None] * gradient(moved)
+    np.testing.assert_allclose(stack(x), moved, atol=1e-6)
+    np.testing.assert_allclose(stack.score(x, layer=0), score(x), atol=1e-6)  # f itself
+    first = SLOPES[name](score(x))[:, None] * gradient(x)
+    np.testing.assert_allclose(stack.follow(tf.constant(x))[1], first, atol=1e-6)
+
+
+@keras.saving.register_keras_serializable("tests")
+class LogRatio(keras.layers.Layer):
+    """log p(x)/q(x) for p = N(0, 1) and q = N(m, s²), its weights."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.m = self.add_weight(shape=(), initializer="zeros")
+        self.s = self.add_weight(shape=(), initializer="ones")
+        self.built = True
+
+    def call(self, x):
+        return tf.math.log(self.s) + ((x[:, 0] - self.m) / self.s) ** 2 / 2 - x[:, 0] ** 2 / 2
+
+
+def test_kl_flow_of_gaussians_converges_at_its_rate():
+    """x ← x + η ((x − m)/s² − x) is affine: m ← (1 − η) m, s ← s (1 − η + η/s²), so s² → 1."""
+    eta, depth, m, s = 0.1, 40, 2.0, 3.0
+    critic = LogRatio(dtype="float64")
+    stack = kgl.layers.GradientLayerStack(critic, eta, depth, objective="kl", dtype="float64")
+    x = np.random.default_rng(0).normal(size=(1000, 1))
+    x = m + s * (x - x.mean()) / x.std()
+    for k in range(depth):
+        critic.set_weights([np.array(m), np.array(s)])
+        stack.append()
+        m, s = (1 - eta) * m, s * (1 - eta + eta / s**2)
+        if k in (0, 9, depth - 1):
+            moved = np.asarray(stack(x))
+            np.testing.assert_allclose([moved.mean(), moved.std()], [m, s], rtol=1e-10)
+    assert m == pytest.approx(2.0 * 0.9**40)
+    assert s == pytest.approx(1.0, abs=1e-3)
+
+
+@keras.saving.register_keras_serializable("tests")
+class OnlyLosses(objectives.Objective):
+    """As a user wrote one before there were potentials."""
+
+    name = "only_losses"
+
+    def value(self, real_scores, fake_scores):
+        return tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)
+
+    def generator_loss(self, fake_scores):
+        return -tf.reduce_mean(fake_scores)
+
+
+class Doubled(objectives.Minimax):
+    def generator_loss(self, fake_scores):
+        return -2 * tf.reduce_mean(fake_scores)
+
+
+def test_an_objective_without_a_potential():
+    gan = kgl.GAN(oracles.point_generator(), oracles.smooth_critic((2,)), OnlyLosses())
+    gan.compile()
+    assert np.isfinite(gan.fit(oracles.points(), verbose=0).history["generator_loss"]).all()
+    for cls in (OnlyLosses, Doubled):
+        match = rf"{cls.__name__} defines a `generator_loss`.*Expected `potential\(scores\)`"
+        with pytest.raises(NotImplementedError, match=match):
+            kgl.FineTuner(None, oracles.smooth_critic((2,)), 0.1, objective=cls())
+
+
+@pytest.mark.parametrize("name", ["minimax", "non_saturating", "kl"])
 def test_no_overflow(name):
     """Scores of a critic that is sure: finite values and gradients."""
     objective = objectives.get(name)
@@ -120,5 +260,5 @@ def test_a_gan_trains_by_it(name, tmp_path):
 
 
 def test_unknown():
-    with pytest.raises(ValueError, match="one of 'wasserstein', 'minimax', 'non_saturating' or"):
-        objectives.get("hinge")
+    with pytest.raises(ValueError, match="one of 'wasserstein', .*, 'least_squares' or an Obj"):
+        objectives.get("hinges")

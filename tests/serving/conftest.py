@@ -57,6 +57,26 @@ def toy(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def classes(tmp_path_factory):
+    """A conditional image model's tuner, and its model folder."""
+    keras.utils.set_random_seed(0)
+    z, label = keras.Input((4,)), keras.Input((1,), dtype="int32")
+    h = keras.layers.Flatten()(keras.layers.Embedding(5, 4)(label))
+    h = keras.layers.Dense(48, "tanh")(keras.layers.Concatenate()([z, h]))
+    generator = keras.Model([label, z], keras.layers.Reshape((4, 4, 3))(h))
+    x, label = keras.Input((4, 4, 3)), keras.Input((1,), dtype="int32")
+    h = keras.layers.Flatten()(keras.layers.Embedding(5, 4)(label))
+    h = keras.layers.Concatenate()([keras.layers.Flatten()(x), h])
+    h = keras.layers.Dense(16, "softplus")(h)
+    critic = keras.Model([x, label], keras.layers.Dense(1)(h))
+    tuner = perturb(kgl.FineTuner(generator, critic, 0.5, max_layers=8), 3)
+    tuner.conditions.learn(np.arange(60)[:, None] % 5)
+    folder = tmp_path_factory.mktemp("classes") / "sampler"
+    kgl.serving.export_sampler(tuner, folder)
+    return tuner, folder
+
+
+@pytest.fixture(scope="session")
 def images(tmp_path_factory):
     """An image model's tuner, and its model folder, the GAN as version 1."""
     tuner = image_tuner()

@@ -52,7 +52,7 @@ def run(program, model, requests, folder):
     return outputs
 
 
-@pytest.mark.parametrize("which", ["toy", "images"])
+@pytest.mark.parametrize("which", ["toy", "images", "classes"])
 def test_every_signature(request, program, which, tmp_path):
     tuner, folder = request.getfixturevalue(which)
     served = answers(folder)

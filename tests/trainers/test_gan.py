@@ -338,13 +338,13 @@ def test_regularizers_of_weights():
         assert added == pytest.approx(0.3 * np.sum(w**2), rel=1e-4)
 
 
-def test_a_critic_that_ends_with_a_sigmoid():
-    critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1, "sigmoid")])
-    for make in (
-        lambda: kgl.GAN(oracles.point_generator(), critic, "non_saturating"),
-        lambda: kgl.FineTuner(oracles.point_generator(), critic, 0.1),
-    ):
+def test_a_critic_that_ends_with_a_sigmoid(recwarn):
+    ends = keras.layers.Dense(1, "sigmoid"), keras.layers.Lambda(lambda x: x)
+    for count in (1, 2):
+        critic = keras.Sequential([keras.layers.Input((2,)), *ends[:count]])
         with pytest.warns(UserWarning, match="leave the sigmoid out") as caught:
-            make()
+            kgl.GAN(oracles.point_generator(), critic, "non_saturating")
         [warning] = [w for w in caught if "sigmoid" in str(w.message)]
         assert warning.filename == __file__
+        kgl.GAN(oracles.point_generator(), critic, "least_squares")  # labels 0 and 1
+    assert not [w for w in recwarn if "sigmoid" in str(w.message)]

@@ -5,6 +5,7 @@ import logging
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_gradlayer as kgl
 from tests import oracles
@@ -102,4 +103,85 @@ def test_a_reloaded_run_goes_on_as_if_it_had_not_stopped(tmp_path):
         penalty = [kgl.callbacks.GradientPenalty()]
         model.fit(oracles.points(32), batch_size=8, shuffle=False, callbacks=penalty, verbose=0)
     for a, b in zip(tuner.critic.get_weights(), loaded.critic.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@keras.saving.register_keras_serializable("tests")
+class BatchCentered(layers.Layer):
+    """Takes off the mean: of the batch in training, a moving one otherwise."""
+
+    through = True
+    """Whether gradients go through the batch's mean."""
+
+    def build(self, shape):
+        self.mean = self.add_weight(shape=shape[1:], initializer="zeros", trainable=False)
+
+    def call(self, x, training=False):
+        mean = keras.ops.mean(x, axis=0)
+        if not self.through:
+            mean = keras.ops.stop_gradient(mean)
+        if training:
+            self.mean.assign(0.9 * self.mean + 0.1 * mean)
+        return x - (mean if training else self.mean)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Renormalized(BatchCentered):
+    through = False
+
+
+@keras.saving.register_keras_serializable("tests")
+class NotFrozen(layers.BatchNormalization):
+    """Batch normalization that does not look at `trainable`."""
+
+    def call(self, x, training=False):
+        if not training:
+            return super().call(x, training=False)
+        return x - keras.ops.mean(x, axis=0)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Noise(layers.Layer):
+    def call(self, x, training=False):
+        return x + tf.random.normal(tf.shape(x)) if training else x
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [[BatchCentered()], [BatchCentered(), layers.Dropout(0.5)], [Renormalized()], [NotFrozen()]],
+)
+def test_custom_statistics_train_in_inference_mode(middle, caplog, tmp_path):
+    with caplog.at_level(logging.INFO, "keras_gradlayer"):
+        tuner = kgl.FineTuner(None, critic(*middle), 0.1, max_layers=3)
+    assert "The critic trains in inference mode" in caplog.text
+    statistics = [v.numpy() for v in tuner.critic.non_trainable_variables]
+    x = oracles.points(32) ** 2
+    np.testing.assert_array_equal(tuner.scores(x), tuner.critic(x, training=False))
+    fit(tuner)
+    for v, before in zip(tuner.critic.non_trainable_variables, statistics, strict=True):
+        np.testing.assert_array_equal(v, before)
+    tuner.save(tmp_path / "tuner.keras")
+    assert not keras.saving.load_model(tmp_path / "tuner.keras").critic_training
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [
+        [],
+        [layers.Dropout(0.5), layers.GaussianNoise(0.1)],
+        [Noise()],
+        [layers.GroupNormalization(2), layers.LayerNormalization()],
+        [layers.SpectralNormalization(layers.Dense(8))],
+        [layers.SpectralNormalization(layers.Dense(1))],
+        [layers.BatchNormalization(), layers.Dropout(0.5)],
+    ],
+)
+def test_what_may_differ_in_training(middle, caplog):
+    handed_over = critic(*middle)
+    with caplog.at_level(logging.INFO, "keras_gradlayer"):
+        tuner = kgl.FineTuner(None, handed_over, 0.1)
+    assert "inference mode" not in caplog.text
+    assert tuner.critic_training
+    # looking at it changes nothing
+    for a, b in zip(tuner.critic.variables, handed_over.variables, strict=True):
         np.testing.assert_array_equal(a, b)

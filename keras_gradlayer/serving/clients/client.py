@@ -56,27 +56,33 @@ class Client(AbstractContextManager):
         self.headers = dict(headers or {})
         self._known = None
 
-    def generate(self, latents: ArrayLike) -> np.ndarray:
+    def generate(self, latents: ArrayLike, condition: ArrayLike | None = None) -> np.ndarray:
         """Samples for latents of shape (n, *latent.shape)."""
-        return self._only("serving_default", latent=latents)
+        return self._only("serving_default", condition, latent=latents)
 
-    def sample(self, seeds: ArrayLike) -> np.ndarray:
+    def sample(self, seeds: ArrayLike, condition: ArrayLike | None = None) -> np.ndarray:
         """Samples for seeds of shape (n,); the same seed gives the same sample."""
-        return self._only("sample", seed=seeds)
+        return self._only("sample", condition, seed=seeds)
 
-    def sample_layers(self, latents: ArrayLike, layers: ArrayLike) -> np.ndarray:
+    def sample_layers(
+        self, latents: ArrayLike, layers: ArrayLike, condition: ArrayLike | None = None
+    ) -> np.ndarray:
         """Samples after `layers` gradient layers, an integer or (n,) of them; 0 is none."""
         if np.ndim(layers) == 0:
             layers = np.full(len(latents), layers)
-        return self._only("sample_layers", latent=latents, layers=layers)
+        return self._only("sample_layers", condition, latent=latents, layers=layers)
 
-    def score(self, samples: ArrayLike) -> np.ndarray:
+    def score(self, samples: ArrayLike, condition: ArrayLike | None = None) -> np.ndarray:
         """The critic's scores (n,) of samples; higher is more like the data."""
-        return self._only("score", samples=samples)
+        return self._only("score", condition, samples=samples)
 
-    def image(self, seeds: ArrayLike) -> list[bytes]:
+    def image(self, seeds: ArrayLike, condition: ArrayLike | None = None) -> list[bytes]:
         """PNG files for seeds of shape (n,)."""
-        return list(self._only("image", seed=seeds))
+        return list(self._only("image", condition, seed=seeds))
+
+    def conditions(self, seeds: ArrayLike) -> np.ndarray:
+        """Conditions as the training data have them, for seeds of shape (n,)."""
+        return self._only("conditions", seed=seeds)
 
     def predict(self, signature: str, /, **inputs: ArrayLike) -> dict[str, np.ndarray]:
         """The outputs of any signature, by name, for inputs by name."""
@@ -88,7 +94,9 @@ class Client(AbstractContextManager):
         ]
         return {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
 
-    def _only(self, signature, **inputs):
+    def _only(self, signature, condition=None, **inputs):
+        if condition is not None:
+            inputs["condition"] = condition
         [output] = self.predict(signature, **inputs).values()
         return output
 

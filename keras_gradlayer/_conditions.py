@@ -1,0 +1,106 @@
+"""Conditional models: they take [x, condition] where others take x."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def call(part, x, condition=None, **kwargs):
+    """`part` of `x`, and of the condition if it takes one."""
+    inputs = getattr(part, "inputs", None)
+    if condition is None or (inputs and len(inputs) == 1):
+        return part(x, **kwargs)
+    return part([x, condition], **kwargs)
+
+
+def spec_of(*parts):
+    """What the first of the models that take a condition expects, a `KerasTensor`, or `None`."""
+    for part in parts:
+        inputs = getattr(part, "inputs", None) or ()
+        if len(inputs) == 2:
+            return inputs[1]
+    return None
+
+
+def pair(x, condition):
+    """Both, or `x` alone where there is no condition."""
+    return x if condition is None else (x, condition)
+
+
+def unpair(x):
+    """`x` and the condition, which is `None` where there is none."""
+    return x if isinstance(x, (tuple, list)) else (x, None)
+
+
+def rows(x, start, stop):
+    """Some rows of a tensor or a pair."""
+    return tf.nest.map_structure(lambda t: None if t is None else t[start:stop], x)
+
+
+def to_spec(condition, spec):
+    """Conditions as the models take them: integer classes may be one-hot there, or of shape (1,).
+
+    Args:
+        condition: tensor of shape (n, ...).
+        spec: a `KerasTensor` of shape (None, ...).
+
+    Raises:
+        ValueError: for another shape.
+    """
+    condition = tf.convert_to_tensor(condition)
+    shape, expected = tuple(condition.shape[1:]), tuple(spec.shape[1:])
+    one_hot = spec.dtype.startswith("float") and len(expected) == 1 and expected[0] > 1
+    if one_hot and shape in ((), (1,)) and condition.dtype.is_integer:
+        return tf.one_hot(tf.reshape(condition, [-1]), expected[0], dtype=spec.dtype)
+    if sorted((shape, expected), key=len) == [(), (1,)]:
+        condition = tf.reshape(condition, [-1, *expected])
+    elif shape != expected:
+        raise ValueError(
+            f"Conditions must have the shape (n, {', '.join(map(str, expected))}) that the models "
+            f"take. Received: (n, {', '.join(map(str, shape))})"
+        )
+    return tf.cast(condition, spec.dtype)
+
+
+def draw(model, n, seed=None, condition=None):
+    """`n` latents of a sampler or trainer, with their conditions where it takes them."""
+    z = model.latent.sample(n, seed)
+    if getattr(model, "condition_spec", None) is None and condition is None:
+        return z
+    condition = _conditions_of_data(model, n, seed) if condition is None else condition
+    return pair(*given(model, z, condition))
+
+
+def _conditions_of_data(model, n, seed=None):
+    if not model.conditions.known:
+        raise ValueError(
+            f"'{model.name}' is conditional and has seen no data. Expected `condition`, or a fit "
+            "with conditions first."
+        )
+    first = np.random.default_rng(seed).integers(2**62) if isinstance(seed, int) else 0
+    return model.conditions.draw(first + tf.range(n, dtype="int64"))
+
+
+def draw_rows(model, seeds, condition=None):
+    """The latent of each seed, and its condition where the model takes one."""
+    z = model.latent.sample_rows(seeds)
+    if model.condition_spec is None:
+        return z
+    return pair(z, model.conditions.draw(seeds) if condition is None else condition)
+
+
+def given(model, z, condition):
+    """Latents and conditions as a model takes them, from [z, condition] or both."""
+    if isinstance(z, (tuple, list)):
+        if condition is not None or len(z) != 2:
+            raise ValueError("Expected z, [z, condition] or z and `condition`.")
+        z, condition = z
+    if model.condition_spec is None:
+        if condition is not None:
+            raise ValueError(f"'{model.name}' takes no condition. Received: {condition!r}")
+        return z, None
+    if condition is None:
+        return z, _conditions_of_data(model, tf.shape(z, "int64")[0])
+    if isinstance(condition, keras.KerasTensor):
+        return z, condition
+    return z, to_spec(condition, model.condition_spec)

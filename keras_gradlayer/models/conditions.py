@@ -1,0 +1,172 @@
+"""Conditional GANs: their models in one form, and the conditions that their data have."""
+
+import re
+from collections.abc import Mapping, MutableMapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from keras_gradlayer import _checks
+from keras_gradlayer._conditions import spec_of
+from keras_gradlayer.models._graph import is_graph
+
+_MOST_ROWS = 4096
+_MOST_BYTES = 2**26
+_NAME = re.compile("label|class|cond|digit|categor", re.IGNORECASE)
+
+
+def standard_inputs(
+    generator: keras.Model | None, critic: keras.Model | None = None
+) -> tuple[keras.Model | None, keras.Model, keras.KerasTensor | None]:
+    """A GAN's models as they are used here: of z or [z, condition], and of x or [x, condition].
+
+    Keras models take lists, tuples and dicts in any order; these share their layers and weights. A
+    generator of the condition alone gets a latent of shape (0,) besides.
+
+    Args:
+        generator: the generator.
+        critic: the critic, `None` for a generator alone.
+
+    Returns:
+        Generator, critic, and what a condition looks like, `None` where there is none.
+
+    Raises:
+        ValueError: if it cannot be told which input is which, or a model has several outputs.
+    """
+    for model in (generator, critic):
+        if len(getattr(model, "outputs", None) or ()) > 1:
+            raise _checks.StructureError(model, "output", model.outputs)
+    critic_inputs = list(getattr(critic, "inputs", None) or ())
+    inputs = list(getattr(generator, "inputs", None) or ())
+    if len(critic_inputs) > 2 or len(inputs) > 2:
+        model = critic if len(critic_inputs) > 2 else generator
+        raise _checks.StructureError(model, "input", model.inputs)
+    if len(critic_inputs) == 2:
+        if generator is None or not is_graph(generator):
+            raise _checks.StructureError(critic, "input", critic.inputs)
+        shape = tuple(generator.outputs[0].shape[1:])
+        samples = [x for x in critic_inputs if tuple(x.shape[1:]) == shape]
+        if not samples:
+            raise ValueError(
+                f"`critic` does not take samples of shape {shape}, which is what it would be "
+                f"given. It takes {' and '.join(str(tuple(x.shape[1:])) for x in critic_inputs)}"
+            )
+        (condition,) = (x for x in critic_inputs if x is not samples[0])
+        alike = [x for x in inputs if x.shape[1:] == condition.shape[1:]]
+        if not alike or not is_graph(critic):
+            raise _checks.StructureError(critic, "input", critic.inputs)
+        critic = _ordered(critic, [samples[0], condition])
+        given = alike[-1]
+    elif len(inputs) == 2:
+        likely = [x for x in inputs if _is_condition(x)]
+        given = likely[0] if len(likely) == 1 else inputs[1]
+    else:
+        return generator, critic, None
+    latents = [x for x in inputs if x is not given] or [keras.Input((0,), name="no_latent")]
+    return _ordered(generator, [latents[0], given]), critic, given
+
+
+def _is_condition(x):
+    """Whether an input looks like classes rather than noise."""
+    return "int" in x.dtype or tuple(x.shape[1:]) in ((), (1,)) or bool(_NAME.search(x.name))
+
+
+def _ordered(model, inputs):
+    as_it_is = isinstance(model.input, list) and [id(x) for x in model.input] == list(
+        map(id, inputs)
+    )
+    return model if as_it_is else _same(model, inputs, model.outputs[0])
+
+
+def _same(model, inputs, output):
+    twin = keras.Model(inputs, output, name=model.name)
+    twin.dtype_policy = model.dtype_policy
+    twin.trainable = model.trainable
+    return twin
+
+
+class Conditions(keras.layers.Layer):
+    """The conditions of the data, to draw from where none is given.
+
+    All of them where they are few, as classes are; else a random part, of at most 4,096 rows and
+    64 MB. They are saved with the model.
+
+    Args:
+        shape: shape of one condition.
+        dtype: its dtype.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: str):
+        super().__init__(name="conditions", trainable=False)
+        size = max(1, int(np.prod(shape)) * tf.as_dtype(dtype).size)
+        most = int(np.clip(_MOST_BYTES // size, 1, _MOST_ROWS))
+
+        def weight(name, shape, dtype):
+            return self.add_weight(
+                shape=shape, dtype=dtype, initializer="zeros", autocast=False, name=name
+            )
+
+        self.values = weight("values", (most, *shape), dtype)
+        self.frequencies = weight("frequencies", (most,), "int64")
+        self.built = True
+
+    @property
+    def known(self) -> int:
+        """How many there are, 0 before any data were seen."""
+        return int(np.count_nonzero(self.frequencies.numpy()))
+
+    def learn(self, rows: ArrayLike) -> None:
+        """Take the distribution of these rows, each a condition."""
+        values, frequencies = np.unique(np.asarray(rows), axis=0, return_counts=True)
+        most = self.frequencies.shape[0]
+        if len(values) > most:
+            chosen = np.random.default_rng(0).choice(len(rows), most, replace=False)
+            values, frequencies = np.asarray(rows)[np.sort(chosen)], np.ones(most, "int64")
+        for variable, found in ((self.values, values), (self.frequencies, frequencies)):
+            room = np.zeros((most, *found.shape[1:]), found.dtype)
+            room[: len(found)] = found
+            variable.assign(room)
+
+    def draw(self, seeds: ArrayLike) -> tf.Tensor:
+        """The condition of each seed, shape (n, *shape)."""
+        return tf.gather(self.values.value, self.rows(seeds))
+
+    def rows(self, seeds: ArrayLike) -> tf.Tensor:
+        """Which of the values belongs to each seed, int64 of shape (n,)."""
+        ends = tf.cumsum(self.frequencies.value)
+        drawn = _random_bits(seeds) % tf.maximum(ends[-1], 1)
+        return tf.searchsorted(ends, drawn, side="right", out_type="int64")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Nothing to compute."""
+        return x
+
+    def save_own_variables(self, store: MutableMapping) -> None:
+        """Save those that are known."""
+        for name in ("values", "frequencies"):
+            store[name] = getattr(self, name).numpy()[: self.known]
+
+    def load_own_variables(self, store: Mapping) -> None:
+        """Load them."""
+        frequencies = np.asarray(store["frequencies"])
+        for variable, found in ((self.values, store["values"]), (self.frequencies, frequencies)):
+            room = np.zeros(variable.shape, variable.dtype)
+            room[: len(frequencies)] = np.asarray(found)
+            variable.assign(room)
+
+
+def _random_bits(seeds):
+    """63 random bits for each seed, by SplitMix64 (Steele et al., OOPSLA 2014, Figure 15)."""
+    x = tf.bitcast(tf.cast(seeds, "int64"), "uint64") + tf.constant(0x9E3779B97F4A7C15, "uint64")
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 2)):
+        x ^= tf.bitwise.right_shift(x, tf.constant(shift, "uint64"))
+        x *= tf.constant(factor, "uint64")
+    return tf.bitcast(tf.bitwise.right_shift(x, tf.constant(1, "uint64")), "int64")
+
+
+def conditions_for(*parts: keras.layers.Layer) -> Conditions | None:
+    """Room for the conditions that the parts take, `None` if they take none."""
+    spec = spec_of(*parts)
+    return None if spec is None else Conditions(tuple(spec.shape[1:]), spec.dtype)
