@@ -89,12 +89,24 @@ _REMEDIES = {
 
 def instance_of(name, value, cls, what):
     """Check that `value` is one of these."""
+    if any(base.__module__.split(".")[0] == "tf_keras" for base in type(value).__mro__):
+        raise TypeError(
+            f"`{name}` must be {what}. Received: {name} of Keras 2 (tf_keras). Save it by "
+            "`model.save('old.h5')`, and convert that: kgl.models.convert('old.h5'), or "
+            "keras-gradlayer convert old.h5 --out new.keras"
+        )
     if not isinstance(value, cls):
         raise TypeError(f"`{name}` must be {what}. Received: {name}={value!r}")
 
 
 def scores_shape(name, critic, input_shape, dtype="float32", condition=None):
     """Check that `critic` maps a batch of `input_shape` rows to one score a row."""
+    taken = getattr(critic, "input_shape", None) if isinstance(critic, keras.Model) else None
+    if isinstance(taken, tuple) and taken[0] is None and not _fits(taken[1:], tuple(input_shape)):
+        raise ValueError(
+            f"`{name}` does not take samples of shape {tuple(input_shape)}, which is what it would "
+            f"be given. It takes {taken[1:]}."
+        )
     try:
         shape = output_shape(critic, input_shape, dtype, condition)
     except StructureError:
@@ -109,6 +121,12 @@ def scores_shape(name, critic, input_shape, dtype="float32", condition=None):
             f"`{name}` must give one score a sample, shape (batch,) or (batch, 1). "
             f"Received: output shape {shape} for samples of shape {tuple(input_shape)}"
         )
+
+
+def _fits(expected, shape):
+    """Whether sizes are those expected, of which `None` fits all; Keras adds and drops axes."""
+    same = len(expected) == len(shape)
+    return not same or all(e in (None, d) or d is None for e, d in zip(expected, shape))
 
 
 def depends_on_input(name, f, input_shape, dtype="float32", condition=None):

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer import _images
+
 
 @contextlib.contextmanager
 def figure(path, width, height, rows=1, columns=1, **options):
@@ -51,20 +53,25 @@ def point_panels(path, rows, limit, data=None, scores=None):
                 ax.set_title(title, fontsize=9)
 
 
+def drawable(sample_shape):
+    """Whether samples of this shape can be drawn: images, and points in the plane."""
+    return _images.is_image(sample_shape) or tuple(sample_shape) == (2,)
+
+
 def sample_picture(path, samples, value_range=(-1, 1)):
-    """Draw images (n, height, width, channels) as a grid, or points (n, 2) as dots.
+    """Draw images, whose channels may stand first, as a grid, or points (n, 2) as dots.
 
     The values of `value_range` are drawn as black and white; -1 and 1 if they are not finite.
 
     Returns:
         Whether samples of this shape can be drawn.
     """
-    samples = np.asarray(samples)
-    if samples.ndim == 4 and samples.shape[-1] in (1, 3, 4):
+    samples = _images.channels_last(np.asarray(samples))
+    if _images.is_image(samples.shape[1:]):
         rows = max(1, math.isqrt(len(samples)))
         grid = _tiled(_colours(samples, value_range), columns=len(samples) // rows)
         tf.io.write_file(str(path), tf.io.encode_png(np.uint8(np.round(255 * grid))))
-    elif samples.ndim == 2 and samples.shape[1] == 2:
+    elif drawable(samples.shape[1:]):
         with figure(path, 4, 4, subplot_kw={"aspect": "equal"}) as [[ax]]:
             ax.scatter(*samples.T, s=2)
     else:
@@ -81,6 +88,7 @@ def strip(path, steps, titles, value_range=(-1, 1)):
         limit = 1.1 * max(np.abs(points).max() for points in steps)
         point_panels(path, {"": list(zip(titles, steps))}, limit)
         return
+    steps = [_images.channels_last(np.asarray(images)) for images in steps]
     rows, columns = len(steps[0]), len(steps)
     grid = _tiled(np.swapaxes([_colours(images, value_range) for images in steps], 0, 1), columns)
     centers = (np.arange(columns) + 0.5) * (grid.shape[1] / columns)
@@ -105,8 +113,9 @@ def _tiled(images, columns):
 
 def _colours(images, value_range):
     """Red, green and blue in [0, 1]; a plot would stretch each grey image's contrast."""
-    low, high = value_range if np.isfinite(np.array(value_range, float)).all() else (-1, 1)
-    images = np.nan_to_num((np.asarray(images, "float32") - low) / (high - low)).clip(0, 1)
+    value_range = value_range if _images.bounded(value_range) else _images.STANDARD
+    images = _images.rescaled(np.asarray(images, "float32"), value_range, (0, 1))
+    images = np.nan_to_num(images).clip(0, 1)
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 

@@ -2,8 +2,13 @@
 
 import keras
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, _images
 from keras_gradlayer.models._followed import Followed
+
+
+def output_range_of(model: keras.Model) -> tuple[float, float]:
+    """The range of a trainer's or sampler's output activation, [-1, 1] for other models."""
+    return model.output_range() if hasattr(model, "output_range") else _images.STANDARD
 
 
 class Watcher(keras.callbacks.Callback):

@@ -64,7 +64,7 @@ class ConsistencyPenalty(StepCallback):
         """The weighted term, a scalar."""
         critic = self.model.critic
         both = keras.Model(critic.inputs, [critic.layers[-1].input, critic.outputs[0]])
-        condition = self.model.conditions_of.real
+        condition = self.conditions[0]
         (features_1, scores_1), (features_2, scores_2) = (
             call(both, real, condition, training=True) for _ in "12"
         )

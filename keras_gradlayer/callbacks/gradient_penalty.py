@@ -39,7 +39,8 @@ class GradientPenalty(StepCallback):
     def critic_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """The weighted penalty, a scalar."""
         x, condition = unpair(self.points(real, fake))
-        gradient = input_gradient(lambda x: self.model.scores(x, condition), x)
+        given = () if condition is None else (condition,)
+        gradient = input_gradient(lambda x: self.model.scores(x, *given), x)
         excess = sample_norm(gradient) - self.target
         if self.one_sided:
             excess = tf.nn.relu(excess)
@@ -50,7 +51,7 @@ class GradientPenalty(StepCallback):
 
         The condition is that of the nearer of the two, where they have any.
         """
-        epsilon, (a, b) = self.fractions(real), self.model.conditions_of
+        epsilon, (a, b) = self.fractions(real), self.conditions
         if a is not b:
             near = tf.reshape(epsilon >= 0.5, [-1] + [1] * (a.shape.rank - 1))
             a = tf.where(near, a, b)

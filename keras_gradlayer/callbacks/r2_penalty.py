@@ -26,4 +26,4 @@ class R2Penalty(R1Penalty):
 
     def points(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """The generated samples."""
-        return pair(fake, self.model.conditions_of.fake)
+        return pair(fake, self.conditions[1])

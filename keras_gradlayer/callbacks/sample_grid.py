@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import pictures
-from keras_gradlayer.callbacks._watcher import Watcher
+from keras_gradlayer.callbacks._watcher import Watcher, output_range_of
 
 
 class SampleGrid(Watcher):
@@ -45,13 +45,13 @@ class SampleGrid(Watcher):
         """Check that the model's samples can be drawn."""
         super().set_model(model)
         shape = tuple(model.sample_shape)
-        if not (len(shape) == 3 and shape[-1] in (1, 3)) and shape != (2,):
+        if not pictures.drawable(shape):
             raise ValueError(
-                "SampleGrid draws images, (height, width, 1 or 3), and points in the plane, (2,). "
-                f"Received: samples of shape {shape}"
+                "SampleGrid draws images, (height, width, 1, 3 or 4) or (1 or 3, height, width), "
+                f"and points in the plane, (2,). Received: samples of shape {shape}"
             )
         self._stack = getattr(model, "stack", None)
-        self._value_range = model.output_range() if hasattr(model, "output_range") else (-1, 1)
+        self._value_range = output_range_of(model)
 
     def _begin(self, epoch):
         # What an interrupted first epoch left is that of this run.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_gradlayer.callbacks._watcher import Watcher
+from keras_gradlayer.callbacks._watcher import Watcher, output_range_of
 from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
 from keras_gradlayer.metrics.scorer import SCORES, Scorer, ScoreReport
 
@@ -26,7 +26,8 @@ class Scores(Watcher):
     along layer by layer: scoring costs the same at any depth, and the memory of the positions.
 
     Args:
-        scorer: a `kgl.metrics.Scorer`, or any function of an array of samples that gives a dict of
+        scorer: a `kgl.metrics.Scorer`, which is told the range of the generator's output
+            activation, or any function of an array of samples that gives a dict of
             floats, such as
             `lambda x: {"sliced_wasserstein": kgl.metrics.sliced_wasserstein(held_out, x)}`.
         every: score after every so many epochs, and before the first and after the last.
@@ -86,6 +87,7 @@ class Scores(Watcher):
                 "`restore_best_layers` is for a kgl.FineTuner, which has layers. "
                 f"Received: a {type(model).__name__}"
             )
+        self._value_range = output_range_of(model)
         if isinstance(self.scorer, Scorer):
             self.conditions = self.scorer.conditions(self.samples, tuple(model.sample_shape))
 
@@ -131,7 +133,7 @@ class Scores(Watcher):
         if depth and depth == self._depth:  # no layer since
             scores = self._scores_of(self.history[-1])
         else:
-            scores = measure(self.scorer, self._followed.batches())
+            scores = measure(self.scorer, self._followed.batches(), self._value_range)
             self.monitor = main_score(self.scorer, scores, self.monitor)
         self._depth = depth
         self.history = [h for h in self.history if h["epoch"] != epoch]

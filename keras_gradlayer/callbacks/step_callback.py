@@ -10,6 +10,8 @@ class StepCallback(keras.callbacks.Callback):
     To add a method, subclass it in a file of its own and override the hooks that the method
     touches. Inside them, `self.model` is the trainer: `self.model.scores(x)` gives the critic's
     scores in training mode, `self.model.seed_generator` the stream that random numbers come from.
+    Of a conditional GAN, `self.model.scores(x, condition)` takes one of `self.conditions`, by
+    default that of the data.
     The hooks run while the step is traced; only `after_generator_move` runs in Python.
 
     A step is traced anew for other callbacks or other settings of them, which are the plain
@@ -25,6 +27,11 @@ class StepCallback(keras.callbacks.Callback):
 
     moves_parameters: bool = False
     """Whether it is only for trainers that move the generator's parameters."""
+
+    @property
+    def conditions(self) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """The conditions of the data and of the samples in this step, of a conditional GAN."""
+        return getattr(self.model, "conditions_of", (None, None))
 
     @property
     def generates(self) -> bool:

@@ -3,7 +3,7 @@
 import click
 
 import keras_gradlayer as kgl
-from keras_gradlayer.commands import console, demo, export, finetune, sample, score, train
+from keras_gradlayer.commands import console, convert, demo, export, finetune, sample, score, train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -12,7 +12,7 @@ def cli():
     """From a GAN that stopped improving to a better sampler, one gradient layer at a time."""
 
 
-for _module in (demo, train, finetune, export, sample, score):
+for _module in (demo, train, finetune, export, sample, score, convert):
     cli.add_command(_module.command)
 
 

@@ -7,7 +7,9 @@ import keras
 
 import keras_gradlayer as kgl
 from keras_gradlayer import pictures
-from keras_gradlayer.commands import options, report, sources
+from keras_gradlayer._images import is_image
+from keras_gradlayer.commands import arrays, options, report, sources
+from keras_gradlayer.commands.arrays import is_array
 from keras_gradlayer.commands.options import COUNT, POSITIVE, flag, grouped, option
 from keras_gradlayer.commands.runs import finish, fit, open_run
 from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
@@ -16,7 +18,11 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
 @grouped(
     "finetune",
     inputs=[
-        option("--data", f"{', '.join([*IMAGES, *TOYS])}, or a folder.", required=True),
+        option(
+            "--data",
+            f"{', '.join([*IMAGES, *TOYS])}, a folder of images, or a .npy or .npz file.",
+            required=True,
+        ),
         option("--generator", "The generator's .keras file; by default the latent's identity."),
         option("--critic", "The critic's .keras file.", required=True),
     ],
@@ -47,7 +53,11 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
     ],
     scores=[
         option("--classifier", "Score each epoch by this classifier, as score does."),
-        option("--real", "Images to score against; --data's test images or folder by default."),
+        option(
+            "--real",
+            "Images to score against; --data's test images or folder by default. "
+            "Without --classifier, a file of samples.",
+        ),
         option("--score-count", "Number of samples to score.", 10_000, type=click.IntRange(2)),
     ],
     run=options.RUN,
@@ -55,10 +65,11 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
 def command(inputs, flow, training, scores, run):
     """Add gradient layers to a GAN of your own: tuner.keras, sampler.keras, report.html.
 
-    With --classifier each depth is scored, and the best is kept.
+    With --classifier each depth is scored, and the best is kept. Samples in a file that are no
+    images are scored by the sliced Wasserstein distance to a tenth of them, which is held out.
     """
     data, real = inputs.data, scores.real
-    if not scores.classifier and (real or flow.line_search):
+    if not scores.classifier and (flow.line_search or (real and not is_array(real))):
         name = "--real" if real else "--line-search"
         raise click.UsageError(f"{name} needs --classifier, which makes the score.")
     keras.utils.set_random_seed(run.seed)
@@ -74,35 +85,51 @@ def command(inputs, flow, training, scores, run):
     )
     tuner = make_tuner(step_size=flow.step_size)
     shape, value_range = tuner.sample_shape, tuner.output_range()
-    samples = sources.load_data(data, training.batch_size, run.seed, shape, value_range)
+    held_out = None
+    if not is_array(data):
+        samples = sources.load_data(data, training.batch_size, run.seed, shape, value_range)
+    else:
+        samples = arrays.load_array(data, shape)
+        if not (scores.classifier or real or is_image(shape)):
+            samples, held_out = arrays.hold_out(samples)
+        samples = arrays.batches(samples, training.batch_size, run.seed, value_range)
+    if real and not scores.classifier:
+        held_out = arrays.load_array(real, shape)
     callbacks = [kgl.callbacks.GradientPenalty(training.penalty, training.one_sided)]
     if training.critic_steps:
         callbacks.append(kgl.callbacks.CriticInnerLoop(training.critic_steps))
         samples = samples.repeat()
-    scorer = None
+    scorer, count = None, None
+    if held_out is not None:
+        scorer = sources.distance_to(arrays.in_range(held_out, value_range).numpy())
+        count = max(1000, len(held_out))  # samples to score
     if scores.classifier:
-        sources.check_scored("The generator", value_range)
         if flow.line_search and real is None and data not in IMAGES:
             click.echo("--line-search and the scores use the same images; --real names others.")
         real = real or (f"{data}:test" if data in IMAGES else data)
         make_scorer = functools.partial(
-            sources.make_scorer, scores.classifier, count=scores.score_count, shape=shape
+            sources.make_scorer,
+            scores.classifier,
+            count=scores.score_count,
+            shape=shape,
+            value_range=value_range,
         )
         scorer = make_scorer(real)
         if flow.line_search:  # not on the images that are reported against, if there are others
             rule = kgl.step_rules.LineSearch(make_scorer(data), step_size=flow.step_size)
             tuner = make_tuner(step_size=rule)
     tuner.compile(critic_optimizer=keras.optimizers.Adam(training.learning_rate, 0.5, 0.9))
-    held_out = None
+    validation = None
     if data in IMAGES:
-        held_out = sources.load_images(data, value_range, split="test[:250]", batch_size=50)
+        validation = sources.load_images(data, value_range, split="test[:250]", batch_size=50)
     out = open_run(run.out, run.resume, "tuner.keras", real=real)
     if scorer:
         path = out / "scores.json"
-        callbacks.append(kgl.callbacks.Scores(scorer, restore_best_layers=True, path=path))
-    if len(shape) == 3 or shape == (2,):
+        restore = {"restore_best_layers": True, "path": path, "samples": count}
+        callbacks.append(kgl.callbacks.Scores(scorer, **restore))
+    if pictures.drawable(shape):
         callbacks.append(kgl.callbacks.SampleGrid(out / "grid"))
-    callbacks.append(kgl.callbacks.FlowMonitor(held_out, samples=250))
+    callbacks.append(kgl.callbacks.FlowMonitor(validation, samples=250))
     latents = tuner.latent.sample(64, seed=run.seed)
     if not (out / "before.png").exists():
         pictures.sample_picture(out / "before.png", tuner(latents, layers=0), value_range)

@@ -4,7 +4,7 @@ import base64
 import json
 
 from keras_gradlayer import pictures
-from keras_gradlayer.metrics.scorer import DIRECTIONS, format_conditions
+from keras_gradlayer.metrics.scorer import format_conditions
 from keras_gradlayer.serving.metadata import package_versions
 
 
@@ -16,7 +16,8 @@ def write_report(folder, step_sizes):
     record = _json(folder / "scores.json", {"scores": []})
     rows = {row["layers"]: row for row in record["scores"]}  # each depth once
     first = next(iter(rows.values()), {})
-    names = [n for n in DIRECTIONS if n in first and n != "classifier_score_splits"]
+    beside = ("epoch", "layers", "classifier_score_splits", "classifier_score_stddev")
+    names = [n for n in first if n not in beside]
     if rows:
         path = folder / "scores.png"
         pictures.curves(path, rows.values(), list(rows), names[:2], "layers", mark=layers)
@@ -35,7 +36,7 @@ def write_report(folder, step_sizes):
         kept=rows.get(layers),
         names=names,
         layers=layers,
-        conditions=rows and format_conditions(record["conditions"]),
+        conditions=record.get("conditions") and format_conditions(record["conditions"]),
         embedded=lambda name: _embedded(folder / name),
         settings=_json(folder / "run.json", {}),
         versions=package_versions(),

@@ -10,8 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 import keras_gradlayer as kgl
+from keras_gradlayer import _images
+from keras_gradlayer.commands import arrays
 from keras_gradlayer.commands.demo import TOYS
 from keras_gradlayer.data.images import stream_folder
+from keras_gradlayer.models.converting import keras_version
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.serving.metadata import FILE
 from keras_gradlayer.serving.versions import find_version
@@ -26,11 +29,15 @@ IMAGES = {
 
 
 def load_model(path):
-    """The model in that file, without its optimizers."""
-    if pathlib.Path(path).is_dir():
-        raise click.UsageError(f"Expected a .keras file. Received: the folder {path}")
-    if not pathlib.Path(path).is_file():
+    """The model in that file, without its optimizers; one of Keras 2 is converted in memory."""
+    if not pathlib.Path(path).exists():
         raise click.UsageError(f"There is no file {path}.")
+    if pathlib.Path(path).is_dir() and keras_version(path) is None:
+        raise click.UsageError(f"Expected a .keras file. Received: the folder {path}")
+    if pathlib.Path(path).suffix != ".keras" or (keras_version(path) or "3") < "3":
+        model = kgl.models.convert(path)
+        click.echo(f"{path} is of Keras 2: '{model.name}' was converted.")
+        return model
     try:
         return keras.saving.load_model(path, compile=False)
     except (TypeError, ValueError) as e:
@@ -40,25 +47,30 @@ def load_model(path):
 _load = functools.lru_cache(maxsize=1)(load_model)  # one model at several depths
 
 
-def load_data(data, batch_size, seed, sample_shape, value_range=(-1, 1)):
+def load_data(data, batch_size, seed, sample_shape, value_range=_images.STANDARD):
     """The training data of that name, or the images of that folder, shaped like the samples.
 
     Images are scaled to the range of the generator's output activation, where it has one.
     """
+    image_shape = _images.channels_last_shape(sample_shape)
     options = {"batch_size": batch_size, "seed": seed}
     if data in TOYS:
         samples = TOYS[data].load(**options)
     elif data not in IMAGES and not pathlib.Path(data).is_dir():
         names = ", ".join([*IMAGES, *TOYS])
-        raise click.UsageError(f"--data must be one of {names}, or a folder. Received: {data}")
+        raise click.UsageError(
+            f"--data must be one of {names}, a folder, or a .npy or .npz file. Received: {data}"
+        )
     elif len(sample_shape) != 3:
         raise click.UsageError(f"The model's samples, of shape {sample_shape}, are not images.")
     else:
-        samples = load_images(data, value_range, sample_shape, **options)
+        samples = load_images(data, value_range, image_shape, **options)
         if _is_other(value_range):
             low, high = value_range
             click.echo(f"The generator's range is [{low:g}, {high:g}]; images are scaled to it.")
     shape = tuple(samples.element_spec.shape[1:])
+    if shape == image_shape != sample_shape:
+        return samples.map(lambda x: tf.transpose(x, (0, 3, 1, 2)))
     if shape != sample_shape:
         raise click.UsageError(
             f"The model's samples have the shape {sample_shape}; those of {data} have {shape}."
@@ -73,30 +85,28 @@ def load_images(data, value_range, image_shape=None, **options):
             images = getattr(kgl.data, data)(**options)
         else:
             images = kgl.data.image_folder(data, image_shape, **options)
-    if not _is_other(value_range):
-        return images
-    low, high = value_range
-    return images.map(lambda x: low + (x + 1) * ((high - low) / 2))
+    return images.map(lambda x: _images.rescaled(x, _images.STANDARD, value_range))
 
 
 def _is_other(value_range):
     """Whether a range has bounds, and others than -1 and 1."""
-    return bool(np.isfinite(value_range).all()) and not np.allclose(value_range, (-1, 1), atol=1e-3)
+    return _images.bounded(value_range) and not np.allclose(value_range, (-1, 1), atol=1e-3)
 
 
-def check_scored(name, value_range):
-    """Check that samples can go to a classifier, which takes images in [-1, 1]."""
-    low, high = bounds = np.array(value_range, float)  # NaN for an unknown bound
-    if np.any(np.isfinite(bounds) & ~np.isclose(bounds, (-1, 1), atol=1e-3)):
-        raise click.UsageError(
-            f"{name} gives samples in [{low:g}, {high:g}]. Expected images in [-1, 1]."
-        )
-
-
-def make_scorer(classifier, real, count, shape):
-    """A scorer against the real images of that name."""
+def make_scorer(classifier, real, count, shape, value_range=_images.STANDARD):
+    """A scorer against the real images of that name; floats in a file have `value_range`."""
     with _naming("--real"):
-        return kgl.metrics.Scorer(classifier, batches_of(real, count, 0, image_shape=shape), count)
+        images = batches_of(real, count, 0, image_shape=shape, value_range=value_range)
+        return kgl.metrics.Scorer(classifier, images, count)
+
+
+def distance_to(held_out):
+    """A score without a classifier: how far samples are from those that were held out."""
+
+    def score(samples):
+        return {"sliced_wasserstein": kgl.metrics.sliced_wasserstein(held_out, samples)}
+
+    return score
 
 
 @contextlib.contextmanager
@@ -108,15 +118,16 @@ def _naming(option):
         raise click.UsageError(f"{option}: {e}") from e
 
 
-def batches_of(source, count, seed, layers=None, image_shape=None):
+def batches_of(source, count, seed, layers=None, image_shape=None, value_range=_images.STANDARD):
     """Batches of up to `count` images in [-1, 1] from whatever `source` names.
 
     It is a `.keras` file, of which `layers` gradient layers are applied, a SavedModel's folder, a
-    folder of images to resize to `image_shape`, or a data set such as "cifar10" or "cifar10:test".
+    folder of images to resize to `image_shape`, an array's file, of bytes or of floats in
+    `value_range`, or a data set such as "cifar10" or "cifar10:test".
     """
     path = pathlib.Path(source)
     name, _, split = source.partition(":")
-    if path.suffix == ".keras":
+    if path.suffix in (".keras", ".h5", ".hdf5"):
         return _from_model(_load(source), count, seed, layers)
     if layers is not None:
         raise click.UsageError(f"--layers is for .keras files of samplers. Received: {source}")
@@ -124,10 +135,13 @@ def batches_of(source, count, seed, layers=None, image_shape=None):
         options = {"split": split} if split else {}
         # Single images first: a batch that is not full would be dropped.
         return getattr(kgl.data, name)(batch_size=1, shuffle=False, **options).rebatch(250)
+    if arrays.is_array(source):
+        return _from_array(source, count, image_shape, value_range)
     if not path.is_dir():
         names = ", ".join(IMAGES)
         raise click.UsageError(
-            "Expected a .keras file, the folder of a SavedModel, a folder of images, or one "
+            "Expected a .keras file, the folder of a SavedModel, a folder of images, a .npy file, "
+            "or one "
             f"of {names}, such as cifar10:test. Received: {source}"
         )
     if path.joinpath("saved_model.pb").exists() or list(path.glob("[0-9]*/saved_model.pb")):
@@ -135,17 +149,30 @@ def batches_of(source, count, seed, layers=None, image_shape=None):
     if image_shape is None:
         raise click.UsageError(f"--image-size is needed for the folder of images {source}.")
     with _naming(source):
-        images = stream_folder(source, image_shape, count)
+        images = stream_folder(source, _images.channels_last_shape(image_shape), count)
     return _readable(images, source)
+
+
+def _from_array(source, count, image_shape, value_range):
+    x = arrays.load_array(source, image_shape)
+    x = x[np.random.default_rng(0).permutation(len(x))[:count]]
+    value_range = value_range if x.dtype != "uint8" else _images.STANDARD
+    parts = (arrays.in_range(x[i : i + 250], value_range) for i in range(0, len(x), 250))
+    return (_images.rescaled(part, value_range) for part in parts)
 
 
 def _from_model(model, count, seed, layers):
     last = getattr(model, "generator", None) or getattr(model, "head", model)
-    check_scored(f"'{model.name}'", output_range(last))
     depth = model.stack.depth if hasattr(model, "stack") else 0
     if layers is not None and layers > depth:
         raise click.UsageError(f"'{model.name}' has {depth} layers. Received: --layers {layers}")
-    return kgl.metrics.sample_batches(model, count, seed, layers)
+    batches = kgl.metrics.sample_batches(model, count, seed, layers)
+    return _standard(batches, output_range(last))
+
+
+def _standard(batches, value_range):
+    """Samples of a generator of this range, in [-1, 1]."""
+    return (_images.rescaled(x, value_range) for x in batches)
 
 
 def _from_saved_model(path, count, seed):
@@ -153,8 +180,8 @@ def _from_saved_model(path, count, seed):
     folder = find_version(path)
     if (folder / FILE).is_file():
         sampler = kgl.serving.SeededSampler(path)
-        check_scored(path, sampler.facts["data_range"])
-        return (samples for _, samples in sampler.blocks(seed, seed + count))
+        drawn = (samples for _, samples in sampler.blocks(seed, seed + count))
+        return _standard(drawn, sampler.facts["data_range"])
     model = tf.saved_model.load(str(folder))
     signature = model.signatures.get("serving_default")
     inputs = {} if signature is None else signature.structured_input_signature[1]

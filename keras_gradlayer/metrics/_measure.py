@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, _images
 from keras_gradlayer._conditions import unpair
 from keras_gradlayer.metrics.scorer import DIRECTIONS, Scorer
 
@@ -15,10 +15,13 @@ def check_scorer(scorer):
     _checks.instance_of("scorer", scorer, Callable, what)
 
 
-def measure(scorer, batches):
-    """Scores by name, of batches of samples, or of (samples, conditions)."""
+def measure(scorer, batches, value_range):
+    """Scores by name of batches of samples, in the range of a generator, if it has one.
+
+    Batches of (samples, conditions) are scored by class as well.
+    """
     if isinstance(scorer, Scorer):
-        return scorer(batches).scores
+        return scorer(batches, value_range if _images.bounded(value_range) else None).scores
     scores = scorer(np.concatenate([unpair(batch)[0] for batch in batches]))
     if not isinstance(scores, dict) or not scores or scores.keys() & {"epoch", "layers"}:
         raise ValueError(

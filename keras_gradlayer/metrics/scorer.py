@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer import _checks, _conditions
+from keras_gradlayer import _checks, _conditions, _images
 from keras_gradlayer._conditions import pair, rows, unpair
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.metrics.classifier_score import classifier_score, split_classifier_score
@@ -97,19 +97,20 @@ class Scorer:
 
     Args:
         classifier: a `Classifier`, or its `source`: a Keras model, a file or a URL.
-        real: real images in [-1, 1], preferably held out from training: an array (n, height, width,
-            channels) or an iterable of batches, such as a `tf.data.Dataset`; batches that are pairs
-            have labels, integers or one-hot.
+        real: real images, preferably held out from training: an array (n, height, width, channels),
+            or with the channels first, or an iterable of batches, such as a `tf.data.Dataset`;
+            batches that are pairs have labels, integers or one-hot.
         count: maximum number of samples, and of real images.
+        value_range: the range of the images, which are mapped from it to the classifier's [-1, 1].
 
     Call arguments:
-        samples: generated images in the range of the real ones: an array or an iterable of batches,
-            or pairs as above.
-            Warns if none of their values is below 0. All scores are NaN if one is not finite.
+        samples: generated images: an array or an iterable of batches, or pairs as above. Warns if
+            no value is in the lower half of the range. All scores are NaN if one is not finite.
+        value_range: their range, `model.output_range()`; that of the real images by default.
 
     Raises:
         TypeError: if images are no arrays, or arrays of integers.
-        ValueError: for no images, different shapes, or real images that are not in [-1, 1].
+        ValueError: for no images, different shapes, or real images that are not in `value_range`.
 
     Example:
         >>> images = np.random.default_rng(0).uniform(-1, 1, (40, 8, 8, 1)).astype("float32")
@@ -127,31 +128,42 @@ class Scorer:
         classifier: Classifier | keras.Model | str | os.PathLike,
         real: ArrayLike | tf.data.Dataset | Iterable,
         count: int = 10_000,
+        value_range: tuple[float, float] = (-1.0, 1.0),
     ):
+        self.value_range = _range(value_range)
         self.count = _checks.positive_int("count", count)
         known = isinstance(classifier, Classifier)
         self.classifier = classifier if known else Classifier(classifier)
-        _, self._real, self._labels, shape, low, high = self._outputs("real", real)
-        if not (-1.5 <= low < 0 and high <= 1.5):  # interpolation may overshoot
+        _, self._real, self._labels, shape, low, high = self._outputs(
+            "real", real, self.value_range
+        )
+        least, most = _images.rescaled(np.array([low, high]), self.value_range)
+        if not (-1.5 <= least < 0 and most <= 1.5):  # interpolation may overshoot
             raise ValueError(
-                f"`real` must be images in [-1, 1]. Received: values from {low:.4g} to {high:.4g}"
+                f"`real` must be images in {_interval(self.value_range)}. "
+                f"Received: values from {low:.4g} to {high:.4g}"
             )
         self._real_conditions = {
             "real": len(self._real),
-            "real_resizing": self.classifier.resizing(shape),
+            "real_resizing": self.classifier.resizing(_images.channels_last_shape(shape)),
             "real_features": f"mean {self._real.mean(dtype='float64'):.5g}",
         }
 
-    def __call__(self, samples: ArrayLike | tf.data.Dataset | Iterable) -> ScoreReport:
+    def __call__(
+        self,
+        samples: ArrayLike | tf.data.Dataset | Iterable,
+        value_range: tuple[float, float] | None = None,
+    ) -> ScoreReport:
         """Score the first `count` samples."""
-        logits, features, labels, shape, low, high = self._outputs("samples", samples)
+        value_range = self.value_range if value_range is None else _range(value_range)
+        logits, features, labels, shape, low, high = self._outputs("samples", samples, value_range)
         conditions = self.conditions(len(features), shape)
         if not np.isfinite(high - low + features.sum(dtype="float64")):
             return ScoreReport(dict.fromkeys(SCORES, np.nan), conditions)
-        if low >= 0:
+        if low >= (middle := sum(value_range) / 2):
             _checks.warn(
-                "No sample has a value below 0. Expected images in [-1, 1]. "
-                f"Received: values from {low:.4g} to {high:.4g}"
+                f"No sample has a value below {middle:g}. Expected images in "
+                f"{_interval(value_range)}. Received: values from {low:.4g} to {high:.4g}"
             )
         splits = split_classifier_score(logits, min(10, len(logits)))
         neighbors = min(5, len(features) - 1, len(self._real) - 1)
@@ -184,13 +196,13 @@ class Scorer:
             "samples": min(samples, self.count),
             **self._real_conditions,
             "classifier": self.classifier.name,
-            "resizing": self.classifier.resizing(image_shape),
+            "resizing": self.classifier.resizing(_images.channels_last_shape(image_shape)),
         }
 
-    def _outputs(self, name, images):
+    def _outputs(self, name, images, value_range):
         """Logits, features, labels, and the images' shape, lowest and highest value."""
         outputs, labels, shape, low, high = [], [], None, np.inf, -np.inf
-        for batch, given in _batches(name, images, self.count):
+        for batch, given in _batches(name, images, self.count, value_range):
             if batch.shape[1:] != (shape or batch.shape[1:]):
                 raise ValueError(
                     f"`{name}` must be images of one shape. Received: {shape} and {batch.shape[1:]}"
@@ -198,7 +210,8 @@ class Scorer:
             shape = batch.shape[1:]
             # NaN propagates through both.
             low, high = np.minimum(low, batch.min()), np.maximum(high, batch.max())
-            outputs.append(self.classifier(batch))
+            images = _images.channels_last(_images.rescaled(batch, value_range))
+            outputs.append(self.classifier(images))
             labels.append(_classes(given))
         if (found := sum(len(logits) for logits, _ in outputs)) < 2:
             raise ValueError(f"`{name}` must hold two images or more. Received: {found}")
@@ -208,11 +221,26 @@ class Scorer:
         return logits, features, labels, shape, float(low), float(high)
 
 
+def _range(value_range):
+    low, high = value_range
+    if not (_images.bounded(value_range) and low < high):
+        raise ValueError(
+            "`value_range` must be two finite numbers, the smaller first. "
+            f"Received: value_range={value_range}"
+        )
+    return float(low), float(high)
+
+
+def _interval(value_range):
+    return "[{:g}, {:g}]".format(*value_range)
+
+
 def sample_batches(
     model: keras.Model, count: int, seed: int = 0, layers: int | None = None
 ) -> Iterator[np.ndarray]:
     """Samples of a model from `model.latent.sample(count, seed)`, in arrays of up to 250.
 
+    They are in the range of the model, which a `Scorer` is told by `value_range`.
     Those of a conditional model come as (samples, conditions), drawn as its data have them.
 
     Args:
@@ -239,7 +267,7 @@ def sample_batches(
         yield pair(draw(batch).numpy(), unpair(batch)[1])
 
 
-def _batches(name, images, count):
+def _batches(name, images, count, value_range):
     """The first `count` images, in small batches, with what stands beside them."""
     expected = "an array of images or an iterable of batches that are arrays of images"
     images = [images] if hasattr(images, "shape") else images
@@ -252,7 +280,8 @@ def _batches(name, images, count):
             raise TypeError(f"`{name}` must be {expected}. Received: {received}")
         if tf.as_dtype(batch.dtype).is_integer:
             raise TypeError(
-                f"`{name}` must be float images in [-1, 1]. Received: {batch.dtype.name}"
+                f"`{name}` must be float images in {_interval(value_range)}. "
+                f"Received: {batch.dtype.name}"
             )
         if len(batch.shape) != 4:
             raise ValueError(

@@ -70,7 +70,7 @@ class Graph:
     def ends(self, tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
         """What a tensor's values are selected from: itself, if its layer does more than that."""
         call = self.call_of(tensor)
-        if call is None or not selects(call.layer):
+        if call is None or not _passes(call):
             return [tensor]
         return list({id(x): x for y in call.inputs for x in self.ends(y)}.values())
 
@@ -79,7 +79,7 @@ class Graph:
         call = self.call_of(tensor)
         if call is None:
             return "linear"
-        if selects(call.layer):
+        if _passes(call):
             kinds = {self.kind(x) for x in self.ends(tensor)}
             return max(kinds, key=("linear", "activation", "unknown").index)
         if _is_a(_MERGE, call.layer):  # without bounds, if one of its inputs is
@@ -115,6 +115,13 @@ def selects(operation: keras.Operation) -> bool:
     """Whether it only selects values, spreads them out or rescales them."""
     linear = isinstance(operation, layers.Activation) and _without_activation(operation)
     return linear or _is_a(_SELECT, operation)
+
+
+def _passes(call):
+    """Whether a call only selects values, or moves and scales them by a constant."""
+    affine = _is_a("Add|Subtract|Multiply|TrueDivide", call.layer) and len(call.inputs) == 1
+    inverse = _is_a("TrueDivide", call.layer) and call.arguments[0][:1] != tuple(call.inputs)
+    return selects(call.layer) or (affine and not inverse)
 
 
 def _is_a(names, operation):

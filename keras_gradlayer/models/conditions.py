@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from keras_gradlayer import _checks
 from keras_gradlayer._conditions import spec_of
 from keras_gradlayer.models._graph import is_graph
+from keras_gradlayer.models.latent_inputs import has_latents, one_latent
 
 _MOST_ROWS = 4096
 _MOST_BYTES = 2**26
@@ -23,7 +24,8 @@ def standard_inputs(
     """A GAN's models as they are used here: of z or [z, condition], and of x or [x, condition].
 
     Keras models take lists, tuples and dicts in any order; these share their layers and weights. A
-    generator of the condition alone gets a latent of shape (0,) besides.
+    generator of the condition alone gets a latent of shape (0,) besides. Several latents, such as
+    style and noise, become one.
 
     Args:
         generator: the generator.
@@ -40,6 +42,9 @@ def standard_inputs(
             raise _checks.StructureError(model, "output", model.outputs)
     critic_inputs = list(getattr(critic, "inputs", None) or ())
     inputs = list(getattr(generator, "inputs", None) or ())
+    likely = [x for x in inputs if _is_condition(x)]
+    if len(critic_inputs) < 2 and not likely and has_latents(generator):
+        return one_latent(generator), critic, None
     if len(critic_inputs) > 2 or len(inputs) > 2:
         model = critic if len(critic_inputs) > 2 else generator
         raise _checks.StructureError(model, "input", model.inputs)
@@ -60,7 +65,6 @@ def standard_inputs(
         critic = _ordered(critic, [samples[0], condition])
         given = alike[-1]
     elif len(inputs) == 2:
-        likely = [x for x in inputs if _is_condition(x)]
         given = likely[0] if len(likely) == 1 else inputs[1]
     else:
         return generator, critic, None

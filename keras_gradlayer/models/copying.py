@@ -35,7 +35,8 @@ def copy_model(
             f"`{name}` must be a model that can be rebuilt from its config, since it is copied. "
             f"Received: '{model.name}' of type {type(model).__name__}, whose copy failed: {e} "
             "(Python functions in Lambda layers are copied after "
-            "keras.config.enable_unsafe_deserialization().)"
+            "keras.config.enable_unsafe_deserialization(). A class of your own needs get_config "
+            "and keras.saving.register_keras_serializable, or FineTuner(..., copy=False).)"
         ) from e
     twin.name = name
     return twin

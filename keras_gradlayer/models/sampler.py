@@ -50,6 +50,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         base: g2, a Keras model from the latent space to the space of the gradient layers.
         stack: a `GradientLayerStack` on that space, whose head g1 leads on to the data space.
         latent: the latent distribution, from `kgl.latents`.
+        copies: whether `copy` copies base, head and critic, or shares them.
         **kwargs: the arguments of every Keras model (`name`).
 
     Call arguments:
@@ -70,9 +71,17 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
 
     _PARTS = ("base", "stack", "latent")
 
-    def __init__(self, base: keras.Model, stack: GradientLayerStack, latent: Latent, **kwargs):
+    def __init__(
+        self,
+        base: keras.Model,
+        stack: GradientLayerStack,
+        latent: Latent,
+        copies: bool = True,
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
+        self._copies = copies
         base.trainable = stack.head.trainable = False
         self._draw = None  # the program of predict
         self.conditions = conditions_for(base, stack.potential, stack.head)
@@ -108,14 +117,17 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         return cls(base, stack, latent)
 
     def copy(self) -> Self:
-        """A sampler of the same layers that shares nothing with this one."""
-        parts = self.base, self.stack.potential, self.head, self.latent
-        room = max(self.depth, 1)
-        stack = self.stack
-        twin = self.copy_of(
-            *parts,
-            *(stack.step_size, room, stack.steps_per_layer, stack.dtype_policy, stack.objective),
-        )
+        """A sampler of the same layers that shares nothing with this one, if it copies."""
+        stack, room = self.stack, max(self.depth, 1)
+        if self._copies:
+            settings = stack.step_size, room, stack.steps_per_layer, stack.dtype_policy
+            parts = self.base, stack.potential, self.head, self.latent
+            twin = self.copy_of(*parts, *settings, stack.objective)
+        else:
+            config = {name: getattr(stack, name) for name in ("step_size", "steps_per_layer")}
+            config |= {"dtype": stack.dtype_policy, "objective": stack.objective}
+            shared = GradientLayerStack(stack.potential, max_layers=room, head=self.head, **config)
+            twin = type(self)(self.base, shared, self.latent, copies=False)
         twin.stack.copy_history(self.stack)
         if self.conditions is not None:
             twin.conditions.set_weights(self.conditions.get_weights())

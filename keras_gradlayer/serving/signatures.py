@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _checks, _images
 from keras_gradlayer._conditions import call, pair, spec_of
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
@@ -162,15 +162,14 @@ def image_range(
     sample_shape: tuple[int | None, ...], data_range: tuple[float, float]
 ) -> tuple[float, float] | None:
     """The range to draw samples with that are images, `None` for others."""
-    if len(sample_shape) != 3 or sample_shape[2] not in (1, 3, 4) or None in sample_shape:
+    if not _images.is_image(sample_shape) or None in sample_shape:
         return None
-    return data_range if np.all(np.isfinite(data_range)) else (-1.0, 1.0)
+    return data_range if _images.bounded(data_range) else _images.STANDARD
 
 
 def encode_images(samples: tf.Tensor, data_range: tuple[float, float]) -> tf.Tensor:
     """Samples in that range as PNG files, a string each."""
-    low, high = data_range
-    unit = (samples - low) / (high - low)
+    unit = _images.rescaled(_images.channels_last(samples), data_range, (0, 1))
     pixels = tf.cast(tf.round(255 * tf.clip_by_value(unit, 0, 1)), "uint8")
     return tf.io.encode_png(pixels)
 

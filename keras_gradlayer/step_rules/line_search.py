@@ -75,7 +75,7 @@ class LineSearch(Halving):
                 "`tuner.step_size = kgl.step_rules.LineSearch(scorer)` before fit."
             )
         self._followed = Followed(tuner, self.samples, self.seed)
-        self._best = None
+        self._best, self._value_range = None, tuner.output_range()
 
         def sample(z, condition, eta):
             moved = tuner.stack.move(z, step_size=eta, condition=condition)
@@ -101,7 +101,7 @@ class LineSearch(Halving):
         return self.follows_on
 
     def _loss(self, batches):
-        scores = measure(self.scorer, batches)
+        scores = measure(self.scorer, batches, self._value_range)
         return loss_of(scores, main_score(self.scorer, scores))
 
     def get_config(self) -> dict[str, Any]:

@@ -30,9 +30,10 @@ def make_flow(
     latent: Latent | None,
     output_activation: str | Callable | None,
     objective: str | objectives.Objective,
+    copy: bool = True,
     **stack,
 ) -> tuple[keras.Model | None, Sampler]:
-    """Copy a GAN's parts and put an empty stack of gradient layers between them.
+    """Copy a GAN's parts, by default, and put an empty stack of gradient layers between them.
 
     Args:
         generator: as for `FineTuner`, and so the next five.
@@ -41,10 +42,12 @@ def make_flow(
         latent: the latent distribution.
         output_activation: the head.
         objective: the game.
+        copy: whether generator and critic are copied, or used themselves.
         **stack: what else `GradientLayerStack` takes.
 
     Returns:
-        The generator's copy, frozen, and the flow; the critic's copy is its stack's potential.
+        The generator's copy, frozen and of one latent input, and the flow; the critic's copy is
+        its stack's potential.
     """
     _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
     if generator is not None:
@@ -54,13 +57,15 @@ def make_flow(
         latent = default_latent(critic if generator is None else generator)
     _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
     if generator is not None:
-        generator = copy_model("generator", generator, latent.shape, condition)
+        if copy:
+            generator = copy_model("generator", generator, latent.shape, condition)
         generator.trainable = False
     base, head = cut(generator, insert, latent, output_activation)
     flow_shape = _checks.output_shape(base, latent.shape, condition=condition)[1:]
     sample_shape = _checks.output_shape(head, flow_shape, condition=condition)[1:]
     _checks.scores_shape("critic", critic, sample_shape, condition=condition)
-    critic = copy_model("critic", critic, sample_shape, condition)
+    if copy:
+        critic = copy_model("critic", critic, sample_shape, condition)
     critic, objective = _in_game(critic, objective)
     if objective.logits and gives_probabilities(critic, sample_shape):
         raise ValueError(
@@ -72,7 +77,7 @@ def make_flow(
     _checks.rows_independent("critic", critic, sample_shape, condition)
     dtype = flow_dtype(base, head, critic)
     layers = GradientLayerStack(critic, head=head, dtype=dtype, objective=objective, **stack)
-    return generator, Sampler(base, layers, latent, name="flow")
+    return generator, Sampler(base, layers, latent, copies=copy, name="flow")
 
 
 def _in_game(critic, objective):

@@ -45,12 +45,14 @@ class FineTuner(LayerTrainer):
     function in training for other reasons than chance (dropout, noise) or spectral normalization
     trains in inference mode. The log (`logging`, at level INFO) says so.
 
-    Generator and critic are copied: the objects handed over are left as they are. The copies are
+    Generator and critic are copied, unless `copy` says otherwise: the objects handed over are left
+    as they are. The copies are
     `generator` (frozen) and `critic` (trained on from the values handed over).
 
     Args:
         generator: a Keras model, latent -> sample; `None` is the identity on the latent. That of
             a conditional GAN takes [latent, condition] in any order, or the condition alone.
+            Several latents, such as style and noise, become parts of one vector, in order.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1), without coupling
             between the rows of a batch in inference mode. That of a conditional GAN takes [sample,
             condition], or the sample alone. Of one with several outputs, as in an AC-GAN, name the
@@ -73,6 +75,10 @@ class FineTuner(LayerTrainer):
             batch size, so that no particle is used twice in an outer iteration.
         refresh: the fraction of the particles that is drawn afresh at each layer, 0 to 1.
         steps_per_layer: m, steps of η/m taken with each stacked critic.
+        copy: whether the tuner works on copies of generator and critic. `False` is for classes
+            that cannot be rebuilt from a config: the tuner then freezes the generator itself and
+            trains the critic itself, and its samplers share both. Neither can be saved as `.keras`;
+            `kgl.serving.export_sampler` writes the sampler all the same.
         particle_dtype: what particles are kept in between updates: "float32", or for half of
             their memory "bfloat16" or "float16", to whose precision each move is rounded.
         objective: name or instance of the `kgl.objectives` whose game the critic trains on in.
@@ -120,6 +126,7 @@ class FineTuner(LayerTrainer):
         "refresh",
         "steps_per_layer",
         "particle_dtype",
+        "copy",
     )
 
     def __init__(
@@ -136,6 +143,7 @@ class FineTuner(LayerTrainer):
         steps_per_layer: int = 1,
         particle_dtype: str | None = None,
         objective: str | objectives.Objective = "auto",
+        copy: bool = True,
         **kwargs,
     ):
         if particles not in (None, "auto"):
@@ -155,6 +163,7 @@ class FineTuner(LayerTrainer):
             latent,
             output_activation,
             objective,
+            copy,
             step_size=rule.step_size,
             max_layers=max_layers,
             steps_per_layer=steps_per_layer,
@@ -165,7 +174,7 @@ class FineTuner(LayerTrainer):
         self.generator, self.flow = generator, flow
         self.insert, self.output_activation = insert, output_activation
         self.particles, self.refresh = particles, float(refresh)
-        self.particle_dtype = particle_dtype
+        self.particle_dtype, self.copy = particle_dtype, bool(copy)
         self.rule, self._step_size = rule, step_size
         self.sample_shape = flow.sample_shape
         if particles is None:
@@ -279,7 +288,8 @@ class FineTuner(LayerTrainer):
     def sampler(self) -> Sampler:
         """The sampler as it is now: a plain Keras model, latent -> sample (Algorithm 2).
 
-        It shares nothing with the tuner: training further does not change it.
+        It shares nothing with the tuner, or with `copy=False` what does not train: training further
+        does not change it.
         """
         return self.flow.copy()
 

@@ -110,15 +110,10 @@ def test_scores(capsys, models, classifier, finetune):
     assert (out / "grid" / "by_depth.png").exists()
     assert "injectivity_margin" in (out / "log.csv").read_text().splitlines()[0]
 
-    sigmoid_generator(models / "sigmoid.keras", (8, 8, 3))
     for options, message in (
         (["--real", "cifar10"], "--real needs --classifier"),
         (["--line-search"], "--line-search needs --classifier"),
         (["--objective", "hinges"], "`objective` must be one of 'wasserstein'"),
-        (
-            ["--classifier", classifier, "--generator", models / "sigmoid.keras"],
-            "The generator gives samples in [0, 1]. Expected images in [-1, 1]",
-        ),
     ):
         assert message in fails(capsys, *finetune, *options, "--out", models / "bad")
     assert not (models / "bad").exists()
@@ -139,6 +134,75 @@ def test_line_search(capsys, models, classifier, finetune):
     scores = json.loads((out / "scores.json").read_text())["scores"]
     distances = [row["frechet_distance"] for row in scores]
     assert distances == sorted(distances, reverse=True)  # searched and scored on the same images
+
+
+def test_scores_of_a_generator_of_another_range(capsys, models, classifier, finetune):
+    """A sigmoid's samples are scored as those of the same generator in [-1, 1] are."""
+    sigmoid_generator(models / "sigmoid.keras", (8, 8, 3))
+    sigmoid = keras.saving.load_model(models / "sigmoid.keras")
+    scaled = keras.layers.Rescaling(2.0, -1.0)(sigmoid.outputs[0])
+    keras.Model(sigmoid.inputs, scaled).save(models / "scaled.keras")
+    found = []
+    for name in ("sigmoid", "scaled"):
+        score = ["score", models / f"{name}.keras", "--classifier", classifier, "--count", 20]
+        score += ["--real", models / "images", "--image-size", 8, "--out", models / f"{name}.json"]
+        assert run(capsys, *score)[0] == 0
+        found.append(json.loads((models / f"{name}.json").read_text())[0]["scores"])
+    assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-5)
+
+    scored = [*finetune, "--layers", 1, "--classifier", classifier, "--score-count", 20]
+    scored += ["--generator", models / "sigmoid.keras"]
+    status, _, err = run(capsys, *scored, "--out", models / "out")
+    assert status == 0
+    assert "warning" not in err
+    first = json.loads((models / "out" / "scores.json").read_text())["scores"][0]
+    assert first["frechet_distance"] == pytest.approx(found[1]["frechet_distance"], rel=1e-3)
+
+
+def table(path, count=200, width=3):
+    """A table of samples in a file, and a GAN of tables."""
+    x = np.random.default_rng(0).normal(0.2, 0.1, (count, width)).astype("float32")
+    np.save(path / "x.npy", x)
+    z = keras.Input((4,))
+    ends = [keras.layers.Dense(width - 1, "tanh")(z), keras.layers.Dense(1, "sigmoid")(z)]
+    keras.Model(z, keras.layers.Concatenate()(ends)).save(path / "table.keras")
+    kgl.models.mlp_critic((width,), units=8).save(path / "c.keras")
+    return x
+
+
+def test_a_table_in_a_file(capsys, tmp_path):
+    """Scored by the distance to a tenth that is held out; the best depth is kept."""
+    x = table(tmp_path)
+    start = ["finetune", "--generator", tmp_path / "table.keras", "--critic", tmp_path / "c.keras"]
+    start += ["--batch-size", 20]
+    out = tmp_path / "out"
+    options = ["--layers", 2, "--step-size", 0.1, "--out", out]
+    status, _, err = run(capsys, *start, "--data", tmp_path / "x.npy", *options)
+    assert (status, "warning" in err) == (0, False)
+    tuner = keras.saving.load_model(out / "tuner.keras")
+    rows = json.loads((out / "scores.json").read_text())["scores"]
+    held_out = x[np.random.default_rng(0).permutation(200)[:20]]
+    z = tuner.latent.sample(1000, seed=0)
+    expected = kgl.metrics.sliced_wasserstein(held_out, tuner(z, layers=0))
+    assert rows[0]["sliced_wasserstein"] == pytest.approx(expected, rel=1e-4)
+    best = min(rows, key=lambda row: row["sliced_wasserstein"])
+    assert tuner.stack.depth == best["layers"]
+    assert int(tuner.critic_optimizer.iterations) == 18  # two passes over nine tenths
+    assert "sliced wasserstein" in (out / "report.html").read_text()
+    assert not (out / "grid").exists()
+
+    np.savez(tmp_path / "two.npz", a=x, b=x)
+    np.savez(tmp_path / "ints.npz", x=np.ones((9, 3), int))
+    for data, message in (
+        ("none.npy", "none.npy cannot be read"),
+        ("two.npz", "two.npz must hold the samples as 'x'. Received: a, b"),
+        ("ints.npz", "must hold floats, or images of uint8. Received: int64"),
+    ):
+        line = fails(capsys, *start, "--data", tmp_path / data, "--out", tmp_path / "bad")
+        assert message in line
+    np.save(tmp_path / "wide.npy", np.ones((9, 5), "float32"))
+    line = fails(capsys, *start, "--data", tmp_path / "wide.npy", "--out", tmp_path / "bad")
+    assert "have the shape (3,). Expected an array of shape (n, 3). Received: (9, 5)" in line
 
 
 def test_layers_in_words():

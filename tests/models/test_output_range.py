@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import keras_gradlayer as kgl
 from keras_gradlayer.models.output_range import output_range, range_mismatch
 
 
@@ -31,6 +32,36 @@ def test_sizes_that_are_not_known():
     z = keras.Input((None, None, 3))
     x = layers.Cropping2D(2)(layers.Conv2D(3, 1, activation="sigmoid")(z))
     assert output_range(keras.Model(z, x)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("scaled", "expected"),
+    [
+        (lambda x: (x + 1) / 2, (0, 1)),
+        (lambda x: x * 127.5 + 127.5, (0, 255)),
+        (lambda x: 1 - layers.Reshape((2, 1))(x), (0, 2)),
+        (lambda x: layers.Rescaling(255.0, 255.0)(x), (0, 510)),
+    ],
+)
+def test_a_range_moved_by_constants(scaled, expected):
+    """The activation before is split off, and a tuner keeps the range."""
+    z = keras.Input((3,))
+    generator = keras.Model(z, scaled(layers.Dense(2, "tanh")(z)))
+    assert output_range(generator) == expected
+    base, head = kgl.models.split(generator)
+    z = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    np.testing.assert_allclose(head(base(z)), generator(z), rtol=1e-6)
+    assert np.abs(base(z)).max() != np.abs(np.tanh(base(z))).max()
+    x = keras.Input(generator.output_shape[1:])
+    critic = keras.Model(x, layers.Dense(1)(layers.Flatten()(x)))
+    tuner = kgl.FineTuner(generator, critic, 0.1)
+    assert tuner.output_range() == tuner.sampler().output_range() == expected
+
+
+def test_division_by_an_activation_has_no_range():
+    z = keras.Input((3,))
+    generator = keras.Model(z, 1 / layers.Dense(2, "tanh")(z))
+    assert output_range(generator) == (-np.inf, np.inf)
 
 
 @pytest.mark.parametrize(

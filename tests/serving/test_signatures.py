@@ -339,6 +339,7 @@ def test_metadata(tmp_path):
         "depth": 2,
         "steps_per_layer": 3,
         "latent_shape": [2],
+        "condition_shape": None,
         "sample_shape": [2],
         "data_range": [-1.0, 1.0],
         "allowed_batch_sizes": [1, 4],
