@@ -32,6 +32,11 @@ def unpair(x):
     return x if isinstance(x, (tuple, list)) else (x, None)
 
 
+def on_samples(f):
+    """`f` of samples, which leaves the conditions beside them as they are."""
+    return lambda x, *condition: (f(x), *condition) if condition else f(x)
+
+
 def rows(x, start, stop):
     """Some rows of a tensor or a pair."""
     return tf.nest.map_structure(lambda t: None if t is None else t[start:stop], x)

@@ -7,10 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _images
+from keras_gradlayer._conditions import on_samples, pair, to_spec, unpair
 from keras_gradlayer.data._batching import batches_of
 from keras_gradlayer.trainers._data import check_finite
 
 _NAMES = ("x", "x_train", "data")
+_LABELS = ("condition", "conditions", "labels", "label", "y", "y_train")
 
 
 def is_array(path):
@@ -23,18 +25,7 @@ def load_array(path, sample_shape):
 
     Of an .npz file they are its only array, or "x". Grey images may come without channels.
     """
-    try:
-        x = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
-        raise click.UsageError(f"{path} cannot be read: {e}") from e
-    if not isinstance(x, np.ndarray):
-        with x as archive:
-            names = [n for n in _NAMES if n in archive][:1] or archive.files
-            if len(names) != 1:
-                raise click.UsageError(
-                    f"{path} must hold the samples as 'x'. Received: {', '.join(names) or 'none'}"
-                )
-            x = archive[names[0]]
+    x = _read(path, _NAMES, "samples")
     if x.dtype != "uint8" and x.dtype.kind != "f":
         raise click.UsageError(f"{path} must hold floats, or images of uint8. Received: {x.dtype}")
     if x.ndim and (*x.shape[1:], 1) == sample_shape:
@@ -49,6 +40,38 @@ def load_array(path, sample_shape):
     return x
 
 
+def load_labels(path, count, spec):
+    """The conditions of a file, as the models take them, one for each of `count` samples.
+
+    Of an .npz file they are "condition", "labels" or "y".
+    """
+    labels = _read(path, _LABELS, "conditions")
+    if len(labels) != count:
+        raise click.UsageError(
+            f"Expected a condition for each of the {count} samples. "
+            f"Received: {len(labels)} in {path}"
+        )
+    return to_spec(labels, spec).numpy()
+
+
+def _read(path, names, what):
+    """The array of an .npy file, or one of these names of an .npz file, or its only one."""
+    try:
+        x = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as e:
+        raise click.UsageError(f"{path} cannot be read: {e}") from e
+    if isinstance(x, np.ndarray):
+        return x
+    with x as archive:
+        found = [n for n in names if n in archive][:1] or archive.files
+        if len(found) != 1:
+            raise click.UsageError(
+                f"{path} must hold the {what} as '{names[0]}'. "
+                f"Received: {', '.join(found) or 'none'}"
+            )
+        return archive[found[0]]
+
+
 def in_range(x, value_range):
     """Float32 samples: bytes are scaled to a generator's range, floats are as they are."""
     target = value_range if _images.bounded(value_range) else _images.STANDARD
@@ -57,15 +80,18 @@ def in_range(x, value_range):
 
 
 def batches(x, batch_size, seed, value_range):
-    """Training data of an array: full batches, shuffled."""
-    if batch_size > len(x):
-        raise click.UsageError(f"--batch-size is {batch_size}, and --data has {len(x)} samples.")
+    """Training data of an array, or of (samples, conditions): full batches, shuffled."""
+    count = len(unpair(x)[0])
+    if batch_size > count:
+        raise click.UsageError(f"--batch-size is {batch_size}, and --data has {count} samples.")
     data = batches_of(x, batch_size, seed=seed)
-    return data.map(lambda rows: in_range(rows, value_range)).prefetch(tf.data.AUTOTUNE)
+    return data.map(on_samples(lambda x: in_range(x, value_range))).prefetch(tf.data.AUTOTUNE)
 
 
 def hold_out(x):
-    """Samples to train on, and a tenth (of 10,000 at most) that are held out."""
-    rows = np.random.default_rng(0).permutation(len(x))
-    count = min(-(-len(x) // 10), 10_000)
-    return x[np.sort(rows[count:])], x[np.sort(rows[:count])]
+    """Samples to train on, and a tenth (of 10,000 at most) that are held out; or pairs of them."""
+    rows = np.random.default_rng(0).permutation(len(unpair(x)[0]))
+    count = min(-(-len(rows) // 10), 10_000)
+    parts = np.sort(rows[count:]), np.sort(rows[:count])
+    samples, labels = unpair(x)
+    return tuple(pair(samples[p], None if labels is None else labels[p]) for p in parts)

@@ -7,6 +7,7 @@ import keras
 
 import keras_gradlayer as kgl
 from keras_gradlayer import pictures
+from keras_gradlayer._conditions import draw, unpair
 from keras_gradlayer._images import is_image
 from keras_gradlayer.commands import arrays, options, report, sources
 from keras_gradlayer.commands.arrays import is_array
@@ -25,12 +26,24 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
         ),
         option("--generator", "The generator's .keras file; by default the latent's identity."),
         option("--critic", "The critic's .keras file.", required=True),
+        option("--critic-output", "Of a critic with several outputs, the one that scores."),
+        option(
+            "--labels",
+            "For a conditional GAN, a .npy file of classes or other conditions, one for each "
+            "sample of --data's file; by default the data set's labels, the folder's folders, or "
+            "'condition' of --data's .npz file.",
+        ),
     ],
     flow=[
         option("--layers", "Number of epochs, and of layers at most (T).", 10, type=COUNT),
-        option("--step-size", "Step size of a layer (η).", 0.5),
+        option(
+            "--step-size",
+            "Step size of a layer (η), or auto: with --classifier the steps that improve the score "
+            "on --data's images, else the longest that the critic agrees with.",
+            "auto",
+        ),
         option("--steps-per-layer", "Steps of η/m with each stacked critic (m).", 1),
-        option("--insert", "top, bottom or a layer's name.", "top"),
+        option("--insert", "auto, top, bottom or a layer's name.", "auto"),
         option(
             "--objective",
             "The game the critic comes from: auto (minimax for a critic that ends with a sigmoid, "
@@ -40,8 +53,7 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
         options.PARTICLES,
         flag(
             "--line-search",
-            "Search for the step size that improves the score on --data's images, and stack "
-            "layers while one does. The critic is also followed before it is trained.",
+            "Begin the search of auto, which needs --classifier, with a given --step-size.",
         ),
     ],
     training=[
@@ -76,22 +88,32 @@ def command(inputs, flow, training, scores, run):
     make_tuner = functools.partial(
         kgl.FineTuner,
         load_model(inputs.generator) if inputs.generator else None,
-        load_model(inputs.critic),
+        sources.load_critic(inputs.critic, inputs.critic_output),
         insert=flow.insert,
         objective=flow.objective,
         max_layers=flow.layers,
         particles=options.parse_particles(flow.particles),
         steps_per_layer=flow.steps_per_layer,
     )
-    tuner = make_tuner(step_size=flow.step_size)
+    step_size = options.parse_step_size(flow.step_size)
+    tuner = make_tuner(step_size=step_size)
+    conditional = tuner.condition_spec is not None
+    if inputs.labels and not (conditional and is_array(data)):
+        raise click.UsageError("--labels is for a conditional GAN and --data in a file.")
     shape, value_range = tuner.sample_shape, tuner.output_range()
     held_out = None
     if not is_array(data):
-        samples = sources.load_data(data, training.batch_size, run.seed, shape, value_range)
+        given = data, training.batch_size, run.seed, shape, value_range
+        samples = sources.load_data(*given, labels=conditional)
     else:
         samples = arrays.load_array(data, shape)
+        if conditional:
+            labels = inputs.labels or data
+            labels = arrays.load_labels(labels, len(samples), tuner.condition_spec)
+            samples = samples, labels
         if not (scores.classifier or real or is_image(shape)):
             samples, held_out = arrays.hold_out(samples)
+            held_out, _ = unpair(held_out)
         samples = arrays.batches(samples, training.batch_size, run.seed, value_range)
     if real and not scores.classifier:
         held_out = arrays.load_array(real, shape)
@@ -104,8 +126,9 @@ def command(inputs, flow, training, scores, run):
         scorer = sources.distance_to(arrays.in_range(held_out, value_range).numpy())
         count = max(1000, len(held_out))  # samples to score
     if scores.classifier:
-        if flow.line_search and real is None and data not in IMAGES:
-            click.echo("--line-search and the scores use the same images; --real names others.")
+        search = flow.line_search or step_size == "auto"
+        if search and real is None and data not in IMAGES:
+            click.echo("The search and the scores use the same images; --real names others.")
         real = real or (f"{data}:test" if data in IMAGES else data)
         make_scorer = functools.partial(
             sources.make_scorer,
@@ -113,15 +136,19 @@ def command(inputs, flow, training, scores, run):
             count=scores.score_count,
             shape=shape,
             value_range=value_range,
+            labels=conditional,
         )
         scorer = make_scorer(real)
-        if flow.line_search:  # not on the images that are reported against, if there are others
-            rule = kgl.step_rules.LineSearch(make_scorer(data), step_size=flow.step_size)
+        if search:  # not on the images that are reported against, if there are others
+            first = None if step_size == "auto" else step_size
+            rule = kgl.step_rules.LineSearch(make_scorer(data), step_size=first)
             tuner = make_tuner(step_size=rule)
     tuner.compile(critic_optimizer=keras.optimizers.Adam(training.learning_rate, 0.5, 0.9))
     validation = None
     if data in IMAGES:
-        validation = sources.load_images(data, value_range, split="test[:250]", batch_size=50)
+        given = {"split": "test[:250]", "batch_size": 50}
+        given |= {"labels": True} if conditional else {}
+        validation = sources.load_images(data, value_range, **given)
     out = open_run(run.out, run.resume, "tuner.keras", real=real)
     if scorer:
         path = out / "scores.json"
@@ -130,7 +157,8 @@ def command(inputs, flow, training, scores, run):
     if pictures.drawable(shape):
         callbacks.append(kgl.callbacks.SampleGrid(out / "grid"))
     callbacks.append(kgl.callbacks.FlowMonitor(validation, samples=250))
-    latents = tuner.latent.sample(64, seed=run.seed)
+    tuner.learn_conditions(samples)
+    latents = draw(tuner, 64, run.seed)
     if not (out / "before.png").exists():
         pictures.sample_picture(out / "before.png", tuner(latents, layers=0), value_range)
     fit(tuner, samples, out, flow.layers, callbacks, steps_per_epoch=training.critic_steps)

@@ -60,6 +60,18 @@ class _Grouped(click.Command):
                 formatter.write_dl([option.get_help_record(ctx) for option in options])
 
 
+def parse_step_size(text):
+    """A number, or "auto"."""
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError as e:
+        raise click.UsageError(
+            f'--step-size must be "auto" or a positive number. Received: {text}'
+        ) from e
+
+
 def parse_particles(text):
     """A number, "auto", or "none" as `None`."""
     words = {"auto": "auto", "none": None}

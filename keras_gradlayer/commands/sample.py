@@ -22,6 +22,9 @@ _MOST_IN_ONE = 10_000  # samples in one array, by default
         option("--count", "Number of samples.", 64, type=COUNT),
         option("--layers", "Apply only so many layers.", type=click.IntRange(0)),
         option(
+            "--label", "Of a conditional sampler, the class; by default as in its data.", type=int
+        ),
+        option(
             "--format",
             f"npy: one array and a picture, by default up to {_MOST_IN_ONE:,} samples. Others: "
             "shards, by default tfrecord.",
@@ -33,7 +36,9 @@ _MOST_IN_ONE = 10_000  # samples in one array, by default
         SEED,
     ],
 )
-def command(model, saved_model, out, count, layers, format, shards, resume, batch_size, seed):
+def command(
+    model, saved_model, out, count, layers, label, format, shards, resume, batch_size, seed
+):
     """Draw samples from a saved sampler: samples.npy and a picture, or shards of many.
 
     Whatever the format, they are what a server gives for the seeds SEED, SEED + 1, ...
@@ -55,7 +60,7 @@ def command(model, saved_model, out, count, layers, format, shards, resume, batc
         need("matplotlib", extra="plots")
     if tf.config.list_physical_devices("GPU"):  # for the same samples of a seed each time
         tf.config.experimental.enable_op_determinism()
-    sampler = kgl.serving.SeededSampler(load_model(model) if model else saved_model)
+    sampler = kgl.serving.SeededSampler(load_model(model) if model else saved_model, label)
     draw = {"layers": layers, "batch_size": batch_size}
     if format != "npy":
         write = {"seed": seed, "shards": shards, "format": format, "resume": resume}

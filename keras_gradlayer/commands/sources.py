@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import keras_gradlayer as kgl
 from keras_gradlayer import _images
+from keras_gradlayer._conditions import on_samples, pair, unpair
 from keras_gradlayer.commands import arrays
 from keras_gradlayer.commands.demo import TOYS
 from keras_gradlayer.data.images import stream_folder
@@ -47,13 +48,33 @@ def load_model(path):
 _load = functools.lru_cache(maxsize=1)(load_model)  # one model at several depths
 
 
-def load_data(data, batch_size, seed, sample_shape, value_range=_images.STANDARD):
+def load_critic(path, output=None):
+    """The critic in that file; of one with several outputs, the one of that name or number."""
+    critic = load_model(path)
+    outputs = getattr(critic, "outputs", None) or [None]
+    if output is None and len(outputs) == 1:
+        return critic
+    names = list(getattr(critic, "output_names", range(len(outputs))))
+    known = {**dict(zip(map(str, range(len(outputs))), outputs)), **dict(zip(names, outputs))}
+    if output not in known:
+        raise click.UsageError(
+            f"--critic-output must name the output of {path} that scores, one of "
+            f"{', '.join(map(str, names))}. Received: {output}"
+        )
+    return keras.Model(critic.inputs, known[output], name=critic.name)
+
+
+def load_data(data, batch_size, seed, sample_shape, value_range=_images.STANDARD, labels=False):
     """The training data of that name, or the images of that folder, shaped like the samples.
+
+    With `labels`, pairs of samples and labels.
 
     Images are scaled to the range of the generator's output activation, where it has one.
     """
     image_shape = _images.channels_last_shape(sample_shape)
     options = {"batch_size": batch_size, "seed": seed}
+    if labels and (data in TOYS or data in ("stacked_mnist", "stl10")):
+        raise click.UsageError(f"The GAN is conditional, and --data {data} has no labels.")
     if data in TOYS:
         samples = TOYS[data].load(**options)
     elif data not in IMAGES and not pathlib.Path(data).is_dir():
@@ -64,13 +85,14 @@ def load_data(data, batch_size, seed, sample_shape, value_range=_images.STANDARD
     elif len(sample_shape) != 3:
         raise click.UsageError(f"The model's samples, of shape {sample_shape}, are not images.")
     else:
+        options |= {"labels": True} if labels else {}
         samples = load_images(data, value_range, image_shape, **options)
         if _is_other(value_range):
             low, high = value_range
             click.echo(f"The generator's range is [{low:g}, {high:g}]; images are scaled to it.")
-    shape = tuple(samples.element_spec.shape[1:])
+    shape = tuple(tf.nest.flatten(samples.element_spec)[0].shape[1:])
     if shape == image_shape != sample_shape:
-        return samples.map(lambda x: tf.transpose(x, (0, 3, 1, 2)))
+        return samples.map(on_samples(lambda x: tf.transpose(x, (0, 3, 1, 2))))
     if shape != sample_shape:
         raise click.UsageError(
             f"The model's samples have the shape {sample_shape}; those of {data} have {shape}."
@@ -85,7 +107,7 @@ def load_images(data, value_range, image_shape=None, **options):
             images = getattr(kgl.data, data)(**options)
         else:
             images = kgl.data.image_folder(data, image_shape, **options)
-    return images.map(lambda x: _images.rescaled(x, _images.STANDARD, value_range))
+    return images.map(on_samples(lambda x: _images.rescaled(x, _images.STANDARD, value_range)))
 
 
 def _is_other(value_range):
@@ -93,10 +115,13 @@ def _is_other(value_range):
     return _images.bounded(value_range) and not np.allclose(value_range, (-1, 1), atol=1e-3)
 
 
-def make_scorer(classifier, real, count, shape, value_range=_images.STANDARD):
-    """A scorer against the real images of that name; floats in a file have `value_range`."""
+def make_scorer(classifier, real, count, shape, value_range=_images.STANDARD, labels=False):
+    """A scorer against the real images of that name; floats in a file have `value_range`.
+
+    With `labels` it scores by class as well, where the data have them.
+    """
     with _naming("--real"):
-        images = batches_of(real, count, 0, image_shape=shape, value_range=value_range)
+        images = batches_of(real, count, 0, None, shape, value_range, labels)
         return kgl.metrics.Scorer(classifier, images, count)
 
 
@@ -118,7 +143,15 @@ def _naming(option):
         raise click.UsageError(f"{option}: {e}") from e
 
 
-def batches_of(source, count, seed, layers=None, image_shape=None, value_range=_images.STANDARD):
+def batches_of(
+    source,
+    count,
+    seed,
+    layers=None,
+    image_shape=None,
+    value_range=_images.STANDARD,
+    labels=False,
+):
     """Batches of up to `count` images in [-1, 1] from whatever `source` names.
 
     It is a `.keras` file, of which `layers` gradient layers are applied, a SavedModel's folder, a
@@ -133,6 +166,7 @@ def batches_of(source, count, seed, layers=None, image_shape=None, value_range=_
         raise click.UsageError(f"--layers is for .keras files of samplers. Received: {source}")
     if name in IMAGES:
         options = {"split": split} if split else {}
+        options |= {"labels": True} if labels and name in ("cifar10", "mnist") else {}
         # Single images first: a batch that is not full would be dropped.
         return getattr(kgl.data, name)(batch_size=1, shuffle=False, **options).rebatch(250)
     if arrays.is_array(source):
@@ -172,7 +206,7 @@ def _from_model(model, count, seed, layers):
 
 def _standard(batches, value_range):
     """Samples of a generator of this range, in [-1, 1]."""
-    return (_images.rescaled(x, value_range) for x in batches)
+    return (pair(_images.rescaled(x, value_range), c) for x, c in map(unpair, batches))
 
 
 def _from_saved_model(path, count, seed):

@@ -1,6 +1,7 @@
 """Cutting a generator in two at the place where gradient layers go in."""
 
 import functools
+import re
 from collections.abc import Callable
 
 import keras
@@ -58,6 +59,37 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
     return _split_top(generator) if insert == "top" else _split_after(generator, insert)
 
 
+def place_of(generator: keras.Model | None) -> str:
+    """Where gradient layers do best: the last feature map of a convolutional generator, or "top".
+
+    That is the output of the last convolution, or layer that enlarges, before the output layer,
+    such that everything passes through it.
+    """
+    if generator is None or not is_graph(generator):
+        return "top" if generator is None else "bottom"  # of a class of its own, alone possible
+    graph = Graph(generator)
+    maps = [c for c in graph.calls if _MAP.match(type(c.layer).__name__)]
+    last = [c for c in graph.calls if type(c.layer).__name__.startswith(_CONVOLUTIONS)][-1:]
+    for call_ in reversed(maps):
+        name = call_.layer.name
+        alone = [c.layer.name for c in graph.calls].count(name) == 1
+        if last and call_ is not last[0] and alone and _passes(graph, call_.outputs[0]):
+            return name
+    return "top"
+
+
+_CONVOLUTIONS = ("Conv", "DepthwiseConv", "SeparableConv")
+_MAP = re.compile("(Depthwise|Separable)?Conv|UpSampling")
+
+
+def _passes(graph, x):
+    """Whether all that comes after `x` needs nothing else but the condition."""
+    known = {id(x): x}
+    if isinstance(graph.inputs, list):
+        known[id(graph.inputs[-1])] = graph.inputs[-1]
+    return graph.replay(known) is not None
+
+
 def cut(
     generator: keras.Model | None,
     insert: str,
@@ -92,8 +124,7 @@ def _check_ends(generator):
     inputs, outputs = len(generator.inputs), len(generator.outputs)
     if inputs not in (1, 2) or outputs != 1:
         raise ValueError(
-            "Expected a generator with one input, or two for a conditional one, and one output. "
-            "Received: "
+            "Expected a generator with one input and one output. Received: "
             f"'{generator.name}' with {inputs} input(s) and {outputs} output(s)"
         )
 

@@ -4,15 +4,16 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer._gradients import input_gradient
-from keras_gradlayer.models._followed import Followed
-from keras_gradlayer.step_rules.step_rule import Halving
+from keras_gradlayer.step_rules.step_rule import Search
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class Backtracking(Halving):
-    """Halves the step of a layer until the critic's own objective rises enough.
+class Backtracking(Search):
+    """Takes the longest step along which the critic's own objective rises enough.
 
-    Use it with a large η: the step is then as long as the critic is close to linear along it. With
+    Use it where no score can judge samples; it is what `step_size="auto"` stands for. The step is
+    as long as the critic is close to linear along it: halved from a given η, or without one doubled
+    or halved from that of the last layer. With
     φ the objective's potential (the score itself, for the Wasserstein objective), the mean of
     h = φ∘f∘g1 over samples from latents that training never sees has to rise by half of what its
     slope promises, E h(G_η(z)) − E h(z) ≥ ½ η E‖∇h(z)‖². Where no step does, no layer is stacked,
@@ -21,8 +22,9 @@ class Backtracking(Halving):
     Source: Armijo's rule (1966); Nitanda & Suzuki (2018) take a fixed η.
 
     Args:
-        step_size: η, the first and longest step tried.
-        halvings: the most times the step is halved.
+        step_size: η, the first and longest step tried; `None` sets no bound, and begins with a
+            tenth of the samples' spread.
+        halvings: the most times the step is halved, or doubled.
         samples: how many samples to measure on.
         seed: integer that their latents follow from.
 
@@ -36,14 +38,18 @@ class Backtracking(Halving):
     """
 
     def __init__(
-        self, step_size: float = 1.0, halvings: int = 3, samples: int = 1000, seed: int = 2
+        self,
+        step_size: float | None = None,
+        halvings: int = 3,
+        samples: int = 1000,
+        seed: int = 2,
     ):
         super().__init__(step_size, halvings, samples, seed)
+        self.grows = step_size is None
 
     def start(self, tuner: keras.Model) -> None:
         """Follow latents of its own through the layers."""
-        self._followed = Followed(tuner, self.samples, self.seed)
-
+        super().start(tuner)
         h = tuner.stack.climbed
 
         def slope(z, c):

@@ -11,20 +11,24 @@ import tensorflow as tf
 from keras_gradlayer._conditions import call, pair
 from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
 from keras_gradlayer.metrics.scorer import Scorer
-from keras_gradlayer.models._followed import Followed
-from keras_gradlayer.step_rules.step_rule import Halving
+from keras_gradlayer.step_rules.step_rule import Search
+
+_LEAST_GAIN = 0.005
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class LineSearch(Halving):
+class LineSearch(Search):
     """Stacks a layer only if it improves a held-out score, and as many as do.
 
     Use it on images, where a critic's own objective is a poor judge of samples: changes that nobody
     sees can raise it without end. Where a layer is due, the step is halved until the score of
-    samples that training never sees improves. If it does, the same critic is followed further, by
-    another layer; if no step helps, none is stacked, and the critic trains on. The critic that was
-    handed over is followed before it trains at all. The number of layers is no longer the number of
-    epochs; `max_layers` bounds it. `tuner.stack.step_sizes` lists the steps taken.
+    samples that training never sees improves, or doubled while it improves further. Steps are tried
+    on a quarter of the samples, and the last one has to improve the score of all by half a percent
+    or more, which is what a layer has to be worth. If it does, the
+    same critic is followed further, by another layer that begins with this step; if no step helps,
+    none is stacked, and the critic trains on. The critic that was handed over is followed before it
+    trains at all. The number of layers is no longer the number of epochs; `max_layers` bounds it.
+    `tuner.stack.step_sizes` lists the steps taken.
 
     The search overfits its score a little: report one against other real images and other latents
     than the search is given.
@@ -40,8 +44,8 @@ class LineSearch(Halving):
         scorer: a `kgl.metrics.Scorer`, of which the Fréchet distance counts, or a function of an
             array of samples that gives a dict of floats, of which the first counts. Scores of a
             `Scorer` improve as it says, all others when they fall.
-        step_size: η, the first and longest step tried.
-        halvings: the most times the step is halved.
+        step_size: η, the first step tried; by default one of a tenth of the samples' spread.
+        halvings: the most times the step is halved, or doubled.
         samples: how many samples to score.
         seed: integer that their latents follow from.
 
@@ -57,8 +61,8 @@ class LineSearch(Halving):
     def __init__(
         self,
         scorer: Scorer | Callable[[np.ndarray], dict[str, float]],
-        step_size: float = 0.5,
-        halvings: int = 2,
+        step_size: float | None = None,
+        halvings: int = 4,
         samples: int = 2500,
         seed: int = 2,
     ):
@@ -74,8 +78,8 @@ class LineSearch(Halving):
                 "This LineSearch was loaded from a file, which holds no scorer. Expected "
                 "`tuner.step_size = kgl.step_rules.LineSearch(scorer)` before fit."
             )
-        self._followed = Followed(tuner, self.samples, self.seed)
-        self._best, self._value_range = None, tuner.output_range()
+        super().start(tuner)
+        self._known, self._value_range = None, tuner.output_range()
 
         def sample(z, condition, eta):
             moved = tuner.stack.move(z, step_size=eta, condition=condition)
@@ -84,21 +88,38 @@ class LineSearch(Halving):
         self._sample = tuner.program(sample)
 
     def look(self, tuner: keras.Model) -> None:
-        """Score the samples as they are."""
-        depth = tuner.stack.depth
-        if self._best is None or self._best[0] != depth:
-            self._best = depth, self._loss(self._followed.batches())
-        self.follows_on = False
+        """Score the samples as they are: a quarter of them, and all."""
+        self._chunks, depth = self._followed.positions(), tuner.stack.depth
+        self._few = max(1, len(self._chunks) // 4)
+        if self._known is None or self._known[0] != depth:
+            batches = list(self._followed.batches())
+            self._known = depth, self._loss(batches[: self._few]), self._loss(batches)
+        self._best = self._known[1]
 
     def helps(self, tuner: keras.Model, eta: float) -> bool:
-        """Whether the score improves; the same critic is then followed further."""
+        """Whether the score of the few is better than after the steps tried before."""
+        loss = self._loss(self._moved(tuner, eta, self._few))
+        better = loss < self._best
+        self._best = min(loss, self._best)
+        return better
+
+    def choose(self, tuner: keras.Model) -> float:
+        """The step that the few prefer, if it improves the score of all; else 0."""
+        eta = super().choose(tuner)
+        self.follows_on = False
+        if eta:
+            # Where the few are all, their score is known.
+            whole = self._few == len(self._chunks)
+            loss = self._best if whole else self._loss(self._moved(tuner, eta))
+            if loss < self._known[2] - _LEAST_GAIN * abs(self._known[2]):
+                self._known = tuner.stack.depth + 1, self._best, loss
+                self.follows_on = True
+        return eta if self.follows_on else 0.0
+
+    def _moved(self, tuner, eta, chunks=None):
         step = tf.constant(eta, tuner.stack.variable_dtype)
-        loss = self._loss(
-            pair(self._sample(z, c, step).numpy(), c) for z, c in self._followed.positions()
-        )
-        if loss < self._best[1]:
-            self._best, self.follows_on = (tuner.stack.depth + 1, loss), True
-        return self.follows_on
+        for z, c in self._chunks[:chunks]:
+            yield pair(self._sample(z, c, step).numpy(), c)
 
     def _loss(self, batches):
         scores = measure(self.scorer, batches, self._value_range)

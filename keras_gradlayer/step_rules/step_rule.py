@@ -4,8 +4,10 @@ from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import keras
+import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer.models._followed import Followed
 
 
 class StepRule(ABC):
@@ -72,26 +74,55 @@ class Scheduled(StepRule):
         return _checks.positive_number("step_size", self._at(tuner.stack.depth))
 
 
-class Halving(StepRule):
-    """Tries η, η/2, η/4, … on samples of its own; subclasses say what helps.
+class Search(StepRule):
+    """Tries steps on samples of its own: shorter until one helps, or longer while they do.
 
     Args:
-        step_size: η, the first and longest step tried.
-        halvings: the most times the step is halved.
+        step_size: η, the step to begin with; `None` for one that follows from the samples' spread
+            and their gradients.
+        halvings: the most times the step is halved, or doubled.
         samples: how many samples to measure on.
         seed: integer that their latents follow from.
     """
 
+    grows = True
+    """Whether longer steps are tried; the search then begins with the step of the last layer."""
+
     def __init__(self, step_size, halvings, samples, seed):
-        super().__init__(step_size)
+        if step_size is not None:
+            super().__init__(step_size)
+        self.step_size = step_size
         self.halvings = _checks.positive_int("halvings", halvings, zero_ok=True)
         self.samples, self.seed = _checks.positive_int("samples", samples), seed
 
+    def start(self, tuner: keras.Model) -> None:
+        """Follow latents of its own through the layers."""
+        self._followed = Followed(tuner, self.samples, self.seed)
+        self._gradient = tuner.program(lambda z, c: tuner.stack.follow(z, condition=c)[1])
+
     def choose(self, tuner: keras.Model) -> float:
-        """The longest step that helps, or 0."""
+        """The longest of the steps that help, or 0."""
         self.look(tuner)
-        steps = (self.step_size / 2**halving for halving in range(self.halvings + 1))
-        return next((eta for eta in steps if self.helps(tuner, eta)), 0.0)
+        eta, least = self._first(tuner), 0.5**self.halvings
+        if not self.helps(tuner, eta):
+            shorter = (eta / 2**k for k in range(1, self.halvings + 1))
+            return next((eta for eta in shorter if self.helps(tuner, eta)), 0.0)
+        most = eta / least if self.grows else eta
+        while eta < most and self.helps(tuner, 2 * eta):
+            eta *= 2
+        return eta
+
+    def _first(self, tuner):
+        sizes = tuner.stack.step_sizes
+        if self.grows and len(sizes):
+            return float(sizes[-1])
+        if self.step_size is not None:
+            return self.step_size
+        # A tenth of the samples' spread.
+        z, condition = self._followed.positions()[0]
+        gradient = self._gradient(z, condition)
+        spread, slope = (float(tf.norm(x)) for x in (z - tf.reduce_mean(z, axis=0), gradient))
+        return 0.1 * spread / slope if slope > 0 and spread > 0 else 1.0
 
     @abstractmethod
     def look(self, tuner: keras.Model) -> None:
@@ -99,9 +130,9 @@ class Halving(StepRule):
 
     @abstractmethod
     def helps(self, tuner: keras.Model, eta: float) -> bool:
-        """Whether a step of η along the present critic is good enough."""
+        """Whether a step of η along the present critic is better than those tried before."""
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("halvings", "samples", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        names = ("step_size", "halvings", "samples", "seed")
+        return {name: getattr(self, name) for name in names}

@@ -8,7 +8,7 @@ from keras_gradlayer import _checks
 from keras_gradlayer._conditions import pair, to_spec, unpair
 from keras_gradlayer.data._batching import batches_of
 
-_MOST_BATCHES = 10_000
+_MOST_BATCHES, _FEW_BATCHES = 10_000, 1_000  # of data whose length is known, or not
 
 
 def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
@@ -92,12 +92,12 @@ def _with_conditions(data, spec):
     return data.map(lambda x, condition, *_: (x, to_spec(condition, spec)))
 
 
-def all_conditions(data, seen):
-    """The conditions of the data: of an array, or of one pass over a dataset of known length."""
+def all_conditions(data, seen, spec):
+    """The conditions of the data: of an array, or of one pass over a dataset."""
     _, condition = seen if seen is not None else (None, None)
-    cardinality = int(data.cardinality())
-    if cardinality > 0:
-        batches = data.take(_MOST_BATCHES).map(lambda _, condition: condition)
+    if condition is None or len(condition) == data.element_spec[1].shape[0]:
+        batches = data.take(_MOST_BATCHES if int(data.cardinality()) > 0 else _FEW_BATCHES)
+        batches = batches.map(lambda _, condition, *__: to_spec(condition, spec))
         condition = np.concatenate(list(batches.as_numpy_iterator()))
     return condition
 

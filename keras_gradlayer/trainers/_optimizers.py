@@ -29,3 +29,20 @@ def make_optimizer(
 def averages(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether it averages the weights that it trains."""
     return getattr(optimizer, "inner_optimizer", optimizer).use_ema
+
+
+def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]) -> None:
+    """Check that Keras' callbacks which act on an optimizer have the one that they act on."""
+    kinds = (
+        keras.callbacks.LearningRateScheduler,
+        keras.callbacks.ReduceLROnPlateau,
+        keras.callbacks.SwapEMAWeights,
+    )
+    found = [type(c).__name__ for c in listed if isinstance(c, kinds)]
+    if found and trainer.optimizer is None:
+        raise ValueError(
+            f"{', '.join(found)} acts on the one optimizer of a model, and a "
+            f"{type(trainer).__name__} has none or two. Expected schedules of "
+            "keras.optimizers.schedules as the optimizers' learning rates, and their use_ema, "
+            "whose averages fit ends with."
+        )

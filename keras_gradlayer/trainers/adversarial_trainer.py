@@ -15,7 +15,7 @@ from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _loop
 from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
-from keras_gradlayer.trainers._optimizers import averages, make_optimizer
+from keras_gradlayer.trainers._optimizers import averages, check_callbacks, make_optimizer
 from keras_gradlayer.trainers.adversarial_model import AdversarialModel
 
 _NOT_TAKEN = {
@@ -205,14 +205,14 @@ class AdversarialTrainer(AdversarialModel):
             _checks.positive_int("steps_per_epoch", steps_per_epoch)
         ready = getattr(callbacks, "callbacks", ())  # of a CallbackList, which have joined already
         listed = keras.tree.flatten(ready or callbacks or ())
-        self._check_optimizer_callbacks(listed)
+        check_callbacks(self, listed)
         spec = self.condition_spec
         data, seen = _data.as_dataset(x, condition, batch_size, shuffle, spec)
         _data.check_shares(data, self.replicas)
         if seen is not None:
             self.check_samples(unpair(seen)[0])
-        if spec is not None and not self.conditions.known and seen is not None:
-            self.conditions.learn(_data.all_conditions(data, seen))
+        if seen is not None:
+            self.learn_conditions(data, seen)
         loop = self.loop
         loop.checked = seen is not None
         loop.epoch_steps = _data.epoch_steps(data, steps_per_epoch)
@@ -249,6 +249,14 @@ class AdversarialTrainer(AdversarialModel):
                     v.assign(value)
         return history
 
+    def learn_conditions(self, data: tf.data.Dataset, seen: tuple | None = None) -> None:
+        """Take the conditions of data of (samples, conditions), unless some are known; `fit` does.
+
+        They are what samples are drawn for where no condition is given.
+        """
+        if self.condition_spec is not None and not self.conditions.known:
+            self.conditions.learn(_data.all_conditions(data, seen, self.condition_spec))
+
     def _untouched(self):
         """Optimizers that average and have taken no step, with what they train and its values."""
         found = []
@@ -258,21 +266,6 @@ class AdversarialTrainer(AdversarialModel):
                 variables = getattr(self, part).trainable_variables
                 found.append((optimizer, variables, [tf.identity(v) for v in variables]))
         return found
-
-    def _check_optimizer_callbacks(self, listed):
-        kinds = (
-            keras.callbacks.LearningRateScheduler,
-            keras.callbacks.ReduceLROnPlateau,
-            keras.callbacks.SwapEMAWeights,
-        )
-        found = [type(c).__name__ for c in listed if isinstance(c, kinds)]
-        if found and self.optimizer is None:
-            raise ValueError(
-                f"{', '.join(found)} acts on the one optimizer of a model, and a "
-                f"{type(self).__name__} has none or two. Expected schedules of "
-                "keras.optimizers.schedules as the optimizers' learning rates, and their use_ema, "
-                "whose averages fit ends with."
-            )
 
     def _grouped(self, data, listed):
         """The data as Keras is given it, and how many batches an element holds."""

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 import keras_gradlayer as kgl
 from keras_gradlayer.commands import report
 from tests.commands.commandline import fails, run
+from tests.models import test_conditions as conditional
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_line_search(capsys, models, classifier, finetune):
     scored = [*finetune, "--layers", 3, "--classifier", classifier, "--score-count", 20]
     status, printed, _ = run(capsys, *scored, "--line-search", "--out", out)
     assert status == 0
-    assert "--line-search and the scores use the same images" in printed
+    assert "The search and the scores use the same images" in printed
     tuner = keras.saving.load_model(out / "tuner.keras")
     sizes = np.asarray(tuner.stack.step_sizes).tolist()
     assert set(sizes) <= {0.5, 0.25, 0.125}
@@ -221,7 +222,7 @@ def test_bad_input(capsys, models, finetune):
         ([*finetune, *out, "--critic", "none.keras"], "There is no file none.keras"),
         ([*finetune, *out, "--critic", models / "broken.keras"], "broken.keras cannot be loaded"),
         ([*finetune, *out, "--step-size", -1], "`step_size` must be a positive finite number"),
-        ([*finetune, *out, "--step-size", "big"], "'big' is not a valid float"),
+        ([*finetune, *out, "--step-size", "big"], "a positive number. Received: big"),
         ([*finetune, *out, "--insert", "middle"], "'top', 'bottom' or the name of a layer"),
         ([*finetune, *out, "--particles", "some"], '--particles must be "auto", "none" or a num'),
         ([*finetune, *out, "--layers", 0], "0 is not in the range"),
@@ -238,3 +239,50 @@ def test_bad_input(capsys, models, finetune):
     ):
         assert message in fails(capsys, *arguments)
         assert not (models / "out").exists(), arguments
+
+
+def test_conditional_gan_in_files(capsys, tmp_path):
+    """Data and classes in one file: tuned, sampled by class, exported, with no other options."""
+    generator, critic = conditional.parts()
+    second = keras.layers.Dense(5, "softmax", name="classes")(critic.layers[-2].output)
+    both = keras.Model(critic.inputs, [second, critic.outputs[0]])
+    generator.save(tmp_path / "g.keras")
+    both.save(tmp_path / "d.keras")
+    x, labels = conditional.data(100)
+    np.savez(tmp_path / "data.npz", x=x, y=labels)
+    start = ["finetune", "--data", tmp_path / "data.npz", "--layers", 2]
+    start += ["--generator", tmp_path / "g.keras", "--critic", tmp_path / "d.keras"]
+    message = fails(capsys, *start, "--out", tmp_path / "out")
+    assert "--critic-output must name the output" in message
+    start += ["--critic-output", 1]
+    np.save(tmp_path / "few.npy", labels[1:])
+    message = fails(capsys, *start, "--labels", tmp_path / "few.npy", "--out", tmp_path / "out")
+    assert "Expected a condition for each of the 100 samples. Received: 99" in message
+    status, printed, _ = run(capsys, *start, "--out", tmp_path / "out")
+    assert status == 0
+    sampler = keras.saving.load_model(tmp_path / "out" / "sampler.keras")
+    assert sampler.conditions.known == 5
+    file = ["--model", tmp_path / "out" / "sampler.keras"]
+    run(capsys, "sample", *file, "--count", 64, "--label", 3, "--out", tmp_path / "three")
+    z = sampler.latent.sample_rows(range(64))
+    expected = sampler([z, np.full((64, 1), 3)])
+    found = np.load(tmp_path / "three" / "samples.npy")
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    status, _, _ = run(capsys, "export", *file, "--out", tmp_path / "served")
+    assert status == 0
+    assert kgl.serving.read_metadata(tmp_path / "served")["condition_shape"] == [1]
+
+
+def test_labels_of_a_data_set(capsys, tmp_path, real_data):
+    images = kgl.data.mnist(split="train[:200]", batch_size=50, labels=True)
+    x, y = next(iter(images))
+    assert x.shape == (50, 28, 28, 1)
+    truth = tfds.load("mnist", split="train[:200]", data_dir=real_data, batch_size=-1)
+    pairs = {(tuple(np.ravel(i)), int(label)) for i, label in tfds_pairs(truth)}
+    for image, label in zip(x.numpy(), y.numpy()):
+        pixels = tuple(np.ravel(np.uint8(np.round((image + 1) * 127.5))))
+        assert (pixels, int(label)) in pairs
+
+
+def tfds_pairs(batch):
+    return list(zip(batch["image"].numpy(), batch["label"].numpy()))

@@ -6,7 +6,7 @@ from keras import layers, ops
 import keras_gradlayer as kgl
 from keras_gradlayer.models.copying import copy_model
 from keras_gradlayer.models.output_range import output_range
-from keras_gradlayer.models.splitting import cut
+from keras_gradlayer.models.splitting import cut, place_of
 
 INF = np.inf
 
@@ -297,10 +297,15 @@ def test_an_activation_may_be_hidden(kind):
     np.testing.assert_array_equal(head(samples), samples)
 
 
-@pytest.mark.parametrize("end", [lambda x: ops.clip(x, -1, 1), lambda x: 2 * ops.sigmoid(x) - 1])
-def test_operations_that_bound(end):
+def test_operations_that_bound():
     with pytest.raises(ValueError, match="may not be an output activation.*`output_activ"):
-        kgl.models.split(as_operation(end))
+        kgl.models.split(as_operation(lambda x: ops.clip(x, -1, 1)))
+    # moved and scaled by constants, an activation is still seen
+    generator = as_operation(lambda x: 2 * ops.sigmoid(x) - 1)
+    assert output_range(generator) == (-1, 1)
+    base, head = kgl.models.split(generator)
+    z = np.random.default_rng(0).normal(size=(5, *generator.input_shape[1:]))
+    np.testing.assert_allclose(head(base(z)), generator(z), atol=1e-6)
 
 
 def test_split_at_a_layer_and_at_the_bottom():
@@ -391,3 +396,20 @@ def test_parts_have_the_precision_of_the_generator(policy, name):
         base, head = cut(generator, "top", latent, "tanh")
         np.testing.assert_allclose(head(base(z)), np.tanh(expected), atol=1e-15)
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_where_layers_go_by_default():
+    """The feature map before the output layer of a convolutional generator, else the top."""
+    for shape, place in (((32, 32, 3), "conv2d_transpose_1"), ((28, 28, 1), "conv2d_transpose")):
+        keras.utils.clear_session(free_memory=False)
+        generator = kgl.models.dcgan_generator(shape, width=2)
+        tuner = kgl.FineTuner(generator, kgl.models.dcgan_critic(shape, width=2))
+        assert tuner.insert == place
+        assert kgl.FineTuner(generator, kgl.models.dcgan_critic(shape, width=2), insert="top")
+    assert kgl.FineTuner(None, kgl.models.mlp_critic((2,))).insert == "top"
+    z = keras.Input((4,))
+    x = layers.Reshape((4, 4, 1))(layers.Dense(16)(z))
+    a = layers.Conv2D(2, 3, padding="same", name="a")(layers.UpSampling2D(name="up")(x))
+    b = layers.Conv2D(2, 3, padding="same", name="b")(a)  # beside a: all passes through their sum
+    out = layers.Conv2D(1, 3, padding="same", activation="tanh")(layers.Add(name="sum")([a, b]))
+    assert place_of(keras.Model(z, out)) == "a"

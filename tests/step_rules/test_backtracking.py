@@ -29,6 +29,16 @@ def test_armijo_on_a_quadratic(step_size, taken):
     assert logs["flow_norm"][1] / logs["flow_norm"][0] == pytest.approx((1 - taken) ** 2, rel=1e-3)
 
 
+def test_without_a_step_it_grows_to_the_longest():
+    """η = 1 is the longest by Armijo; the search doubles, so more than half of it is reached."""
+    tuner = oracles.quadratic_tuner(CENTER, step_size="auto")
+    fit(tuner, epochs=2)
+    assert (tuner.stack.step_sizes > 0.5).all()
+    assert (tuner.stack.step_sizes <= 1).all()
+    z = tuner.latent.sample(50, seed=0)
+    assert np.abs(tuner(z) - CENTER).max() < 0.25 * np.abs(z - CENTER).max()
+
+
 def test_no_layer_where_none_helps():
     rule = kgl.step_rules.Backtracking(100.0, halvings=2, samples=100)
     tuner = oracles.quadratic_tuner(CENTER, step_size=rule)
