@@ -39,7 +39,6 @@ KINDS = {  # what it is, and the images that it is of; data of its own without
     "table": ("table of three numbers and two categories", None),
 }
 CONDITIONAL = {"conditional", "conditional_cifar10", "acgan"}
-ROWS = 250  # at a time
 FOLDER = click.Path(path_type=pathlib.Path)
 
 
@@ -84,7 +83,10 @@ def finetune(kind, folder, classifiers, out, seed, options):
     """Run the command line: its minutes and last line, or the line that it refuses with."""
     data = KINDS[kind][1]
     arguments = ["--generator", folder / "generator.keras", "--critic", folder / "critic.keras"]
-    arguments += ["--data", data or folder / "train.npy"]
+    own = folder / ("train.npz" if kind == "pix2pix" else "train.npy")
+    arguments += ["--data", data or own]
+    if kind == "acgan":
+        arguments += ["--critic-output", "validity"]
     if data:
         arguments += ["--classifier", classifiers / CLASSIFIERS[data]]
     arguments += ["--out", out, "--seed", seed, *options]
@@ -122,21 +124,13 @@ def judge(kind, folder, classifiers, count, model):
 
 def draw(model, count, condition=None):
     """Samples of a generator or a sampler, of these conditions."""
-    is_sampler = isinstance(model, kgl.Sampler)
-    shape = (model.latent if is_sampler else model.inputs[0]).shape
-    z = None
-    if is_sampler or condition is None or model.inputs[0].shape[1:] != condition.shape[1:]:
-        z = kgl.latents.Gaussian(shape[-1:]).sample(count, seed=1000).numpy()
-    samples = []
-    for start in range(0, count, ROWS):
-        rows = slice(start, min(start + ROWS, count))
-        if is_sampler:
-            given = {} if condition is None else {"condition": condition[rows]}
-            samples.append(model(z[rows], **given))
-        else:
-            inputs = [part[rows] for part in (z, condition) if part is not None]
-            samples.append(model(inputs if len(inputs) > 1 else inputs[0], training=False))
-    return np.concatenate(samples)
+    if isinstance(model, kgl.Sampler):
+        return model.predict(model.draw(count, 1000, condition), verbose=0)
+    inputs = [] if condition is None else [condition]
+    if len(model.inputs) > len(inputs):
+        latent = kgl.latents.Gaussian(model.inputs[0].shape[1:])
+        inputs = [latent.sample(count, seed=1000).numpy(), *inputs]
+    return model.predict(inputs if len(inputs) > 1 else inputs[0], batch_size=250, verbose=0)
 
 
 def write_page(results):

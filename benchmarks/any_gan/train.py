@@ -2,8 +2,8 @@
 
     python benchmarks/any_gan/train.py dcgan --seed 0 --out zoo/dcgan-seed0
 
-writes generator.keras, critic.keras and training.json, and where the data is made here train.npy
-and held_out.npy. Nothing of this package is used.
+writes generator.keras, critic.keras and training.json, and where the data is made here also the
+files train and held_out. Nothing of this package is used.
 """
 
 import argparse
@@ -382,8 +382,7 @@ def save_data(out, data, held_out):
     """Write what is handed over with the models, and pass on the training data."""
     for name, arrays in {"train": data, "held_out": held_out}.items():
         if isinstance(arrays, tuple):
-            np.save(out / f"{name}.npy", arrays[0])
-            np.save(out / f"{name}_conditions.npy", arrays[1])
+            np.savez(out / f"{name}.npz", x=arrays[0], condition=arrays[1])
         else:
             np.save(out / f"{name}.npy", arrays)
     return data
