@@ -58,17 +58,19 @@ def drawable(sample_shape):
     return _images.is_image(sample_shape) or tuple(sample_shape) == (2,)
 
 
-def sample_picture(path, samples, value_range=(-1, 1)):
+def sample_picture(path, samples, value_range=(-1, 1), rows=None):
     """Draw images, whose channels may stand first, as a grid, or points (n, 2) as dots.
 
     The values of `value_range` are drawn as black and white; -1 and 1 if they are not finite.
+
+    `rows` is how many rows of images there are; as many as columns by default.
 
     Returns:
         Whether samples of this shape can be drawn.
     """
     samples = _images.channels_last(np.asarray(samples))
     if _images.is_image(samples.shape[1:]):
-        rows = max(1, math.isqrt(len(samples)))
+        rows = rows or max(1, math.isqrt(len(samples)))
         grid = _tiled(_colours(samples, value_range), columns=len(samples) // rows)
         tf.io.write_file(str(path), tf.io.encode_png(np.uint8(np.round(255 * grid))))
     elif drawable(samples.shape[1:]):

@@ -17,6 +17,9 @@ class Watcher(keras.callbacks.Callback):
     Subclasses look in `_begin(epoch)`, before the first epoch of a fit, and in `_look(epochs)`.
     """
 
+    by_class = False
+    """Whether it looks at as many samples of each class, for a conditional model."""
+
     def __init__(self, samples: int, seed: int, every: int = 1):
         super().__init__()
         self.every = _checks.positive_int("every", every)
@@ -30,7 +33,7 @@ class Watcher(keras.callbacks.Callback):
                 f"{type(self).__name__} is for models with a `latent`. "
                 f"Received: a {type(model).__name__}"
             )
-        self._followed = Followed(model, self.samples, self.seed)
+        self._followed = Followed(model, self.samples, self.seed, self.by_class)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Forget the epochs of the last fit."""

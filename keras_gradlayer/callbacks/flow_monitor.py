@@ -25,8 +25,8 @@ class FlowMonitor(Watcher):
       iteration on secants, which also sees the kinks of piecewise linear critics;
     - `injectivity_margin`: 1 − (η/m)L, of the steps that the layer takes, from above;
     - `heldout_wasserstein`, with `validation_data`: the mean score of held-out data minus that of
-      samples that no training saw, by the critic of the layer, before the layer. What the log
-      `wasserstein` has more, the critic has learned by heart.
+      samples that no training saw, by the critic of the layer, before the layer. Where the
+      log `wasserstein` is much larger, the critic overfits.
 
     They are NaN in an epoch without a new layer, and those of the last layer where an epoch stacked
     several. Put the callback before those that read the logs.

@@ -38,8 +38,7 @@ class GeneratorGradientRegularizer(StepCallback):
         """The weighted squared norm, a scalar."""
         trainer = self.model
         with tf.GradientTape() as tape:
-            fake_scores = trainer.scores(fake, trainer.conditions_of.fake)
-            value = trainer.objective.value(trainer.scores(real), fake_scores)
+            value = trainer.objective.value(trainer.scores(real), trainer.fake_scores(fake))
         gradients = tape.gradient(value, trainer.critic.trainable_variables)
         squares = [tf.reduce_sum(tf.square(g)) for g in gradients if g is not None]
         return self.weight * tf.cast(tf.add_n(squares), "float32")

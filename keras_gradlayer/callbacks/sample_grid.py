@@ -17,9 +17,9 @@ class SampleGrid(Watcher):
     Use it to look at what the layers do: each row of `by_depth.png` is one of the first eight
     samples, layer by layer (epoch by epoch for a GAN); `layers_0003.png` or `epoch_0003.png` show
     all samples. Images are drawn as a grid, from black to white in the range of the generator's
-    output activation ([-1, 1] if it has none); points in the plane as dots. TensorBoard shows the
-    pictures of the folder. Where another callback object resumes a GAN's run, its epochs are a
-    picture of their own, `by_depth_0003.png`.
+    output activation ([-1, 1] if it has none), of a conditional model a row a class; points in the
+    plane as dots. TensorBoard shows the pictures of the folder. Where another callback object
+    resumes a GAN's run, its epochs are a picture of their own, `by_depth_0003.png`.
 
     Args:
         directory: folder for the pictures, new or empty when a run begins.
@@ -33,6 +33,8 @@ class SampleGrid(Watcher):
 
     Example: `tuner.fit(data, epochs=20, callbacks=[SampleGrid("runs/grid")])`
     """
+
+    by_class = True
 
     def __init__(
         self, directory: str | os.PathLike, every: int = 1, samples: int = 64, seed: int = 0
@@ -94,7 +96,8 @@ class SampleGrid(Watcher):
         if number == self._drawn:
             return
         self._drawn, samples = number, self._followed.samples()
-        pictures.sample_picture(path, samples, self._value_range)
+        rows = {"rows": self._followed.rows} if self._followed.rows else {}
+        pictures.sample_picture(path, samples, self._value_range, **rows)
         self._log(path, "samples", number)
         if self._stack is None:
             self._strip[epoch] = _first(samples)

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_gradlayer.callbacks._watcher import Watcher, output_range_of
 from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
-from keras_gradlayer.metrics.scorer import SCORES, Scorer, ScoreReport
+from keras_gradlayer.metrics.scorer import DIRECTIONS, SCORES, Scorer, ScoreReport
 
 
 class Scores(Watcher):
@@ -73,7 +73,7 @@ class Scores(Watcher):
             samples = getattr(scorer, "count", 10_000)
         super().__init__(samples, seed, every)
         if monitor is not None and isinstance(scorer, Scorer):  # of a function it is not yet known
-            main_score(scorer, SCORES, monitor)
+            main_score(scorer, {*SCORES, *DIRECTIONS}, monitor)
         self.scorer, self.monitor, self.mode = scorer, monitor, mode
         self.restore_best_layers = restore_best_layers
         self.path = None if path is None else pathlib.Path(path)

@@ -1,6 +1,7 @@
 """Shared by all commands: errors in one line, and new folders."""
 
 import importlib.util
+import logging
 import pathlib
 import sys
 import traceback
@@ -37,6 +38,10 @@ def run(command, args=None):
 
     Failures of a run or a server end it with status 1; unexpected errors keep their traceback.
     """
+    log = logging.getLogger(keras_gradlayer.__name__)
+    handler = _Lines(logging.INFO)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _in_one_line(warnings.showwarning)
@@ -59,6 +64,15 @@ def run(command, args=None):
         start = "\nkeras-gradlayer: failed:" if failed else "keras-gradlayer:"
         click.echo(f"{start} {' '.join(message.split())}", err=True)
         sys.exit(1 if failed else 2)
+    finally:
+        log.removeHandler(handler)
+
+
+class _Lines(logging.Handler):
+    """Shows what the package logs, such as what it made of a critic, a line each."""
+
+    def emit(self, record):
+        click.echo(record.getMessage(), err=True)
 
 
 def _is_ours(error):

@@ -38,8 +38,8 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
         option("--layers", "Number of epochs, and of layers at most (T).", 10, type=COUNT),
         option(
             "--step-size",
-            "Step size of a layer (η), or auto: with --classifier the steps that improve the score "
-            "on --data's images, else the longest that the critic agrees with.",
+            "Step size of a layer (η), or auto: the steps that improve the classifier's score on "
+            "--data's images, or without one the longest that the critic agrees with.",
             "auto",
         ),
         option("--steps-per-layer", "Steps of η/m with each stacked critic (m).", 1),
@@ -53,7 +53,7 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
         options.PARTICLES,
         flag(
             "--line-search",
-            "Begin the search of auto, which needs --classifier, with a given --step-size.",
+            "Begin the search of auto with a given --step-size.",
         ),
     ],
     training=[

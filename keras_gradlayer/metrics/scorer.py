@@ -23,10 +23,9 @@ DIRECTIONS = {
     **dict.fromkeys(("classifier_score", "classifier_score_splits"), "max"),
     **dict.fromkeys(("frechet_distance", "kernel_distance"), "min"),
     **dict.fromkeys(PrecisionRecall._fields, "max"),
-    "intra_class_frechet_distance": "min",
-    "class_accuracy": "max",
 }  # whether higher or lower is better
 SCORES = (*DIRECTIONS, "classifier_score_stddev")
+DIRECTIONS |= {"intra_class_frechet_distance": "min", "class_accuracy": "max"}  # of labelled ones
 
 
 @dataclasses.dataclass(frozen=True)

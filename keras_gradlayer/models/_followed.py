@@ -18,9 +18,12 @@ class Followed:
         model: a trainer or sampler with a `latent`.
         count: how many latents.
         seed: integer that they follow from.
+        by_class: whether a conditional model's latents are as many of each class, in order, if
+            there are few classes.
     """
 
-    def __init__(self, model, count, seed):
+    def __init__(self, model, count, seed, by_class=False):
+        self.by_class = by_class
         self.model, self.seed, self.count = model, seed, count
         self._latents = self._z = None
         self._depth = 0
@@ -48,8 +51,27 @@ class Followed:
     def latents(self):
         """What is followed: latents, or (latents, conditions), drawn when they are first needed."""
         if self._latents is None:
-            self._latents = draw(self.model, self.count, self.seed)
+            classes = self._classes()
+            count = self.count if classes is None else len(classes)
+            self._latents = draw(self.model, count, self.seed, classes)
         return self._latents
+
+    @property
+    def rows(self):
+        """How many rows a grid of the samples has, a row a class; `None` for a square one."""
+        return len(self._values()) or None
+
+    def _values(self):
+        """The classes, in order, if there are few."""
+        conditions = getattr(self.model, "conditions", None)
+        few = self.by_class and conditions is not None and 0 < conditions.known <= self.count // 4
+        return conditions.values.numpy()[: conditions.known] if few else ()
+
+    def _classes(self):
+        values = self._values()
+        if not len(values):
+            return None
+        return np.repeat(values, self.count // len(values), axis=0)
 
     def positions(self, layers=None):
         """Chunks of (positions, conditions) after `layers` layers, in the space of the layers."""

@@ -19,7 +19,7 @@ _NAME = re.compile("label|class|cond|digit|categor", re.IGNORECASE)
 
 
 def standard_inputs(
-    generator: keras.Model | None, critic: keras.Model | None = None
+    generator: keras.Model | None, critic: keras.Model | None = None, join_latents: bool = True
 ) -> tuple[keras.Model | None, keras.Model, keras.KerasTensor | None]:
     """A GAN's models as they are used here: of z or [z, condition], and of x or [x, condition].
 
@@ -30,6 +30,7 @@ def standard_inputs(
     Args:
         generator: the generator.
         critic: the critic, `None` for a generator alone.
+        join_latents: whether several latents become one.
 
     Returns:
         Generator, critic, and what a condition looks like, `None` where there is none.
@@ -43,7 +44,7 @@ def standard_inputs(
     critic_inputs = list(getattr(critic, "inputs", None) or ())
     inputs = list(getattr(generator, "inputs", None) or ())
     likely = [x for x in inputs if _is_condition(x)]
-    if len(critic_inputs) < 2 and not likely and has_latents(generator):
+    if join_latents and len(critic_inputs) < 2 and not likely and has_latents(generator):
         return one_latent(generator), critic, None
     if len(critic_inputs) > 2 or len(inputs) > 2:
         model = critic if len(critic_inputs) > 2 else generator

@@ -56,7 +56,7 @@ class LineSearch(Search):
     Example: `FineTuner(generator, critic, step_size=LineSearch(scorer))`
     """
 
-    follows_untrained = True
+    follows_untrained = compares = True
 
     def __init__(
         self,

@@ -88,6 +88,9 @@ class Search(StepRule):
     grows = True
     """Whether longer steps are tried; the search then begins with the step of the last layer."""
 
+    compares = False
+    """Whether one step can be better than another, so that shorter ones are tried, too."""
+
     def __init__(self, step_size, halvings, samples, seed):
         if step_size is not None:
             super().__init__(step_size)
@@ -101,12 +104,15 @@ class Search(StepRule):
         self._gradient = tuner.program(lambda z, c: tuner.stack.follow(z, condition=c)[1])
 
     def choose(self, tuner: keras.Model) -> float:
-        """The longest of the steps that help, or 0."""
+        """The step that helps, the longest or the best of them, or 0."""
         self.look(tuner)
         eta, least = self._first(tuner), 0.5**self.halvings
         if not self.helps(tuner, eta):
-            shorter = (eta / 2**k for k in range(1, self.halvings + 1))
-            return next((eta for eta in shorter if self.helps(tuner, eta)), 0.0)
+            shorter = [eta / 2**k for k in range(1, self.halvings + 1)]
+            helpful = next((eta for eta in shorter if self.helps(tuner, eta)), 0.0)
+            while self.compares and helpful > shorter[-1] and self.helps(tuner, helpful / 2):
+                helpful /= 2
+            return helpful
         most = eta / least if self.grows else eta
         while eta < most and self.helps(tuner, 2 * eta):
             eta *= 2

@@ -49,7 +49,7 @@ def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
             f"Received: x of type {type(x).__name__}"
         )
     if spec is None and condition is not None:
-        _warn_labels("`condition`, or `y`,")
+        _warn_labels("`y`")
         condition = None
     if spec is not None and condition is None:
         raise ValueError(
@@ -160,7 +160,7 @@ def _samples_only(data, y):
         _warn_labels(f"All but the first of the dataset's {len(spec)} components")
         data, spec = data.map(lambda x, *_: x), spec[0]
     elif y is not None:
-        _warn_labels("`condition`, or `y`,")
+        _warn_labels("`y`")
     elif isinstance(spec, (tuple, list)):
         data, spec = data.map(lambda x: x), spec[0]
     if not isinstance(spec, tf.TensorSpec):

@@ -62,7 +62,7 @@ class Feed:
     def batches(self, iterator):
         """The present group, (batches, batch size, ...), which of them is next, and the end."""
         if self.next == self.group:
-            parts = keras.tree.flatten(next(iterator))
+            parts = [x for x in keras.tree.flatten(next(iterator)) if x is not None]
             if self.group == self.replicas == 1:
                 parts = [tf.convert_to_tensor(part)[None] for part in parts]
             # samples, or samples and conditions

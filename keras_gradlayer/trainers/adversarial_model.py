@@ -130,8 +130,7 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         real, fake = self.batches(real)
         fake = tf.stop_gradient(fake)
         with tf.GradientTape() as tape:
-            real_scores = self.scores(real, self.conditions_of.real)
-            fake_scores = self.scores(fake, self.conditions_of.fake)
+            real_scores, fake_scores = self.scores(real), self.fake_scores(fake)
             value = self.objective.value(real_scores, fake_scores)
             penalty = self.terms("critic_loss", self.critic, real, fake)
             penalty += self.terms("score_loss", None, real_scores, fake_scores)
@@ -151,7 +150,8 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
     def batches(self, real: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """A batch of data, and as many samples, as the critic sees them."""
         real, condition = unpair(real)
-        fake = self.generate(real.shape[0] or tf.shape(real)[0], condition)
+        given = () if condition is None else (condition,)
+        fake = self.generate(real.shape[0] or tf.shape(real)[0], *given)
         fake, fake_condition = unpair(fake)
         self.conditions_of = Sides(condition, fake_condition)
         real, fake = tf.cast(real, self.flow_dtype), tf.cast(fake, self.flow_dtype)
@@ -168,6 +168,11 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         condition = self.conditions_of.real if condition is None else condition
         found = call(self.critic, x, condition, training=self.critic_training)
         return tf.cast(found, self.flow_dtype)
+
+    def fake_scores(self, fake: tf.Tensor) -> tf.Tensor:
+        """The scores of generated samples, with the conditions that they were made for."""
+        given = [c for c in self.conditions_of[1:] if c is not None]
+        return self.scores(fake, *given)
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`."""

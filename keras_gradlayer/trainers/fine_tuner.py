@@ -12,6 +12,7 @@ from keras_gradlayer._conditions import pair
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
+from keras_gradlayer.models.conditions import standard_inputs
 from keras_gradlayer.models.sampler import Sampler
 from keras_gradlayer.models.splitting import place_of
 from keras_gradlayer.step_rules.backtracking import Backtracking
@@ -78,7 +79,7 @@ class FineTuner(LayerTrainer):
             layers, as printed in Algorithm 1: the cost of an update grows with the depth, and the
             log `replays` says how far. An integer N carries N samples along, which move one layer
             when one is stacked: the cost stays constant. `"auto"` is N = critic steps a layer ×
-            batch size, so that no particle is used twice in an outer iteration.
+            batch size, so that no particle is used twice in an outer iteration, up to 1 GB of them.
         refresh: the fraction of the particles that is drawn afresh at each layer, 0 to 1.
         steps_per_layer: m, steps of η/m taken with each stacked critic.
         copy: whether the tuner works on copies of generator and critic. `False` is for classes
@@ -166,7 +167,11 @@ class FineTuner(LayerTrainer):
             )
         rule = _rule(step_size)
         if insert == "auto":
-            insert = "top" if output_activation != "auto" else place_of(generator)
+            insert = (
+                "top"
+                if output_activation != "auto"
+                else place_of(standard_inputs(generator, critic)[0])
+            )
         generator, flow = make_flow(
             generator,
             critic,

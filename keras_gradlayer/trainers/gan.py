@@ -79,7 +79,7 @@ class GAN(AdversarialTrainer):
     ):
         _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model")
         _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
-        generator, critic, condition = standard_inputs(generator, critic)
+        generator, critic, condition = standard_inputs(generator, critic, join_latents=False)
         if condition is not None and spec_of(critic) is None:
             raise _checks.StructureError(generator, "input", generator.inputs)
         latent = default_latent(generator) if latent is None else latent
@@ -161,7 +161,7 @@ class GAN(AdversarialTrainer):
 
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """What the generator descends, before the callbacks' terms: a scalar."""
-        return self.objective.generator_loss(self.scores(fake, self.conditions_of.fake))
+        return self.objective.generator_loss(self.fake_scores(fake))
 
     def generator_gradients(self, real: tf.Tensor) -> list[tf.Tensor]:
         """The gradient of what the generator descends, one tensor a trainable variable."""

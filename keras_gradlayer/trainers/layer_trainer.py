@@ -14,6 +14,7 @@ from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 from keras_gradlayer.trainers.particles import STORED, Particles, check_workers
 
 _log = logging.getLogger(__name__)
+_MOST_BYTES = 2**30  # of the particles that "auto" carries
 
 
 class LayerTrainer(AdversarialTrainer):
@@ -203,7 +204,8 @@ class LayerTrainer(AdversarialTrainer):
         if self.particles is None:
             return
         auto = self.particles == "auto"
-        count = self.loop.critic_steps * batch_size if auto else self.particles
+        batches = min(self.loop.critic_steps, max(1, _MOST_BYTES // (batch_size * self._bytes())))
+        count = batches * batch_size if auto else self.particles
         if self.carried is None or self.carried.count != count:
             compiled = None if self.run_eagerly else self.jit_compile
             self.carried = Particles(
@@ -212,6 +214,11 @@ class LayerTrainer(AdversarialTrainer):
             self.carried.load(self._stored)
             self._stored = {}
         self.carried.settle(self.flow.fingerprint(), self.seed_generator)
+
+    def _bytes(self):
+        """The size of a particle, in float32."""
+        z = pair(keras.KerasTensor((None, *self.latent.shape)), self.condition_spec)
+        return 4 * int(np.prod(self.flow.positions(z).shape[1:]))
 
     def trace_key(self) -> tuple:
         """As every trainer's, and the particles that the programs use."""

@@ -107,5 +107,4 @@ class UnrolledGAN(GAN):
         return Lookahead(self.critic.trainable_variables, self.critic_optimizer, self.step_size)
 
     def _value(self, real, fake):
-        fake_scores = self.scores(fake, self.conditions_of.fake)
-        return self.objective.value(self.scores(real), fake_scores)
+        return self.objective.value(self.scores(real), self.fake_scores(fake))

@@ -24,7 +24,7 @@ def test_against_tf_gan(objective, settings):
 
     gan, real = make(objective, **settings), oracles.points(16)
     z = gan.latent.sample(16, seed=1)
-    gan.generate = lambda n, condition: gan.generator(z)
+    gan.generate = lambda n: gan.generator(z)
     fake, smooth = gan.generator(z), [kgl.callbacks.LabelSmoothing(0.1)]
     logs = gan.fit(real, batch_size=16, shuffle=False, callbacks=smooth, verbose=0).history
     scores = gan.critic(real), gan.critic(fake)

@@ -54,5 +54,5 @@ def test_bad_input(capsys, models, tmp_path):
     arguments = ["export", "--model", models / "g.keras", "--out", tmp_path / "file"]
     assert "Received the file" in fails(capsys, *arguments)
     arguments = ["export", "--model", tmp_path / "file", "--out", out]
-    assert "file cannot be loaded" in fails(capsys, *arguments)
+    assert "file is not a model's .h5, .keras or SavedModel" in fails(capsys, *arguments)
     assert sorted(p for p in out.rglob("*")) == before

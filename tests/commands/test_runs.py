@@ -53,7 +53,7 @@ def test_resume(capsys, tmp_path, finetune, monkeypatch):
     assert "continue it with --resume" in fails(capsys, *finetune, "--out", broken)
     before = (broken / "before.png").stat()
     message = fails(capsys, *finetune, "--out", broken, "--resume", "--step-size", 0.7)
-    assert "began with --step-size 0.5. Received: 0.7" in message
+    assert "began with --step-size auto. Received: 0.7" in message
     assert (broken / "before.png").stat() == before
     # as versions before this one wrote it
     settings = json.loads((broken / "run.json").read_text())

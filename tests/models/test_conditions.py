@@ -5,6 +5,7 @@ import tensorflow as tf
 
 import keras_gradlayer as kgl
 from keras_gradlayer._conditions import to_spec
+from keras_gradlayer.models._followed import Followed
 from keras_gradlayer.models.conditions import Conditions, standard_inputs
 from tests import oracles
 
@@ -274,6 +275,40 @@ def test_a_conditional_critic_with_batch_statistics_and_a_sigmoid():
     sampler = kgl.refine(generator, critic, 0.1, 3)
     z = sampler.latent.sample(4, seed=0)
     assert not np.allclose(sampler([z, given[1]]), generator([z, tf.constant(given[1])]))
+
+
+def test_a_grid_has_a_row_for_each_class():
+    tuner = make()
+    fit(tuner, 1)
+    followed = Followed(tuner, 22, seed=0, by_class=True)
+    assert followed.rows == 5
+    z, conditions = followed.latents
+    np.testing.assert_array_equal(np.ravel(conditions), np.repeat(np.arange(5), 4))
+    np.testing.assert_allclose(followed.samples(), tuner(z, condition=conditions), atol=1e-6)
+    assert Followed(tuner, 16, seed=0, by_class=True).rows is None  # fewer than four of each
+
+
+def test_scores_within_classes():
+    """Two classes of one-dimensional features: the mean of the Fréchet distances of each."""
+    x = keras.Input((1, 2, 1))
+    flat = keras.layers.Flatten()(x)
+    judge = keras.Model(x, {"features": flat, "logits": keras.layers.Lambda(lambda t: t)(flat)})
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    real = np.clip(rng.normal(size=(200, 1, 2, 1)) * 0.2, -1, 1).astype("float32")
+    real[:, :, 0] -= 0.3 * labels[:, None, None]
+    fake = real + np.where(labels, 0.1, 0.2)[:, None, None, None].astype("float32")
+    scorer = kgl.metrics.Scorer(judge, [(real, labels)])
+    report = scorer([(fake, labels[:, None])])
+    # a shift by d of both features: |d|² = 2 d²
+    assert report.scores["intra_class_frechet_distance"] == pytest.approx(
+        (2 * 0.1**2 + 2 * 0.2**2) / 2, rel=1e-3
+    )
+    expected = np.mean(fake.reshape(-1, 2).argmax(axis=1) == labels)
+    assert report.scores["class_accuracy"] == pytest.approx(expected)
+    one_hot = scorer([(fake, np.eye(2)[labels])])
+    assert one_hot.scores == report.scores
+    assert "class_accuracy" not in scorer(fake).scores
 
 
 def test_bad_input():

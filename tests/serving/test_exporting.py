@@ -79,7 +79,7 @@ def test_bad_arguments(tmp_path, toy):
     with pytest.raises(ValueError, match=r"does not take latents of shape \(3,\)"):
         kgl.serving.export_sampler(small(), path, latent=kgl.latents.Gaussian((3,)))
     z = keras.Input((2,))
-    with pytest.raises(ValueError, match="one tensor of samples"):
+    with pytest.raises(ValueError, match="Expected a model of one output"):
         kgl.serving.export_sampler(keras.Model(z, {"a": z + 1, "b": z}), path)
     for bad in ((1, -1), (0, np.inf), 3, (0, 0)):
         with pytest.raises(ValueError, match="`data_range` must be two finite numbers"):

@@ -280,7 +280,9 @@ def test_size(tmp_path, make, most):
     for depth in (1, most):
         tuner = make(1)
         if depth > 1:
-            tuner = kgl.FineTuner(tuner.generator, tuner.critic, 1e-3, max_layers=depth)
+            tuner = kgl.FineTuner(
+                tuner.generator, tuner.critic, 1e-3, insert="top", max_layers=depth
+            )
             for _ in range(depth):
                 tuner.stack.append()
         folders[depth] = folder = kgl.serving.export_sampler(tuner, tmp_path / str(depth))

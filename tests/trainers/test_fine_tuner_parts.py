@@ -115,8 +115,8 @@ def test_subclassed_generator(tmp_path):
     generator, critic = Free(), kgl.models.mlp_critic((2,), units=4)
     latent = kgl.latents.Uniform((3,))
     with pytest.raises(ValueError, match="Only a built Functional or Sequential generator"):
-        kgl.FineTuner(generator, critic, 0.1, latent=latent)
-    for arguments in ({"insert": "bottom"}, {"output_activation": "tanh"}):
+        kgl.FineTuner(generator, critic, 0.1, latent=latent, insert="top")
+    for arguments in ({}, {"output_activation": "tanh"}):
         tuner = kgl.FineTuner(generator, critic, 0.1, latent=latent, **arguments)
         tuner.compile()
         tuner.fit(oracles.points(), verbose=0)

@@ -189,7 +189,7 @@ def test_bad_models():
     with pytest.raises(ValueError, match=r"`critic` does not take samples of shape \(2,\)"):
         kgl.GAN(generator, oracles.smooth_critic((5,)))
     with pytest.raises(ValueError, match="`objective` must be one of"):
-        kgl.GAN(generator, oracles.smooth_critic((2,)), objective="hinge")
+        kgl.GAN(generator, oracles.smooth_critic((2,)), objective="hinges")
 
     class Free(keras.Model):
         def call(self, z, training=False):

@@ -338,7 +338,7 @@ def test_hooks_follow_each_layer():
         def after_generator_move(self):
             self.depths.append(self.model.stack.depth)
 
-    rule = kgl.step_rules.LineSearch(lambda x: {"s": x.std()}, 0.1, samples=50)
+    rule = kgl.step_rules.LineSearch(lambda x: {"s": x.std()}, 0.1, samples=50, halvings=0)
     tuner = oracles.quadratic_tuner(CENTER, step_size=rule, max_layers=4)
     tuner.fit(oracles.points(12), batch_size=4, callbacks=[Count()], verbose=0)
     assert Count.depths == [1, 2, 3, 4]

@@ -131,3 +131,14 @@ def test_half_precision_rounds_each_move(dtype, epsilon, tmp_path):
 def test_only_floats():
     with pytest.raises(ValueError, match="Received: particle_dtype='int8'"):
         oracles.quadratic_tuner([0.0, 0.0], particle_dtype="int8")
+
+
+def test_no_more_than_fit_into_a_bound(monkeypatch):
+    """By default as many as an outer iteration uses, in whole batches of what there is room for."""
+    from keras_gradlayer.trainers import layer_trainer
+
+    for most, count in ((2**30, 32), (2 * 4 * 20, 16), (1, 16)):  # bytes of points in the plane
+        monkeypatch.setattr(layer_trainer, "_MOST_BYTES", most)
+        tuner = oracles.quadratic_tuner(np.zeros(2))
+        tuner.fit(oracles.points(32), batch_size=16, verbose=0)
+        assert tuner.carried.count == count
