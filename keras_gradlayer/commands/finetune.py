@@ -101,7 +101,7 @@ def command(inputs, flow, training, scores, run):
     if inputs.labels and not (conditional and is_array(data)):
         raise click.UsageError("--labels is for a conditional GAN and --data in a file.")
     shape, value_range = tuner.sample_shape, tuner.output_range()
-    held_out = None
+    held_out = known = None
     if not is_array(data):
         given = data, training.batch_size, run.seed, shape, value_range
         samples = sources.load_data(*given, labels=conditional)
@@ -114,6 +114,7 @@ def command(inputs, flow, training, scores, run):
         if not (scores.classifier or real or is_image(shape)):
             samples, held_out = arrays.hold_out(samples)
             held_out, _ = unpair(held_out)
+            known = arrays.in_range(unpair(samples)[0][:2500], value_range).numpy()
         samples = arrays.batches(samples, training.batch_size, run.seed, value_range)
     if real and not scores.classifier:
         held_out = arrays.load_array(real, shape)
@@ -125,6 +126,8 @@ def command(inputs, flow, training, scores, run):
     if held_out is not None:
         scorer = sources.distance_to(arrays.in_range(held_out, value_range).numpy())
         count = max(1000, len(held_out))  # samples to score
+        if known is not None and step_size == "auto":  # not by the samples that are held out
+            tuner = make_tuner(step_size=kgl.step_rules.LineSearch(sources.distance_to(known)))
     if scores.classifier:
         search = flow.line_search or step_size == "auto"
         if search and real is None and data not in IMAGES:
