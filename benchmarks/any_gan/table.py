@@ -100,7 +100,7 @@ def finetune(kind, folder, classifiers, out, seed, options):
         status = subprocess.run(list(map(str, command)), stdout=file, stderr=file).returncode
     lines = [line for line in log.read_text().splitlines() if line.strip()] or [""]
     minutes = (time.monotonic() - start) / 60
-    return {"refused" if status else "said": lines[-1], "minutes": minutes}
+    return {"refused" if status else "said": lines[-1].split(";")[0], "minutes": minutes}
 
 
 def judge(kind, folder, classifiers, count, model):

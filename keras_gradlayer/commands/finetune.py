@@ -8,7 +8,6 @@ import keras
 import keras_gradlayer as kgl
 from keras_gradlayer import pictures
 from keras_gradlayer._conditions import draw, unpair
-from keras_gradlayer._images import is_image
 from keras_gradlayer.commands import arrays, options, report, sources
 from keras_gradlayer.commands.arrays import is_array
 from keras_gradlayer.commands.options import COUNT, POSITIVE, flag, grouped, option
@@ -77,8 +76,8 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
 def command(inputs, flow, training, scores, run):
     """Add gradient layers to a GAN of your own: tuner.keras, sampler.keras, report.html.
 
-    With --classifier each depth is scored, and the best is kept. Samples in a file that are no
-    images are scored by the sliced Wasserstein distance to a tenth of them, which is held out.
+    With --classifier each depth is scored, and the best is kept. Without one, samples in a file are
+    scored by the sliced Wasserstein distance to a tenth of them, which is held out.
     """
     data, real = inputs.data, scores.real
     if not scores.classifier and (flow.line_search or (real and not is_array(real))):
@@ -111,7 +110,7 @@ def command(inputs, flow, training, scores, run):
             labels = inputs.labels or data
             labels = arrays.load_labels(labels, len(samples), tuner.condition_spec)
             samples = samples, labels
-        if not (scores.classifier or real or is_image(shape)):
+        if not (scores.classifier or real):
             samples, held_out = arrays.hold_out(samples)
             held_out, _ = unpair(held_out)
             known = arrays.in_range(unpair(samples)[0][:2500], value_range).numpy()
