@@ -73,7 +73,7 @@ class Scores(Watcher):
             samples = getattr(scorer, "count", 10_000)
         super().__init__(samples, seed, every)
         if monitor is not None and isinstance(scorer, Scorer):  # of a function it is not yet known
-            main_score(scorer, {*SCORES, *DIRECTIONS}, monitor)
+            main_score(scorer, dict.fromkeys((*SCORES, *DIRECTIONS)), monitor)
         self.scorer, self.monitor, self.mode = scorer, monitor, mode
         self.restore_best_layers = restore_best_layers
         self.path = None if path is None else pathlib.Path(path)
