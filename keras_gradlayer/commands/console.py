@@ -42,6 +42,7 @@ def run(command, args=None):
     handler = _Lines(logging.INFO)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    log.propagate = False  # TensorFlow's own handler would show it again
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _in_one_line(warnings.showwarning)
@@ -66,13 +67,21 @@ def run(command, args=None):
         sys.exit(1 if failed else 2)
     finally:
         log.removeHandler(handler)
+        log.propagate = True
 
 
 class _Lines(logging.Handler):
-    """Shows what the package logs, such as what it made of a critic, a line each."""
+    """Shows what the package logs, such as what it made of a critic, a line each, and once."""
+
+    def __init__(self, level):
+        super().__init__(level)
+        self.shown = set()
 
     def emit(self, record):
-        click.echo(record.getMessage(), err=True)
+        message = record.getMessage()
+        if message not in self.shown:
+            click.echo(message, err=True)
+        self.shown.add(message)
 
 
 def _is_ours(error):

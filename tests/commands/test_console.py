@@ -1,12 +1,15 @@
 """Help, errors and exit statuses."""
 
+import logging
+
+import click
 import keras
 import numpy as np
 import pytest
 
 import keras_gradlayer as kgl
 from keras_gradlayer import commands
-from keras_gradlayer.commands import cli, demo, runs
+from keras_gradlayer.commands import cli, console, demo, runs
 from tests.commands.commandline import fails, run
 
 
@@ -81,3 +84,18 @@ def test_failures_of_our_own_are_one_line_at_status_1(capsys, monkeypatch, tmp_p
     status, _, err = run(capsys, "demo", "--out", tmp_path)
     assert status == 1
     assert err.strip() == "keras-gradlayer: failed: NaN or infinite loss in epoch 4."
+
+
+def test_what_the_package_logs_is_shown_once(capsys):
+    log = logging.getLogger("keras_gradlayer.trainers._parts")
+
+    @click.command()
+    def command():
+        log.info("The critic's final sigmoid is taken off.")
+        log.info("The critic's final sigmoid is taken off.")
+        log.debug("Not for users.")
+
+    with pytest.raises(SystemExit):
+        console.run(command, [])
+    assert capsys.readouterr().err == "The critic's final sigmoid is taken off.\n"
+    assert logging.getLogger("keras_gradlayer").handlers == []
