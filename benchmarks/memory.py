@@ -30,6 +30,7 @@ def one(images, particles, layers, batch=64, steps=8):
         kgl.models.dcgan_generator(shape, width=32),
         kgl.models.dcgan_critic(shape, width=32),
         step_size=0.5,
+        insert="top",
         max_layers=layers,
         particles=particles,
     )

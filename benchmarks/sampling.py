@@ -26,7 +26,9 @@ def toy(layers):
 def images(layers):
     generator = kgl.models.dcgan_generator((32, 32, 3), width=32)
     critic = kgl.models.dcgan_critic((32, 32, 3), width=32)
-    return kgl.FineTuner(generator, critic, 0.5, max_layers=layers), pytorch.dcgan_critic
+    return kgl.FineTuner(
+        generator, critic, 0.5, insert="top", max_layers=layers
+    ), pytorch.dcgan_critic
 
 
 def grow(tuner, layers):

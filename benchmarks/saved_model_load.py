@@ -21,7 +21,7 @@ import keras_gradlayer as kgl
 def exported(layers, folder):
     generator = kgl.models.dcgan_generator((32, 32, 3), width=32)
     critic = kgl.models.dcgan_critic((32, 32, 3), width=32)
-    tuner = kgl.FineTuner(generator, critic, 0.5, max_layers=layers)
+    tuner = kgl.FineTuner(generator, critic, 0.5, insert="top", max_layers=layers)
     for _ in range(layers):
         tuner.stack.append()
     return pathlib.Path(kgl.serving.export_sampler(tuner, f"{folder}/{layers}"))
