@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
 from keras_gradlayer._conditions import spec_of
-from keras_gradlayer.models._graph import is_graph
+from keras_gradlayer.models._graph import Graph, is_graph
 from keras_gradlayer.models.latent_inputs import has_latents, one_latent
 
 _MOST_ROWS = 4096
@@ -69,8 +69,10 @@ def standard_inputs(
         given = likely[0] if len(likely) == 1 else inputs[1]
     else:
         return generator, critic, None
-    latents = [x for x in inputs if x is not given] or [keras.Input((0,), name="no_latent")]
-    return _ordered(generator, [latents[0], given]), critic, given
+    if len(inputs) == 1:
+        return _with_no_latent(generator), critic, given
+    (latent,) = (x for x in inputs if x is not given)
+    return _ordered(generator, [latent, given]), critic, given
 
 
 def _is_condition(x):
@@ -83,6 +85,16 @@ def _ordered(model, inputs):
         map(id, inputs)
     )
     return model if as_it_is else _same(model, inputs, model.outputs[0])
+
+
+def _with_no_latent(generator):
+    """A generator of [z, condition] whose z has no entries; their sum, 0, connects it."""
+    graph, z = Graph(generator), keras.Input((0,), name="no_latent")
+    old = graph.inputs
+    condition = keras.Input(old.shape[1:], dtype=old.dtype, name=old.name)
+    zero = keras.ops.reshape(keras.ops.sum(z, axis=-1), [-1] + [1] * (len(old.shape) - 1))
+    output = graph.replay({id(old): condition + keras.ops.cast(zero, old.dtype)})
+    return _same(generator, [z, condition], output)
 
 
 def _same(model, inputs, output):
