@@ -291,6 +291,7 @@ class AdversarialTrainer(AdversarialModel):
         """
         self.loop.new_run(Feed(1, self.strategy), fitting=False)
         self.steps_per_execution = 1
+        self.reset_metrics()  # which Keras 3.13 leaves to go on
         return super().train_on_batch(*args, **kwargs)
 
     def reset_metrics(self) -> None:
