@@ -82,16 +82,18 @@ def _conditions_of_data(model, n, seed=None):
             f"'{model.name}' is conditional and has seen no data. Expected `condition`, or a fit "
             "with conditions first."
         )
-    first = np.random.default_rng(seed).integers(2**62) if isinstance(seed, int) else 0
+    first = (
+        np.random.default_rng(seed).integers(2**62) if isinstance(seed, (int, np.integer)) else 0
+    )
     return model.conditions.draw(first + tf.range(n, dtype="int64"))
 
 
-def draw_rows(model, seeds, condition=None):
+def draw_rows(model, seeds):
     """The latent of each seed, and its condition where the model takes one."""
     z = model.latent.sample_rows(seeds)
     if model.condition_spec is None:
         return z
-    return pair(z, model.conditions.draw(seeds) if condition is None else condition)
+    return z, model.conditions.draw(seeds)
 
 
 def given(model, z, condition):

@@ -99,11 +99,8 @@ class GradientLayer(FrozenParts):
 def condition_tensor(part: keras.layers.Layer | Callable, shape) -> keras.KerasTensor | None:
     """A condition of this shape, of the dtype that the part takes; `None` for no shape."""
     spec = spec_of(part)
-    return (
-        None
-        if shape is None
-        else keras.KerasTensor(shape, "float32" if spec is None else spec.dtype)
-    )
+    dtype = "float32" if spec is None else spec.dtype
+    return None if shape is None else keras.KerasTensor(shape, dtype)
 
 
 def _require_callable(potential):

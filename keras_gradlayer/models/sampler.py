@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from keras_gradlayer import _checks, _xla
 from keras_gradlayer._checksum import checksum
 from keras_gradlayer._chunking import chunk_rows
-from keras_gradlayer._conditions import call, draw, given, pair, spec_of, unpair
+from keras_gradlayer._conditions import call, given, pair, spec_of, unpair
 from keras_gradlayer._nesting import computes_in
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
@@ -132,21 +132,6 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         if self.conditions is not None:
             twin.conditions.set_weights(self.conditions.get_weights())
         return twin
-
-    def draw(
-        self,
-        n: int,
-        seed: int | keras.random.SeedGenerator | None = None,
-        condition: ArrayLike | None = None,
-    ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
-        """Latents to call it with, `n` of them; for a conditional sampler (latents, conditions).
-
-        Args:
-            n: how many.
-            seed: as for `latent.sample`.
-            condition: the conditions, (n, ...); by default drawn from those of the data.
-        """
-        return draw(self, n, seed, condition)
 
     @property
     def variables(self) -> list[keras.Variable]:
