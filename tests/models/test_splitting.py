@@ -354,8 +354,7 @@ def test_split_errors(recwarn):
         kgl.models.split(Free(name="free"))
     with pytest.raises(ValueError, match="Only a built Functional or Sequential generator.*Sequen"):
         kgl.models.split(keras.Sequential([layers.Dense(2, "tanh")]))
-    whole, part = image("tanh"), image("tanh", layers.Dense(2, "tanh"))
-    flat = layers.Flatten()
+    whole, part, flat = image("tanh"), image("tanh", layers.Dense(2, "tanh")), layers.Flatten()
     branches = functional(lambda z: layers.Concatenate()([flat(whole(z)), flat(part(z))]))
     assert kgl.models.split(branches)[0].output_shape == (None, 4, 4, 5)
     branches = functional(lambda z: layers.Concatenate()([flat(whole(z)), layers.ReLU(1)(z)]))
@@ -377,9 +376,9 @@ def test_several_inputs_or_outputs(insert):
         cut(two_outputs(), insert, latent, "auto" if insert != "top" else "tanh")
     if insert != "layer":  # a conditional generator is cut as others are
         base, head = kgl.models.split(conditional, insert)
-        given = [keras.ops.ones((3, 8)), keras.ops.zeros((3, 1))]
-        z = base(given) if insert == "top" else [base(given[0]), given[1]]
-        np.testing.assert_array_equal(head(z), conditional(given))
+        z, c = keras.ops.ones((3, 8)), keras.ops.zeros((3, 1))
+        x = base([z, c]) if insert == "top" else [base(z), c]
+        np.testing.assert_array_equal(head(x), conditional([z, c]))
 
 
 @pytest.mark.parametrize("policy", ["float64", "bfloat16", "mixed_float16"])
