@@ -16,7 +16,7 @@ import time
 import click
 import keras
 import numpy as np
-from train import images
+from data import images
 
 import keras_gradlayer as kgl
 
@@ -124,10 +124,10 @@ def judge(kind, folder, classifiers, count, model):
 
 def draw(model, count, condition=None):
     """Samples of a generator or a sampler, of these conditions."""
-    if isinstance(model, kgl.Sampler):
-        return model.predict(model.draw(count, 1000, condition), verbose=0)
     inputs = [] if condition is None else [condition]
-    if len(model.inputs) > len(inputs):
+    if isinstance(model, kgl.Sampler):
+        inputs = [model.latent.sample(count, seed=1000).numpy(), *inputs]
+    elif len(model.inputs) > len(inputs):
         latent = kgl.latents.Gaussian(model.inputs[0].shape[1:])
         inputs = [latent.sample(count, seed=1000).numpy(), *inputs]
     return model.predict(inputs if len(inputs) > 1 else inputs[0], batch_size=250, verbose=0)

@@ -24,10 +24,10 @@ class LineSearch(Search):
     sees can raise it without end. Where a layer is due, the step is halved until the score of
     samples that training never sees improves, or doubled while it improves further. Steps are tried
     on a quarter of the samples, and the last one has to improve the score of all by half a percent
-    or more, which is what a layer has to be worth. If it does, the
-    same critic is followed further, by another layer that begins with this step; if no step helps,
-    none is stacked, and the critic trains on. The critic that was handed over is followed before it
-    trains at all. The number of layers is no longer the number of epochs; `max_layers` bounds it.
+    or more, which is what a layer has to be worth. If it does, the same critic is followed
+    further, by another layer that begins with this step; if no step helps, none is stacked, and
+    the critic trains on. The critic that was handed over is followed before it trains at all. The
+    number of layers is no longer the number of epochs; `max_layers` bounds it.
     `tuner.stack.step_sizes` lists the steps taken.
 
     The search overfits its score a little: report one against other real images and other latents
@@ -62,7 +62,7 @@ class LineSearch(Search):
         self,
         scorer: Scorer | Callable[[np.ndarray], dict[str, float]],
         step_size: float | None = None,
-        halvings: int = 4,
+        halvings: int = 8,
         samples: int = 2500,
         seed: int = 2,
     ):
