@@ -42,6 +42,13 @@ def positive_int(name, value, *, zero_ok=False):
     return int(value)
 
 
+def fraction(name, value):
+    """Return `value` as a float if it is a number from 0 to 1."""
+    if positive_number(name, value, zero_ok=True) > 1:
+        raise ValueError(f"`{name}` must be a fraction from 0 to 1. Received: {name}={value!r}")
+    return float(value)
+
+
 def output_shape(model, input_shape, dtype="float32", condition=None):
     """Static output shape of a layer, model or callable for a batch of `input_shape` rows.
 

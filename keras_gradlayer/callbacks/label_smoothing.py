@@ -35,9 +35,7 @@ class LabelSmoothing(StepCallback):
 
     def __init__(self, amount: float = 0.1):
         super().__init__()
-        self.amount = _checks.positive_number("amount", amount, zero_ok=True)
-        if self.amount > 1:
-            raise ValueError(f"`amount` is a fraction, 0 to 1. Received: amount={amount}")
+        self.amount = _checks.fraction("amount", amount)
 
     def set_model(self, model: keras.Model) -> None:
         """Join the trainer's step, if its critic descends a cross entropy."""

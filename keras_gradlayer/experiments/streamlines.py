@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras_gradlayer import pictures
 from keras_gradlayer.callbacks import GeneratorGradientRegularizer
 from keras_gradlayer.latents.latent import Latent
+from keras_gradlayer.objectives import Objective
 from keras_gradlayer.trainers import GAN
 
 OBJECTIVES = {"minimax": "GAN", "wasserstein": "WGAN"}
@@ -30,11 +31,11 @@ class System:
     """The two-parameter GAN, trained by simultaneous gradient steps on the exact expectations.
 
     Args:
-        objective: name of the objective.
+        objective: name of the objective, or an Objective.
         weight: η of the regulariser.
     """
 
-    def __init__(self, objective: str, weight: float):
+    def __init__(self, objective: str | Objective, weight: float):
         layers, square = keras.layers, keras.layers.Activation(keras.ops.square)
         critic = keras.Sequential([layers.Input((1,)), square, layers.Dense(1, use_bias=False)])
         generator = keras.Sequential([layers.Input((1,)), layers.Dense(1, use_bias=False)])

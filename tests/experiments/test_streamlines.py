@@ -5,6 +5,7 @@ import pytest
 
 from keras_gradlayer.experiments import streamlines
 from keras_gradlayer.experiments.streamlines import EQUILIBRIUM, WEIGHTS, System, promised_rate
+from keras_gradlayer.objectives import Concave
 
 SECOND, FOURTH = 1 / 3, 1 / 5  # moments of the uniform distribution on [-1, 1]
 
@@ -70,6 +71,29 @@ def test_the_measured_rate_is_within_the_theorems_bound(weight):
     kept = size > 0.03 * size[0]
     measured = -np.polyfit(0.1 * np.flatnonzero(kept), np.log(size[kept]), 1)[0]
     assert measured > 0.95 * promised_rate("wasserstein", weight)
+
+
+@pytest.mark.parametrize("f", ["log_sigmoid", "linear"])
+def test_alternative_updates_have_the_same_jacobian(f):
+    """V, V' and their mixtures, at the equilibrium; elsewhere they differ for a curved f."""
+    systems = [System(Concave(f, share), 0.0) for share in (0.0, 0.3, 1.0)]
+    expected = jacobian("wasserstein" if f == "linear" else "minimax", 0.0)
+    for system in systems:
+        np.testing.assert_allclose(system.jacobian(), expected, atol=2e-3)
+    speeds = [system.velocity(np.array([1.0, 0.5]))[1] for system in systems]
+    assert np.ptp(speeds) == pytest.approx(0, abs=1e-5) if f == "linear" else np.ptp(speeds) > 0.01
+
+
+def test_the_limit_of_the_weight():
+    """Theorem 3.2: I + 2η J_DD ≥ 0 up to η = 1/(2 λ_max(−J_DD)); J_GD then turns."""
+    plain = System("minimax", 0.0).jacobian()
+    limit = 1 / (2 * -plain[0, 0])
+    assert limit == pytest.approx(5.0, rel=0.02)  # J_DD = 2 f''(0) E x⁴ = −1/10
+    for share in (0.5, 0.9, 1.0, 1.1):
+        found = System("minimax", share * limit).jacobian()
+        np.testing.assert_allclose(found[1, 0], -plain[0, 1] * (1 - share), atol=6e-3)
+        if share < 1:
+            assert np.linalg.eigvals(found).real.max() < 0
 
 
 def test_the_wasserstein_gan_circles():

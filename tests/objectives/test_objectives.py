@@ -227,14 +227,26 @@ def test_no_overflow(name):
 
 def test_concave_is_the_general_form():
     real, fake = scores()
-    for f, name in (("linear", "wasserstein"), ("log_sigmoid", "minimax")):
-        general, case = objectives.Concave(f), objectives.get(name)
+    for f, alternative, name in (
+        ("linear", 0.0, "wasserstein"),
+        ("linear", 0.3, "wasserstein"),  # V' is V
+        ("log_sigmoid", 0.0, "minimax"),
+        ("log_sigmoid", 1.0, "non_saturating"),
+    ):
+        general, case = objectives.Concave(f, alternative), objectives.get(name)
         np.testing.assert_allclose(general.value(real, fake), case.value(real, fake), rtol=1e-6)
         np.testing.assert_allclose(
             general.generator_loss(fake), case.generator_loss(fake), rtol=1e-6
         )
         again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(general))
         np.testing.assert_allclose(again.value(real, fake), case.value(real, fake), rtol=1e-6)
+        loss = case.generator_loss(fake)
+        np.testing.assert_allclose(again.generator_loss(fake), loss, rtol=1e-6)
+    mixed = objectives.Concave("log_sigmoid", 0.25).generator_loss(fake)
+    parts = [objectives.get(name).generator_loss(fake) for name in ("minimax", "non_saturating")]
+    np.testing.assert_allclose(mixed, 0.75 * parts[0] + 0.25 * parts[1], rtol=1e-6)
+    with pytest.raises(ValueError, match="`alternative` must be a fraction from 0 to 1"):
+        objectives.Concave("log_sigmoid", 1.5)
     with pytest.raises(ValueError):
         objectives.Concave("no such activation")
 
