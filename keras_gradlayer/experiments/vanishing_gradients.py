@@ -2,10 +2,12 @@
 
 The data are uniform on the segment from (0, 0) to (0, 1), the samples on the one from (θ, 0) to
 (θ, 1): two parallel lines, for which the Jensen-Shannon divergence is log 2 and the Wasserstein
-distance |θ|, whatever θ ≠ 0 is. The generator has the one parameter θ.
+distance |θ|, whatever θ ≠ 0 is. The generator has the one parameter θ. With noise on what the
+critic sees, the divergence has a slope again.
 
 Source: Arjovsky & Bottou, "Towards Principled Methods for Training Generative Adversarial
-Networks", ICLR 2017, Theorems 2.4 and 2.6; Arjovsky et al., "Wasserstein GAN", 2017, Example 1.
+Networks", ICLR 2017, Theorems 2.4 and 2.6, Corollary 3.2; Arjovsky et al., "Wasserstein GAN",
+2017, Example 1.
 """
 
 import keras
@@ -14,18 +16,27 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_gradlayer import _random, pictures
-from keras_gradlayer.callbacks import GradientPenalty
+from keras_gradlayer.callbacks import GradientPenalty, InstanceNoise
 from keras_gradlayer.latents import Uniform
 from keras_gradlayer.models import mlp_critic
 from keras_gradlayer.trainers import GAN
 
 OBJECTIVES = {"minimax": "log(1 − D)", "non_saturating": "−log D", "wasserstein": "W"}
+NOISY = ("minimax", OBJECTIVES["minimax"]), 0.25
 THETA = 0.5
 _BATCH = 256
 
 
-def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarray]:
+def train_critic(
+    objective: str, updates: int, every: int, noise: float = 0.0
+) -> dict[str, np.ndarray]:
     """Train a critic against a fixed generator; "wasserstein" comes with the gradient penalty.
+
+    Args:
+        objective: one of `OBJECTIVES`.
+        updates: of the critic.
+        every: how many of them lie between two measurements.
+        noise: σ of the noise on all that the critic sees.
 
     Returns:
         Arrays by name, measured before and after each `every` updates: `updates` so far,
@@ -36,6 +47,8 @@ def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarr
     gan.compile(critic_optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5, beta_2=0.9))
     if objective == "wasserstein":
         GradientPenalty(10.0).set_model(gan)
+    if noise:
+        InstanceNoise(noise).set_model(gan)
 
     def data():
         height = _random.uniform((_BATCH, 1), gan.seed_generator)
@@ -51,12 +64,12 @@ def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarr
 
     @tf.function(autograph=False)
     def measure():
-        real, fake = data(), gan.generate(_BATCH)
-        [gradient] = gan.generator_gradients(real)
+        real, fake = gan.batches(data())
+        [gradient] = gan.generator_gradients(data())
         return tf.abs(gradient[0]), gan.objective.value(gan.scores(real), gan.scores(fake))
 
-    seen = [measure()]
-    for _ in tqdm(range(updates // every), desc=OBJECTIVES[objective]):
+    seen, name = [measure()], OBJECTIVES[objective] + (f", σ = {noise:g}" if noise else "")
+    for _ in tqdm(range(updates // every), desc=name):
         some_updates()
         seen.append(measure())
     gradient, value = np.array(seen, "float64").T
@@ -66,8 +79,9 @@ def train_critic(objective: str, updates: int, every: int) -> dict[str, np.ndarr
 def run(path):
     """Plot the generator's gradient and V against the critic's updates, into a PNG file."""
     with pictures.figure(path, 10, 3.4, 1, 2) as [[left, right]]:
-        for objective, title in OBJECTIVES.items():
-            found = train_critic(objective, 2000, 20)
+        for (objective, title), noise in [*((o, 0.0) for o in OBJECTIVES.items()), NOISY]:
+            found = train_critic(objective, 2000, 20, noise)
+            title += f", σ = {noise:g}" if noise else ""
             left.semilogy(found["updates"], found["gradient"], label=title)
             if objective != "non_saturating":  # whose V is that of the first
                 right.plot(found["updates"], found["value"], label=f"V, {title}")
