@@ -1,26 +1,64 @@
-"""The published settings of whole methods: objective, optimizers, callbacks and batch size."""
+"""The published settings of whole methods: the objective, optimizers, callbacks and batch size."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 
 from keras_gradlayer import callbacks
+from keras_gradlayer.trainers import GAN, DualingGAN, UnrolledGAN
 
-__all__ = ["Preset", "ct_gan", "dragan", "wgan", "wgan_gp"]
+__all__ = [
+    "Preset",
+    "ct_gan",
+    "dragan",
+    "dualing_gan",
+    "gradient_regularized",
+    "hinge",
+    "least_squares",
+    "unrolled_gan",
+    "wgan",
+    "wgan_gp",
+]
 
 
 class Preset(NamedTuple):
     """What a method needs beside a generator and a critic; each call makes new objects.
 
-    The objective is for `kgl.GAN`, the optimizers are for `compile`, and the callbacks for `fit`:
-    append your own. The batch size is that of the data.
+    `gan` makes a compiled GAN of it. The callbacks are for its `fit`: append your own. The batch
+    size is that of the data. A Dualing GAN has no critic optimizer.
+
+    Example:
+
+    >>> preset = wgan_gp()
+    >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+    >>> gan = preset.gan(generator, mlp_critic((2,)))
+    >>> x = keras.random.normal((320, 2))
+    >>> history = gan.fit(x, batch_size=64, callbacks=preset.callbacks, verbose=0)
     """
 
     objective: str
     generator_optimizer: keras.optimizers.Optimizer
-    critic_optimizer: keras.optimizers.Optimizer
+    critic_optimizer: keras.optimizers.Optimizer | None
     callbacks: list
     batch_size: int = 64
+    trainer: Callable[..., GAN] = GAN
+
+    @property
+    def critic_steps(self) -> int:
+        """Critic updates before each generator update."""
+        steps = [c.critic_steps for c in self.callbacks if hasattr(c, "critic_steps")]
+        return steps[0] if steps else 1
+
+    def gan(self, generator: keras.Model, critic: keras.Model, **kwargs) -> GAN:
+        """A GAN of these models, compiled; further arguments are the trainer's."""
+        gan = self.trainer(generator, critic, objective=self.objective, **kwargs)
+        optimizers = {"generator_optimizer": self.generator_optimizer}
+        if self.critic_optimizer is not None:
+            optimizers["critic_optimizer"] = self.critic_optimizer
+        gan.compile(**optimizers)
+        return gan
 
 
 def wgan(limit: float = 0.01, critic_steps: int = 5, learning_rate: float = 5e-5) -> Preset:
@@ -37,14 +75,6 @@ def wgan(limit: float = 0.01, critic_steps: int = 5, learning_rate: float = 5e-5
     Example:
 
     >>> preset = wgan()
-    >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
-    >>> gan = kgl.GAN(generator, mlp_critic((2,)), preset.objective)
-    >>> gan.compile(
-    ...     generator_optimizer=preset.generator_optimizer,
-    ...     critic_optimizer=preset.critic_optimizer,
-    ... )
-    >>> x = keras.random.normal((320, 2))
-    >>> history = gan.fit(x, batch_size=64, callbacks=preset.callbacks, verbose=0)
     """
     optimizers = [keras.optimizers.RMSprop(learning_rate) for _ in range(2)]
     return _preset("wasserstein", optimizers, critic_steps, callbacks.WeightClipping(limit))
@@ -104,7 +134,7 @@ def ct_gan(
 ) -> Preset:
     """The Wasserstein GAN with gradient penalty and consistency term.
 
-    Give it a critic with dropout.
+    Give it a critic with dropout, as `kgl.models.dcgan_critic(shape, dropout=0.5)`.
 
     Source: Wei et al., "Improving the Improved Training of Wasserstein GANs", ICLR 2018: λ1 = 10,
     λ2 = 2, n_critic = 5, m = 64, Adam of 2e-4 with β1 = 0.5 and β2 = 0.9.
@@ -124,10 +154,109 @@ def ct_gan(
     return _preset("wasserstein", _adams(learning_rate, 0.9), critic_steps, *added)
 
 
-def _adams(learning_rate, beta_2):
+def hinge(critic_steps: int = 5, learning_rate: float = 2e-4) -> Preset:
+    """The hinge GAN of SNGAN: give it a critic with `keras.layers.SpectralNormalization`.
+
+    Source: Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018,
+    section 4: n_dis = 5, Adam of 2e-4 with β1 = 0 and β2 = 0.9, m = 64.
+
+    Args:
+        critic_steps: n_dis.
+        learning_rate: α, of both optimizers.
+
+    Example:
+
+    >>> preset = hinge()
+    """
+    return _preset("hinge", _adams(learning_rate, 0.9, beta_1=0.0), critic_steps)
+
+
+def least_squares(critic_steps: int = 1, learning_rate: float = 2e-4) -> Preset:
+    """The least-squares GAN.
+
+    Source: Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017: m = 64, Adam
+    with β1 = 0.5, here of 2e-4.
+
+    Args:
+        critic_steps: critic updates before each generator update.
+        learning_rate: of both optimizers.
+
+    Example:
+
+    >>> preset = least_squares()
+    """
+    return _preset("least_squares", _adams(learning_rate, 0.999), critic_steps)
+
+
+def gradient_regularized(
+    penalty: float = 0.5, critic_steps: int = 1, learning_rate: float = 1e-4
+) -> Preset:
+    """The minimax GAN whose generator also descends the squared norm of the critic's gradient.
+
+    Source: Nagarajan & Kolter, "Gradient descent GAN optimization is locally stable", NeurIPS
+    2017: η = 0.5, Adam of 1e-4 with β1 = 0.5, m = 512, as in its published code for eight
+    Gaussians.
+
+    Args:
+        penalty: η, the regularizer's weight.
+        critic_steps: critic updates before each generator update.
+        learning_rate: of both optimizers.
+
+    Example:
+
+    >>> preset = gradient_regularized()
+    """
+    added = callbacks.GeneratorGradientRegularizer(penalty)
+    adams = _adams(learning_rate, 0.999)
+    return _preset("minimax", adams, critic_steps, added, batch_size=512)
+
+
+def unrolled_gan(
+    unrolled_steps: int = 5, critic_steps: int = 1, learning_rate: float = 1e-4
+) -> Preset:
+    """The minimax GAN whose generator looks some critic steps ahead.
+
+    Source: Metz et al., "Unrolled Generative Adversarial Networks", ICLR 2017: Adam of 1e-4 with
+    β1 = 0.5 and m = 512 on eight Gaussians, with k = 10 there. A generator update costs about 3k
+    critic updates.
+
+    Args:
+        unrolled_steps: k.
+        critic_steps: critic updates before each generator update.
+        learning_rate: of both optimizers.
+
+    Example:
+
+    >>> preset = unrolled_gan(unrolled_steps=10)
+    """
+    given = {"batch_size": 512, "trainer": functools.partial(UnrolledGAN, steps=unrolled_steps)}
+    return _preset("minimax", _adams(learning_rate, 0.999), critic_steps, **given)
+
+
+def dualing_gan(variant: str = "score", learning_rate: float = 1e-3) -> Preset:
+    """The GAN whose critic is solved for on each batch.
+
+    Source: Li et al., "Dualing GANs", NeurIPS 2017. The generator's Adam of 1e-3 with β1 = 0.5 is
+    that of `experiments/dualing.py`.
+
+    Args:
+        variant: `"cost"` or `"score"`; `"linear"` for a critic that is linear in its variables.
+        learning_rate: of the generator's optimizer.
+
+    Example:
+
+    >>> preset = dualing_gan("cost")
+    """
+    adam = keras.optimizers.Adam(learning_rate, 0.5)
+    trainer = functools.partial(DualingGAN, variant=variant)
+    return Preset("minimax", adam, None, [], trainer=trainer)
+
+
+def _adams(learning_rate, beta_2, beta_1=0.5):
     """One for each player."""
-    return [keras.optimizers.Adam(learning_rate, 0.5, beta_2) for _ in range(2)]
+    return [keras.optimizers.Adam(learning_rate, beta_1, beta_2) for _ in range(2)]
 
 
-def _preset(objective, optimizers, critic_steps, *added):
-    return Preset(objective, *optimizers, [callbacks.CriticInnerLoop(critic_steps), *added])
+def _preset(objective, optimizers, critic_steps, *added, **given):
+    added = [callbacks.CriticInnerLoop(critic_steps), *added]
+    return Preset(objective, *optimizers, added, **given)

@@ -5,20 +5,12 @@ import pytest
 import keras_gradlayer as kgl
 from tests import oracles
 
-PRESETS = {
-    "wgan": kgl.presets.wgan,
-    "wgan_gp": kgl.presets.wgan_gp,
-    "dragan": kgl.presets.dragan,
-    "ct_gan": kgl.presets.ct_gan,
-}
+PRESETS = {name: getattr(kgl.presets, name) for name in kgl.presets.__all__ if name != "Preset"}
 
 
 def fit(preset, critic, updates=20):
-    gan = kgl.GAN(oracles.point_generator(), critic, preset.objective)
-    gan.compile(
-        generator_optimizer=preset.generator_optimizer, critic_optimizer=preset.critic_optimizer
-    )
-    data = kgl.data.eight_gaussians(batch_size=preset.batch_size).repeat()
+    gan = preset.gan(oracles.point_generator(), critic)
+    data = kgl.data.eight_gaussians(n=1024, batch_size=preset.batch_size).repeat()
     history = gan.fit(data, steps_per_epoch=updates, callbacks=preset.callbacks, verbose=0)
     return gan, history.history
 
@@ -26,17 +18,20 @@ def fit(preset, critic, updates=20):
 @pytest.mark.parametrize("name", PRESETS)
 def test_it_trains(name):
     layers = keras.layers
+    dropouts = [layers.Dropout(0.3)] if name == "ct_gan" else []
     critic = keras.Sequential(
-        [layers.Input((2,)), layers.Dense(8, "relu"), layers.Dropout(0.3), layers.Dense(1)]
+        [layers.Input((2,)), layers.Dense(8, "tanh"), *dropouts, layers.Dense(1)]
     )
     preset = PRESETS[name]()
     gan, history = fit(preset, critic)
     assert np.isfinite(history["critic_loss"]).all()
-    moves = 20 // preset.callbacks[0].critic_steps
+    moves = 20 // preset.critic_steps
     assert int(gan.generator_optimizer.iterations) == moves
     # each call makes its own
-    assert PRESETS[name]().critic_optimizer is not preset.critic_optimizer
+    assert PRESETS[name]().generator_optimizer is not preset.generator_optimizer
     assert preset.generator_optimizer is not preset.critic_optimizer
+    assert isinstance(gan, kgl.DualingGAN if name == "dualing_gan" else kgl.GAN)
+    assert isinstance(gan, kgl.UnrolledGAN) == (name == "unrolled_gan")
 
 
 def test_the_settings_of_the_first_wgan():
@@ -47,7 +42,7 @@ def test_the_settings_of_the_first_wgan():
         assert float(optimizer.learning_rate) == pytest.approx(5e-5)
     assert max(np.abs(w).max() for w in oracles.weights_of(gan.critic)) <= np.float32(0.01)
     assert preset.batch_size == 64
-    assert preset.callbacks[0].critic_steps == 5
+    assert preset.critic_steps == preset.callbacks[0].critic_steps == 5
 
 
 def test_settings_are_taken():
@@ -57,3 +52,9 @@ def test_settings_are_taken():
     assert float(preset.critic_optimizer.learning_rate) == pytest.approx(1e-3)
     *_, consistency = kgl.presets.ct_gan(consistency=1.0, margin=0.2).callbacks
     assert (consistency.weight, consistency.margin) == (1.0, 0.2)
+    assert kgl.presets.gradient_regularized(penalty=0.2).callbacks[1].weight == 0.2
+    critic = kgl.models.mlp_critic((2,), units=4)
+    gan = kgl.presets.unrolled_gan(unrolled_steps=2).gan(oracles.point_generator(), critic)
+    assert gan.steps == 2
+    gan = kgl.presets.dualing_gan("cost").gan(oracles.point_generator(), critic, trust_region=0.1)
+    assert (gan.variant, gan.trust_region) == ("cost", 0.1)

@@ -15,7 +15,14 @@ METHODS = {
     "wgan-gp": kgl.presets.wgan_gp,
     "wgan": kgl.presets.wgan,
     "dragan": kgl.presets.dragan,
+    "ct-gan": kgl.presets.ct_gan,
+    "hinge": kgl.presets.hinge,
+    "least-squares": kgl.presets.least_squares,
+    "gradient-regularized": kgl.presets.gradient_regularized,
+    "unrolled": kgl.presets.unrolled_gan,
+    "dualing": kgl.presets.dualing_gan,
 }
+CRITICS = {"ct-gan": {"dropout": 0.5}, "hinge": {"spectral_normalization": True}}
 
 
 @grouped(
@@ -49,20 +56,15 @@ def command(inputs, network, method, training, run):
     shape = IMAGES.get(inputs.data, (size, size, 3))
     keras.utils.set_random_seed(run.seed)
     preset = _preset(**vars(method))
-    critic_steps = preset.callbacks[0].critic_steps
-    gan = kgl.GAN(
+    gan = preset.gan(
         kgl.models.dcgan_generator(shape, network.latent_dim, network.width),
-        kgl.models.dcgan_critic(shape, network.width),
-        preset.objective,
-    )
-    gan.compile(
-        generator_optimizer=preset.generator_optimizer, critic_optimizer=preset.critic_optimizer
+        kgl.models.dcgan_critic(shape, network.width, **CRITICS.get(method.method, {})),
     )
     samples = load_data(inputs.data, training.batch_size, run.seed, shape).repeat()
     out = open_run(run.out, run.resume, "gan.keras")
     epochs = max(1, training.iterations // 100)
     moves = training.iterations // epochs  # in an epoch
-    fit(gan, samples, out, epochs, preset.callbacks, steps_per_epoch=critic_steps * moves)
+    fit(gan, samples, out, epochs, preset.callbacks, steps_per_epoch=preset.critic_steps * moves)
     gan.generator.save(out / "generator.keras")
     gan.critic.save(out / "critic.keras")
     latents = gan.latent.sample(64, seed=run.seed)

@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from keras_gradlayer.models.mlp import dropouts
+
 
 def _stages(image_shape):
     """How many factors of two lie between the image and a core of at least 4 pixels."""
@@ -64,7 +66,12 @@ def dcgan_generator(
     return keras.Sequential(stack, name="dcgan_generator")
 
 
-def dcgan_critic(image_shape: tuple[int, int, int], width: int = 64) -> keras.Model:
+def dcgan_critic(
+    image_shape: tuple[int, int, int],
+    width: int = 64,
+    dropout: float = 0.0,
+    spectral_normalization: bool = False,
+) -> keras.Model:
     """A DCGAN critic for gradient penalties, (batch, *image_shape) -> (batch, 1).
 
     Convolutions of 5x5 and stride 2 with leaky ReLU, halving the image down to a small core, then
@@ -76,6 +83,10 @@ def dcgan_critic(image_shape: tuple[int, int, int], width: int = 64) -> keras.Mo
     Args:
         image_shape: (height, width, channels), even and at least 8 pixels.
         width: channels of the first convolution; each further one has twice as many.
+        dropout: rate of a dropout after each convolution, as CT-GAN's critic has (0.5; Wei et al.,
+            ICLR 2018); 0 for none.
+        spectral_normalization: whether each layer is held to a spectral norm of 1 (Miyato et al.,
+            ICLR 2018), as for the hinge loss.
 
     Raises:
         ValueError: if the image's sides are not even or below 8.
@@ -85,10 +96,12 @@ def dcgan_critic(image_shape: tuple[int, int, int], width: int = 64) -> keras.Mo
     """
     n, *_ = _stages(image_shape)
     stack = [layers.Input(tuple(image_shape))]
+    held = layers.SpectralNormalization if spectral_normalization else lambda layer: layer
     for k in range(n):
         stack += [
-            layers.Conv2D(width * 2**k, 5, strides=2, padding="same"),
+            held(layers.Conv2D(width * 2**k, 5, strides=2, padding="same")),
             layers.LeakyReLU(negative_slope=0.2),
+            *dropouts(dropout),
         ]
-    stack += [layers.Flatten(), layers.Dense(1)]
+    stack += [layers.Flatten(), held(layers.Dense(1))]
     return keras.Sequential(stack, name="dcgan_critic")

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_gradlayer as kgl
 from tests.commands.commandline import fails, run
 
 
@@ -50,6 +51,22 @@ def test_other_methods(capsys, models, train):
         message = fails(capsys, *train, *option, "--out", models / "bad")
         assert f"{option[0]} is not for --method wgan" in message
     assert not (models / "bad").exists()
+
+
+@pytest.mark.parametrize("method", ["ct-gan", "hinge", "unrolled", "dualing"])
+def test_methods_with_their_critics(capsys, models, train, method):
+    out = models / method
+    assert run(capsys, *train, "--iterations", 2, "--method", method, "--out", out)[0] == 0
+    gan, critic = (keras.saving.load_model(out / f"{n}.keras") for n in ("gan", "critic"))
+    kinds = {type(layer) for layer in critic.layers}
+    assert (keras.layers.Dropout in kinds) == (method == "ct-gan")
+    assert (keras.layers.SpectralNormalization in kinds) == (method == "hinge")
+    assert isinstance(
+        gan, {"unrolled": kgl.UnrolledGAN, "dualing": kgl.DualingGAN}.get(method, kgl.GAN)
+    )
+    if method == "dualing":
+        message = fails(capsys, *train, "--method", method, "--penalty", 1, "--out", models / "bad")
+        assert "--penalty is not for --method dualing" in message
 
 
 def test_a_run_that_diverges_fails(capsys, models, train):
