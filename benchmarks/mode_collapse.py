@@ -1,6 +1,6 @@
 """How many of eight narrow Gaussians a plain, a regularised and an unrolled GAN hold at last.
 
-Figure 4 of Nagarajan & Kolter (2017), over several seeds: the modes that any of 2,000 samples lies
+Figure 1 of Nagarajan & Kolter (2017), over several seeds: the modes that any of 2,000 samples lies
 within ten standard deviations of, the smallest share that a mode has of the samples, the share
 within ten standard deviations, and the first of the looks, every 1,000 iterations, from which on
 every mode has at least 5% of the samples.

@@ -139,7 +139,6 @@ def train_on(generator, critic, data, scorer, seconds, save=None, epoch=20):
         scores = scorer(kgl.metrics.sample_batches(gan, scorer.count, 100)).scores
         looks.append({"seconds": elapsed, "iterations": iterations, **scores})
     if save is not None:
-        save.mkdir(parents=True)
         gan.generator.save(save / "generator.keras")
         gan.critic.save(save / "critic.keras")
     return {"seconds": elapsed, "by_time": looks, "best": looks[-1]}
@@ -155,7 +154,9 @@ def train_on(generator, critic, data, scorer, seconds, save=None, epoch=20):
 @click.option("--count", default=10_000, show_default=True)
 @click.option("--insert", help="Where the middle is; the layer before the last normalisation.")
 @click.option("--row", "rows", multiple=True, help="Which; all by default. Or wgan-gp=SECONDS,…")
-@click.option("--save", type=click.Path(path_type=pathlib.Path), help="For wgan-gp: its folder.")
+@click.option(
+    "--save", type=click.Path(path_type=pathlib.Path), help="For wgan-gp: has a folder a seed."
+)
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path))
 def main(
@@ -190,7 +191,10 @@ def main(
             samples = load("train", batch_size=64, seed=seed)
             if row.startswith("wgan-gp="):
                 seconds = [float(s) for s in row.partition("=")[2].split(",")]
-                found = train_on(*models, samples, reporting, seconds, save)
+                folder = save / f"seed-{seed}" if save else None
+                if folder:
+                    folder.mkdir(parents=True)  # before hours of training
+                found = train_on(*models, samples, reporting, seconds, folder)
             else:
                 settings = dict(ROWS[row])
                 if insert and settings.get("insert") == MIDDLE["insert"]:

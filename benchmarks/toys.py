@@ -1,6 +1,6 @@
 """The three toys of Figure 2: gradient layers alone beside WGAN-GP, scored and drawn.
 
-python benchmarks/toys.py --out docs/results/toys.json --figure docs/images/toys.png
+python benchmarks/toys.py --out runs/toys.json --figure runs/toys.png
 """
 
 import json

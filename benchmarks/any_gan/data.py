@@ -36,6 +36,3 @@ def rows(count, seed):
     other = (numbers[:, 0] + rng.normal(0, 0.3, count) > 0).astype(int)
     table = [np.clip(numbers, -1, 1), np.eye(4)[category], np.eye(2)[other]]
     return np.concatenate(table, axis=1).astype("float32")
-
-
-# Losses: of the critic from its scores of real and fake samples; of the generator.

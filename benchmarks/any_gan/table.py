@@ -90,14 +90,16 @@ def finetune(kind, folder, classifiers, out, seed, options):
     if data:
         arguments += ["--classifier", classifiers / CLASSIFIERS[data]]
     arguments += ["--out", out, "--seed", seed, *options]
-    if (out / "run.json").exists():
+    if (out / "run.json").exists() and not (out / "tuner.keras").exists():
         arguments.append("--resume")
     command = [sys.executable, "-m", "keras_gradlayer.commands", "finetune", *arguments]
     log = out.with_name(f"{out.name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    with log.open("w") as file:
-        status = subprocess.run(list(map(str, command)), stdout=file, stderr=file).returncode
+    status = 0
+    if not (out / "tuner.keras").exists():  # else it had been killed before it was judged
+        with log.open("a") as file:
+            status = subprocess.run(list(map(str, command)), stdout=file, stderr=file).returncode
     lines = [line for line in log.read_text().splitlines() if line.strip()] or [""]
     minutes = (time.monotonic() - start) / 60
     return {"refused" if status else "said": lines[-1].split(";")[0], "minutes": minutes}

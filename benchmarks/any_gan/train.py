@@ -33,7 +33,7 @@ def main():
     KINDS[options.kind](options.out, **({"steps": options.steps} if options.steps else {}))
 
 
-# Data: arrays of samples, or of samples and their conditions.
+# Losses: of the critic from its scores of real and fake samples; of the generator.
 
 
 def cross_entropy(logits):

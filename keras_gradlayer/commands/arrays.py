@@ -1,5 +1,6 @@
 """Samples in .npy and .npz files."""
 
+import contextlib
 import pathlib
 
 import click
@@ -7,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _images
-from keras_gradlayer._conditions import on_samples, pair, to_spec, unpair
+from keras_gradlayer._conditions import call, on_samples, pair, to_spec, unpair
 from keras_gradlayer.data._batching import batches_of
 from keras_gradlayer.trainers._data import check_finite
 
@@ -21,13 +22,15 @@ def is_array(path):
 
 
 def load_array(path, sample_shape):
-    """The samples of a file, floats or bytes, in the shape of a model's.
+    """The samples of a file, floats or bytes, in the shape of a model's, or `None` for theirs.
 
     Of an .npz file they are its only array, or "x". Grey images may come without channels.
     """
     x = _read(path, _NAMES, "samples")
     if x.dtype != "uint8" and x.dtype.kind != "f":
         raise click.UsageError(f"{path} must hold floats, or images of uint8. Received: {x.dtype}")
+    if sample_shape is None:  # as they are
+        sample_shape = x.shape[1:]
     if x.ndim and (*x.shape[1:], 1) == sample_shape:
         x = x[..., None]
     if not len(x.shape) or x.shape[1:] != sample_shape or not len(x):
@@ -40,8 +43,8 @@ def load_array(path, sample_shape):
     return x
 
 
-def load_labels(path, count, spec):
-    """The conditions of a file, as the models take them, one for each of `count` samples.
+def load_labels(path, count, tuner):
+    """The conditions of a file, as a tuner's models take them, one for each of `count` samples.
 
     Of an .npz file they are "condition", "labels" or "y".
     """
@@ -51,7 +54,22 @@ def load_labels(path, count, spec):
             f"Expected a condition for each of the {count} samples. "
             f"Received: {len(labels)} in {path}"
         )
-    return to_spec(labels, spec).numpy()
+    labels = to_spec(labels, tuner.condition_spec).numpy()
+    if labels.dtype.kind in "iu":  # classes: those that an embedding lacks
+        classes = np.unique(labels, axis=0)
+        with told(f"{path} must hold classes that the generator and the critic take"):
+            samples = tuner([tuner.latent.sample(len(classes), seed=0), classes], layers=0)
+            call(tuner.critic, samples, classes)
+    return labels
+
+
+@contextlib.contextmanager
+def told(expected):
+    """Say what was expected where TensorFlow finds a class out of range."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as e:
+        raise click.UsageError(f"{expected}. TensorFlow said: {e.message}") from e
 
 
 def _read(path, names, what):
@@ -83,9 +101,18 @@ def batches(x, batch_size, seed, value_range):
     """Training data of an array, or of (samples, conditions): full batches, shuffled."""
     count = len(unpair(x)[0])
     if batch_size > count:
-        raise click.UsageError(f"--batch-size is {batch_size}, and --data has {count} samples.")
+        raise click.UsageError(
+            f"--batch-size is {batch_size}, and --data has {count} samples to train on (a tenth is "
+            "held out where nothing else is given to score against)."
+        )
     data = batches_of(x, batch_size, seed=seed)
     return data.map(on_samples(lambda x: in_range(x, value_range))).prefetch(tf.data.AUTOTUNE)
+
+
+def some(x, count):
+    """Up to `count` rows, drawn at random: a file may be sorted."""
+    rows = np.random.default_rng(1).permutation(len(x))[:count]
+    return x[np.sort(rows)]
 
 
 def hold_out(x):

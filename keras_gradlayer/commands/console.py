@@ -61,7 +61,8 @@ def run(command, args=None):
         if not (isinstance(e, (click.ClickException, OSError)) or _is_ours(e)):
             raise
         message = e.format_message() if isinstance(e, click.ClickException) else str(e)
-        failed = isinstance(e, (FloatingPointError, RuntimeError))  # diverged, or a server failed
+        # diverged, or a server failed
+        failed = isinstance(e, (FloatingPointError, RuntimeError, ConnectionError, TimeoutError))
         start = "\nkeras-gradlayer: failed:" if failed else "keras-gradlayer:"
         click.echo(f"{start} {' '.join(message.split())}", err=True)
         sys.exit(1 if failed else 2)

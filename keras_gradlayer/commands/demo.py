@@ -45,7 +45,7 @@ TOYS = {
     "demo",
     params=[
         option("--data", "The toy data set.", "eight_gaussians", type=click.Choice(list(TOYS))),
-        option("--experiment", "Run this instead, in minutes.", type=click.Choice(EXPERIMENTS)),
+        option("--experiment", "Run this instead (minutes).", type=click.Choice(EXPERIMENTS)),
         option("--out", "Folder to write to, new or empty; runs/demo-NAME-N if none.", type=FOLDER),
         option("--layers", "Number of gradient layers (T).", 100, type=COUNT),
         PARTICLES,

@@ -37,8 +37,9 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
         option("--layers", "Number of epochs, and of layers at most (T).", 10, type=COUNT),
         option(
             "--step-size",
-            "Step size of a layer (η), or auto: the steps that improve the classifier's score on "
-            "--data's images, or without one the longest that the critic agrees with.",
+            "Step size of a layer (η), or auto: the steps that improve the score on --data, by the "
+            "classifier or for a file of samples the sliced Wasserstein distance; without either "
+            "the longest that the critic agrees with.",
             "auto",
         ),
         option("--steps-per-layer", "Steps of η/m with each stacked critic (m).", 1),
@@ -52,7 +53,7 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
         options.PARTICLES,
         flag(
             "--line-search",
-            "Begin the search of auto with a given --step-size.",
+            "With --classifier: search as auto does, beginning with --step-size.",
         ),
     ],
     training=[
@@ -69,7 +70,7 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
             "Images to score against; --data's test images or folder by default. "
             "Without --classifier, a file of samples.",
         ),
-        option("--score-count", "Number of samples to score.", 10_000, type=click.IntRange(2)),
+        option("--score-count", "Most samples to score.", 10_000, type=click.IntRange(2)),
     ],
     run=options.RUN,
 )
@@ -84,18 +85,17 @@ def command(inputs, flow, training, scores, run):
         name = "--real" if real else "--line-search"
         raise click.UsageError(f"{name} needs --classifier, which makes the score.")
     keras.utils.set_random_seed(run.seed)
-    make_tuner = functools.partial(
-        kgl.FineTuner,
+    step_size = options.parse_step_size(flow.step_size)
+    tuner = kgl.FineTuner(
         load_model(inputs.generator) if inputs.generator else None,
         sources.load_critic(inputs.critic, inputs.critic_output),
+        step_size,
         insert=flow.insert,
         objective=flow.objective,
         max_layers=flow.layers,
         particles=options.parse_particles(flow.particles),
         steps_per_layer=flow.steps_per_layer,
     )
-    step_size = options.parse_step_size(flow.step_size)
-    tuner = make_tuner(step_size=step_size)
     conditional = tuner.condition_spec is not None
     if inputs.labels and not (conditional and is_array(data)):
         raise click.UsageError("--labels is for a conditional GAN and --data in a file.")
@@ -108,12 +108,12 @@ def command(inputs, flow, training, scores, run):
         samples = arrays.load_array(data, shape)
         if conditional:
             labels = inputs.labels or data
-            labels = arrays.load_labels(labels, len(samples), tuner.condition_spec)
+            labels = arrays.load_labels(labels, len(samples), tuner)
             samples = samples, labels
         if not (scores.classifier or real):
             samples, held_out = arrays.hold_out(samples)
             held_out, _ = unpair(held_out)
-            known = arrays.in_range(unpair(samples)[0][:2500], value_range).numpy()
+        known = arrays.in_range(arrays.some(unpair(samples)[0], 2500), value_range).numpy()
         samples = arrays.batches(samples, training.batch_size, run.seed, value_range)
     if real and not scores.classifier:
         held_out = arrays.load_array(real, shape)
@@ -124,9 +124,9 @@ def command(inputs, flow, training, scores, run):
     scorer, count = None, None
     if held_out is not None:
         scorer = sources.distance_to(arrays.in_range(held_out, value_range).numpy())
-        count = max(1000, len(held_out))  # samples to score
-        if known is not None and step_size == "auto":  # not by the samples that are held out
-            tuner = make_tuner(step_size=kgl.step_rules.LineSearch(sources.distance_to(known)))
+        count = max(1000, min(len(held_out), scores.score_count))  # samples to score
+        if step_size == "auto" and known is not None:  # not by the samples that are held out
+            tuner.step_size = kgl.step_rules.LineSearch(sources.distance_to(known))
     if scores.classifier:
         search = flow.line_search or step_size == "auto"
         if search and real is None and data not in IMAGES:
@@ -134,7 +134,7 @@ def command(inputs, flow, training, scores, run):
         real = real or (f"{data}:test" if data in IMAGES else data)
         make_scorer = functools.partial(
             sources.make_scorer,
-            scores.classifier,
+            sources.load_classifier(scores.classifier),
             count=scores.score_count,
             shape=shape,
             value_range=value_range,
@@ -143,14 +143,13 @@ def command(inputs, flow, training, scores, run):
         scorer = make_scorer(real)
         if search:  # not on the images that are reported against, if there are others
             first = None if step_size == "auto" else step_size
-            rule = kgl.step_rules.LineSearch(make_scorer(data), step_size=first)
-            tuner = make_tuner(step_size=rule)
+            tuner.step_size = kgl.step_rules.LineSearch(make_scorer(data), step_size=first)
     tuner.compile(critic_optimizer=keras.optimizers.Adam(training.learning_rate, 0.5, 0.9))
     validation = None
     if data in IMAGES:
         given = {"split": "test[:250]", "batch_size": 50}
         given |= {"labels": True} if conditional else {}
-        validation = sources.load_images(data, value_range, **given)
+        validation = sources.load_images(data, value_range, shape, **given)
     out = open_run(run.out, run.resume, "tuner.keras", real=real)
     if scorer:
         path = out / "scores.json"

@@ -24,7 +24,7 @@ def flag(name, help):
 
 BATCH_SIZE = option("--batch-size", "Samples in a batch (b).", 64, type=COUNT)
 PARTICLES = option("--particles", '"auto", a number, or "none": fresh latents every time.', "auto")
-SEED = option("--seed", "Seed of all random numbers.", 0)
+SEED = option("--seed", "Seed of all random numbers.", 0, type=click.IntRange(0, 2**32 - 1))
 RUN = [
     option("--out", "Folder to write to, new or empty.", type=FOLDER, required=True),
     flag("--resume", "Continue the unfinished run in --out."),

@@ -6,8 +6,9 @@ import tensorflow as tf
 
 import keras_gradlayer as kgl
 from keras_gradlayer import pictures
+from keras_gradlayer.commands.arrays import told
 from keras_gradlayer.commands.console import need, new_folder
-from keras_gradlayer.commands.options import BATCH_SIZE, COUNT, SEED, flag, option
+from keras_gradlayer.commands.options import BATCH_SIZE, COUNT, flag, option
 from keras_gradlayer.commands.sources import load_model
 
 _MOST_IN_ONE = 10_000  # samples in one array, by default
@@ -22,7 +23,7 @@ _MOST_IN_ONE = 10_000  # samples in one array, by default
         option("--count", "Number of samples.", 64, type=COUNT),
         option("--layers", "Apply only so many layers.", type=click.IntRange(0)),
         option(
-            "--label", "Of a conditional sampler, the class; by default as in its data.", type=int
+            "--label", "The class, for a conditional sampler; by default as in its data.", type=int
         ),
         option(
             "--format",
@@ -33,7 +34,7 @@ _MOST_IN_ONE = 10_000  # samples in one array, by default
         option("--shards", "Number of shards; by default one for 10,000 samples.", type=COUNT),
         flag("--resume", "Write the shards that --out lacks."),
         BATCH_SIZE,
-        SEED,
+        option("--seed", "Seed of the first sample.", 0, type=click.IntRange(-(2**63), 2**63 - 1)),
     ],
 )
 def command(
@@ -61,6 +62,9 @@ def command(
     if tf.config.list_physical_devices("GPU"):  # for the same samples of a seed each time
         tf.config.experimental.enable_op_determinism()
     sampler = kgl.serving.SeededSampler(load_model(model) if model else saved_model, label)
+    if label is not None:
+        with told("--label must be a class that the model takes"):
+            next(sampler.blocks(seed, seed + 1, batch_size=1))
     draw = {"layers": layers, "batch_size": batch_size}
     if format != "npy":
         write = {"seed": seed, "shards": shards, "format": format, "resume": resume}

@@ -7,9 +7,8 @@ import math
 import click
 from tqdm import tqdm
 
-import keras_gradlayer as kgl
 from keras_gradlayer.commands.options import COUNT, FOLDER, SEED, option
-from keras_gradlayer.commands.sources import batches_of, make_scorer
+from keras_gradlayer.commands.sources import batches_of, load_classifier, make_scorer
 from keras_gradlayer.metrics.scorer import format_conditions, format_scores
 
 
@@ -38,7 +37,7 @@ def command(sources, classifier, real, count, layers, image_size, out, seed):
         raise click.UsageError(f"{out} exists; nothing was written.")
     if out is not None and not out.parent.is_dir():
         raise click.UsageError(f"There is no folder {out.parent} to write to.")
-    classifier = kgl.metrics.Classifier(classifier)
+    classifier = load_classifier(classifier)
     shape = image_size and (image_size, image_size, classifier.channels or 3)
     jobs = [(s, k, batches_of(s, count, seed, k, shape)) for s in sources for k in layers or [None]]
     scorer = make_scorer(classifier, real, count, shape)

@@ -71,7 +71,6 @@ def load_data(data, batch_size, seed, sample_shape, value_range=_images.STANDARD
 
     Images are scaled to the range of the generator's output activation, where it has one.
     """
-    image_shape = _images.channels_last_shape(sample_shape)
     options = {"batch_size": batch_size, "seed": seed}
     if labels and (data in TOYS or data in ("stacked_mnist", "stl10")):
         raise click.UsageError(f"The GAN is conditional, and --data {data} has no labels.")
@@ -86,13 +85,11 @@ def load_data(data, batch_size, seed, sample_shape, value_range=_images.STANDARD
         raise click.UsageError(f"The model's samples, of shape {sample_shape}, are not images.")
     else:
         options |= {"labels": True} if labels else {}
-        samples = load_images(data, value_range, image_shape, **options)
+        samples = load_images(data, value_range, sample_shape, **options)
         if _is_other(value_range):
             low, high = value_range
             click.echo(f"The generator's range is [{low:g}, {high:g}]; images are scaled to it.")
-    shape = tuple(tf.nest.flatten(samples.element_spec)[0].shape[1:])
-    if shape == image_shape != sample_shape:
-        return samples.map(on_samples(lambda x: tf.transpose(x, (0, 3, 1, 2))))
+    shape = _shape_of(samples)
     if shape != sample_shape:
         raise click.UsageError(
             f"The model's samples have the shape {sample_shape}; those of {data} have {shape}."
@@ -100,19 +97,36 @@ def load_data(data, batch_size, seed, sample_shape, value_range=_images.STANDARD
     return samples
 
 
-def load_images(data, value_range, image_shape=None, **options):
-    """Batches of a data set's or folder's images, in the range of a generator."""
+def load_images(data, value_range, sample_shape, **options):
+    """Batches of a data set's or folder's images, in the range and order of a generator's axes."""
+    image_shape = _images.channels_last_shape(sample_shape)
     with _naming("--data"):
         if data in IMAGES:
             images = getattr(kgl.data, data)(**options)
         else:
             images = kgl.data.image_folder(data, image_shape, **options)
-    return images.map(on_samples(lambda x: _images.rescaled(x, _images.STANDARD, value_range)))
+    images = images.map(on_samples(lambda x: _images.rescaled(x, _images.STANDARD, value_range)))
+    if _shape_of(images) == image_shape != sample_shape:
+        return images.map(on_samples(lambda x: tf.transpose(x, (0, 3, 1, 2))))
+    return images
+
+
+def _shape_of(data):
+    """Of a sample of a data set, of samples or pairs."""
+    return tuple(tf.nest.flatten(data.element_spec)[0].shape[1:])
 
 
 def _is_other(value_range):
     """Whether a range has bounds, and others than -1 and 1."""
     return _images.bounded(value_range) and not np.allclose(value_range, (-1, 1), atol=1e-3)
+
+
+def load_classifier(source):
+    """The classifier in that file or at that URL."""
+    if not pathlib.Path(source).is_file():
+        return kgl.metrics.Classifier(source)
+    with _naming("--classifier"):
+        return kgl.metrics.Classifier(load_model(source))
 
 
 def make_scorer(classifier, real, count, shape, value_range=_images.STANDARD, labels=False):
@@ -168,7 +182,8 @@ def batches_of(
         options = {"split": split} if split else {}
         options |= {"labels": True} if labels and name in ("cifar10", "mnist") else {}
         # Single images first: a batch that is not full would be dropped.
-        return getattr(kgl.data, name)(batch_size=1, shuffle=False, **options).rebatch(250)
+        with _naming(source):
+            return getattr(kgl.data, name)(batch_size=1, shuffle=False, **options).rebatch(250)
     if arrays.is_array(source):
         return _from_array(source, count, image_shape, value_range)
     if not path.is_dir():

@@ -47,7 +47,11 @@ class Classifier:
         elif not pathlib.Path(source).is_file():
             raise FileNotFoundError(f"There is no classifier at {source}.")
         else:
-            self._model = keras.saving.load_model(source, compile=False)
+            try:
+                self._model = keras.saving.load_model(source, compile=False)
+            except (TypeError, ValueError) as e:
+                said = " ".join(str(e).split())
+                raise ValueError(f"{source} cannot be loaded. Keras said: {said}") from e
             name = pathlib.Path(source).stem
         self._input_shape = _input_shape(self._model, name)
         variables = getattr(self._model, "weights", getattr(self._model, "variables", ()))

@@ -258,6 +258,11 @@ def sample_batches(
         autograph=False,
     )
     if getattr(model, "latent", None) is None:
+        if len(getattr(model, "inputs", None) or [None]) > 1:
+            raise ValueError(
+                f"'{model.name}' takes {len(model.inputs)} inputs. Expected a model of latents "
+                "alone, or a sampler, tuner or GAN of this package, which knows its conditions"
+            )
         latents = default_latent(model).sample(count, seed=seed)
     else:
         latents = _conditions.draw(model, count, seed)

@@ -108,6 +108,10 @@ class SeededSampler:
             ValueError: for a `batch_size` or `layers` out of range.
         """
         _checks.positive_int("batch_size", batch_size)
+        if not -(2**63) <= start <= stop <= 2**63:
+            raise ValueError(
+                f"Seeds must be integers of 64 bits, in order. Received: {start} to {stop}"
+            )
         if layers is not None and not 0 <= layers <= self.depth:
             raise ValueError(f"`layers` must be 0 to {self.depth}. Received: layers={layers}")
         for first in range(start - start % batch_size, stop, batch_size):
@@ -145,7 +149,7 @@ class SeededSampler:
         if "conditions" not in self._functions:
             raise ValueError(
                 "This sampler is conditional, and does not know the conditions of its data. "
-                "Expected `condition`."
+                "Expected one `condition` for all, on the command line --label."
             )
         return self._functions["conditions"](seed=seeds)
 

@@ -58,7 +58,11 @@ def put(path: str, content: bytes) -> None:
 
 
 def clear(folder: str, name: str = "") -> None:
-    """Remove what killed writers left of that file, or of every file in the folder."""
+    """Remove what killed writers left of that file, or of every file in the folder.
+
+    A writer that still runs cannot be told from a killed one: it fails, and its shard is written
+    by whoever came after it.
+    """
     for draft in tf.io.gfile.listdir(folder):
         if draft.endswith(f"{name}{PART}"):
             with contextlib.suppress(tf.errors.NotFoundError):
