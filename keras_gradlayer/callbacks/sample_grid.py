@@ -1,5 +1,6 @@
 """Pictures of the same samples, epoch by epoch."""
 
+import importlib.util
 import os
 import pathlib
 
@@ -18,8 +19,8 @@ class SampleGrid(Watcher):
     samples, layer by layer (epoch by epoch for a GAN); `layers_0003.png` or `epoch_0003.png` show
     all samples. Images are drawn as a grid, from black to white in the range of the generator's
     output activation ([-1, 1] if it has none), of a conditional model a row a class; points in the
-    plane as dots. TensorBoard shows the pictures of the folder. Where another callback object
-    resumes a GAN's run, its epochs are a picture of their own, `by_depth_0003.png`.
+    plane as dots. TensorBoard, where it is installed, shows the pictures of the folder. Where another
+    callback object resumes a GAN's run, its epochs are a picture of their own, `by_depth_0003.png`.
 
     Args:
         directory: folder for the pictures, new or empty when a run begins.
@@ -58,8 +59,7 @@ class SampleGrid(Watcher):
     def _begin(self, epoch):
         # What an interrupted first epoch left is that of this run.
         names = {p.name for p in self.directory.glob("*.png")}
-        if any(self.directory.glob("events.out.tfevents.*")):
-            names -= {"layers_0000.png", "epoch_0000.png"}
+        names -= {"layers_0000.png", "epoch_0000.png"}
         if not epoch and names:
             raise ValueError(
                 f"`directory` must be new or empty when a run begins. Received: "
@@ -67,7 +67,7 @@ class SampleGrid(Watcher):
             )
         self.directory.mkdir(parents=True, exist_ok=True)
         self._strip = {k: x for k, x in self._strip.items() if epoch and k < epoch}
-        self._writer = tf.summary.create_file_writer(str(self.directory))
+        self._writer = _writer(self.directory)
         self._drawn = None
         self._look(epoch)
 
@@ -88,7 +88,8 @@ class SampleGrid(Watcher):
                 path = self.directory / f"by_depth_{epochs[0]:04d}.png"
         pictures.strip(path, [_first(x) for x in row.values()], list(row), self._value_range)
         self._log(path, "by_depth", 0)
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def _look(self, epoch):
         number, unit = (epoch, "epoch") if self._stack is None else (self._stack.depth, "layers")
@@ -103,10 +104,18 @@ class SampleGrid(Watcher):
             self._strip[epoch] = _first(samples)
 
     def _log(self, path, name, step):
+        if self._writer is None:
+            return
         image = tf.io.decode_png(path.read_bytes(), channels=3)
         with self._writer.as_default():
             tf.summary.image(name, image[None], step)
         self._writer.flush()
+
+
+def _writer(directory):
+    """A writer of TensorBoard's events, if it is installed; TensorFlow 2.21 does not bring it."""
+    has_tensorboard = importlib.util.find_spec("tensorboard") is not None
+    return tf.summary.create_file_writer(str(directory)) if has_tensorboard else None
 
 
 def _first(samples):

@@ -35,7 +35,7 @@ def load_model(path):
         raise click.UsageError(f"There is no file {path}.")
     if pathlib.Path(path).is_dir() and keras_version(path) is None:
         raise click.UsageError(f"Expected a .keras file. Received: the folder {path}")
-    if pathlib.Path(path).suffix != ".keras" or (keras_version(path) or "3") < "3":
+    if _is_old(path):
         model = kgl.models.convert(path)
         click.echo(f"{path} is of Keras 2: '{model.name}' was converted.")
         return model
@@ -43,6 +43,11 @@ def load_model(path):
         return keras.saving.load_model(path, compile=False)
     except (TypeError, ValueError) as e:
         raise click.UsageError(f"{path} cannot be loaded. Keras said: {e}") from e
+
+
+def _is_old(path):
+    """Whether a model is one of Keras 2."""
+    return pathlib.Path(path).suffix != ".keras" or (keras_version(path) or "3") < "3"
 
 
 _load = functools.lru_cache(maxsize=1)(load_model)  # one model at several depths
@@ -123,10 +128,9 @@ def _is_other(value_range):
 
 def load_classifier(source):
     """The classifier in that file or at that URL."""
-    if not pathlib.Path(source).is_file():
-        return kgl.metrics.Classifier(source)
+    old = pathlib.Path(source).is_file() and _is_old(source)
     with _naming("--classifier"):
-        return kgl.metrics.Classifier(load_model(source))
+        return kgl.metrics.Classifier(load_model(source) if old else source)
 
 
 def make_scorer(classifier, real, count, shape, value_range=_images.STANDARD, labels=False):

@@ -1,8 +1,12 @@
 """A step-size rule on the critic's own objective."""
 
+import math
+
 import keras
+import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer._conditions import call
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.step_rules.step_rule import Search
 
@@ -16,14 +20,17 @@ class Backtracking(Search):
     or halved from that of the last layer. With
     φ the objective's potential (the score itself, for the Wasserstein objective), the mean of
     h = φ∘f∘g1 over samples from latents that training never sees has to rise by half of what its
-    slope promises, E h(G_η(z)) − E h(z) ≥ ½ η E‖∇h(z)‖². Where no step does, no layer is stacked,
-    and the critic trains on. `tuner.stack.step_sizes` lists the steps taken.
+    slope promises, E h(G_η(z)) − E h(z) ≥ ½ η E‖∇h(z)‖². Without a given η the samples' scores may
+    not rise above those of the data either: by no more than the estimate in the log, `wasserstein`,
+    for a critic of straight pieces promises a gain without end. Where no step does, no layer is
+    stacked, and the critic trains on. `tuner.stack.step_sizes` lists the steps taken.
 
-    Source: Armijo's rule (1966); Nitanda & Suzuki (2018) take a fixed η.
+    Source: Armijo's rule (1966), and Polyak's bound (1969), the step that would reach a known
+    optimum; Nitanda & Suzuki (2018) take a fixed η.
 
     Args:
-        step_size: η, the first and longest step tried; `None` sets no bound, and begins with a
-            tenth of the samples' spread.
+        step_size: η, the first and longest step tried; `None` begins with a tenth of the samples'
+            spread.
         halvings: the most times the step is halved, or doubled.
         samples: how many samples to measure on.
         seed: integer that their latents follow from.
@@ -55,18 +62,24 @@ class Backtracking(Search):
         def slope(z, c):
             return tf.reduce_sum(tf.square(input_gradient(lambda z: h(z, c), z)))
 
+        def f(z, c):
+            return tuner.stack.score(call(tuner.head, z, c, training=False), condition=c)
+
         def rise(z, c, eta):
             moved = tuner.stack.move(z, step_size=eta, condition=c)
-            return tf.reduce_sum(h(moved, c) - h(z, c))
+            return tf.stack([tf.reduce_sum(g(moved, c) - g(z, c)) for g in (h, f)])
 
         self._slope, self._rise = tuner.program(slope), tuner.program(rise)
 
     def look(self, tuner: keras.Model) -> None:
-        """Find the slope along the present critic."""
+        """Find the slope along the present critic, and how far the samples' scores may rise."""
         self._promised = sum(float(self._slope(z, c)) for z, c in self._followed.positions())
+        estimate = float(tuner.means["wasserstein"].result())
+        self._room = estimate * self.samples if self.grows else math.inf
 
     def helps(self, tuner: keras.Model, eta: float) -> bool:
         """Whether the scores rise by half of what their slope promises."""
         step = tf.constant(eta, tuner.stack.variable_dtype)
-        risen = sum(float(self._rise(z, c, step)) for z, c in self._followed.positions())
-        return risen >= eta * self._promised / 2 > 0
+        rises = [self._rise(z, c, step).numpy() for z, c in self._followed.positions()]
+        risen, score = np.sum(rises, axis=0, dtype="float64")
+        return math.inf > risen >= eta * self._promised / 2 > 0 and score <= self._room

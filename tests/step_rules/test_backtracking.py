@@ -31,12 +31,33 @@ def test_armijo_on_a_quadratic(step_size, taken):
 
 def test_without_a_step_it_grows_to_the_longest():
     """η = 1 is the longest by Armijo; the search doubles, so more than half of it is reached."""
-    tuner = oracles.quadratic_tuner(CENTER, step_size="auto")
-    fit(tuner, epochs=2)
+    tuner = oracles.quadratic_tuner(CENTER, step_size="auto", particles=1000)
+    best = np.tile(CENTER, (32, 1)).astype("float32")  # so that the scores may rise up to 0
+    tuner.fit(best, batch_size=16, epochs=2, verbose=0)
     assert (tuner.stack.step_sizes > 0.5).all()
     assert (tuner.stack.step_sizes <= 1).all()
     z = tuner.latent.sample(50, seed=0)
     assert np.abs(tuner(z) - CENTER).max() < 0.25 * np.abs(z - CENTER).max()
+
+
+def test_without_a_step_samples_stay_below_the_data():
+    """A linear critic rises for ever; its scores may rise to those of the data, W in the log."""
+    critic = keras.Sequential([keras.layers.Input((2,)), oracles.Linear([3.0, 0.0])])
+    tuner = kgl.FineTuner(None, critic, output_activation=None, max_layers=20, particles=1000)
+    tuner.compile(critic_optimizer=keras.optimizers.SGD(0.0))
+    logs = fit_to(tuner, mean := 2.0, epochs=8)
+    gap = np.array(logs["wasserstein"])
+    assert gap[0] == pytest.approx(3 * mean, abs=0.4)  # of 1,000 particles
+    rises = 9 * tuner.stack.step_sizes  # η‖a‖²
+    assert 0.5 * gap[0] < rises[0] <= gap[0]
+    moved = float(tuner(tuner.latent.sample(1000, seed=0))[:, 0].numpy().mean())
+    assert 0.8 * mean < moved < 1.1 * mean
+
+
+def fit_to(tuner, mean, epochs):
+    x = oracles.points(512)
+    x = (x - x.mean(axis=0) + [mean, 0.0]).astype("float32")
+    return tuner.fit(x, batch_size=64, epochs=epochs, verbose=0).history
 
 
 def test_no_layer_where_none_helps():
