@@ -11,6 +11,8 @@ import tensorflow as tf
 from keras_gradlayer import pictures
 from keras_gradlayer.callbacks._watcher import Watcher, output_range_of
 
+_MARK = ".sample_grid"  # a run has begun to draw here
+
 
 class SampleGrid(Watcher):
     """Draws the samples of fixed latents before the run and after every few epochs.
@@ -59,7 +61,8 @@ class SampleGrid(Watcher):
     def _begin(self, epoch):
         # What an interrupted first epoch left is that of this run.
         names = {p.name for p in self.directory.glob("*.png")}
-        names -= {"layers_0000.png", "epoch_0000.png"}
+        if (self.directory / _MARK).exists():
+            names -= {"layers_0000.png", "epoch_0000.png"}
         if not epoch and names:
             raise ValueError(
                 f"`directory` must be new or empty when a run begins. Received: "
@@ -67,6 +70,7 @@ class SampleGrid(Watcher):
             )
         self.directory.mkdir(parents=True, exist_ok=True)
         self._strip = {k: x for k, x in self._strip.items() if epoch and k < epoch}
+        (self.directory / _MARK).touch()
         self._writer = _writer(self.directory)
         self._drawn = None
         self._look(epoch)

@@ -1,5 +1,7 @@
 """Pictures of the same samples, epoch by epoch."""
 
+import importlib.util
+
 import keras
 import matplotlib.image
 import numpy as np
@@ -154,6 +156,19 @@ def test_pictures_of_another_run_stay(tmp_path):
     with pytest.raises(ValueError, match="`directory` must be new or empty when a run begins"):
         fit(image_tuner(), IMAGES, kgl.callbacks.SampleGrid(own.parent), epochs=1)
     assert own.read_bytes() == before
+
+
+def test_without_tensorboard(tmp_path, monkeypatch):
+    """TensorFlow 2.21 does not bring it."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *a: None if name == "tensorboard" else find(name, *a),
+    )
+    fit(image_tuner(), IMAGES, kgl.callbacks.SampleGrid(tmp_path), epochs=1)
+    assert (tmp_path / "by_depth.png").exists()
+    assert not list(tmp_path.glob("events*"))
 
 
 def test_bad_input(tmp_path):
