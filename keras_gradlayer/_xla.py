@@ -53,7 +53,7 @@ class AutoXLA:
         """Whether programs are compiled by XLA."""
         if self._jit is not None:
             return self._jit
-        ours = all(type(x).__module__.startswith("keras_gradlayer.") for x in self.also_run())
+        ours = all(_is_ours(x) for x in self.also_run())
         return ours and pays(*self.compiled_parts())
 
     @jit_compile.setter
@@ -67,6 +67,13 @@ class AutoXLA:
     def compiled_parts(self) -> list[keras.layers.Layer]:
         """The layers and models that the programs run."""
         raise NotImplementedError
+
+
+def _is_ours(part):
+    """Whether an object of the programs is of this package, with no function of a user's."""
+    f = getattr(part, "f", None)
+    stock = f is None or f.__module__.split(".")[0] in ("keras", "keras_gradlayer", "tensorflow")
+    return type(part).__module__.startswith("keras_gradlayer.") and stock
 
 
 def check_jit(jit_compile: bool | str) -> None:

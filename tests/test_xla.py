@@ -89,6 +89,15 @@ def test_trainers(trainer):
     assert model.jit_compile is True
 
 
+def test_a_function_of_the_users_own():
+    """It may do what XLA lacks, such as printing."""
+    generator, critic = oracles.point_generator(), kgl.models.mlp_critic((2,), 4)
+    for f, compiled in (("log_sigmoid", True), (lambda t: -tf.square(t - 1), False)):
+        gan = kgl.GAN(generator, critic, kgl.objectives.Concave(f))
+        gan.compile()
+        assert gan.jit_compile == compiled
+
+
 def test_samplers_and_models_not_compiled():
     """A convolutional model predicts without XLA on a CPU, compiled or not."""
     generator = kgl.models.dcgan_generator((8, 8, 3), latent_dim=4, width=2)

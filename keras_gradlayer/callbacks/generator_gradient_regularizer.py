@@ -1,5 +1,6 @@
 """The regularizer that makes gradient descent GANs locally stable."""
 
+import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
@@ -22,6 +23,8 @@ class GeneratorGradientRegularizer(StepCallback):
 
     Raises:
         ValueError: if `weight` is negative or not finite.
+        ValueError: if the trainer's batches are shared between replicas: the norm is that of the
+            whole batch's gradient.
         TypeError: if the trainer's generator has no parameters to move, as a FineTuner's.
 
     Example:
@@ -33,6 +36,15 @@ class GeneratorGradientRegularizer(StepCallback):
     def __init__(self, weight: float = 0.5):
         super().__init__()
         self.weight = _checks.positive_number("weight", weight, zero_ok=True)
+
+    def set_model(self, model: keras.Model) -> None:
+        """Join the trainer's step."""
+        if getattr(model, "replicas", 1) > 1:
+            raise ValueError(
+                "GeneratorGradientRegularizer needs the gradient of the whole batch. Expected one "
+                f"replica. Received: {model.replicas}"
+            )
+        super().set_model(model)
 
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """The weighted squared norm, a scalar."""

@@ -21,8 +21,9 @@ class SampleGrid(Watcher):
     samples, layer by layer (epoch by epoch for a GAN); `layers_0003.png` or `epoch_0003.png` show
     all samples. Images are drawn as a grid, from black to white in the range of the generator's
     output activation ([-1, 1] if it has none), of a conditional model a row a class; points in the
-    plane as dots. TensorBoard, where it is installed, shows the pictures of the folder. Where another
-    callback object resumes a GAN's run, its epochs are a picture of their own, `by_depth_0003.png`.
+    plane as dots. TensorBoard, where it is installed, shows the pictures of the folder. Where
+    another callback object resumes a GAN's run, its epochs are a picture of their own,
+    `by_depth_0003.png`.
 
     Args:
         directory: folder for the pictures, new or empty when a run begins.

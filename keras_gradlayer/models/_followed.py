@@ -26,7 +26,7 @@ class Followed:
         self.by_class = by_class
         self.model, self.seed, self.count = model, seed, count
         self._latents = self._z = None
-        self._depth = 0
+        self._depth = self._mark = 0
 
         def program(step):
             jit = getattr(model, "jit_compile", False)
@@ -73,20 +73,25 @@ class Followed:
             return None
         return np.repeat(values, self.count // len(values), axis=0)
 
+    def reset(self):
+        """Draw the latents anew when they are needed: the conditions of the data may be others."""
+        self._latents = self._z = None
+
     def positions(self, layers=None):
         """Chunks of (positions, conditions) after `layers` layers, in the space of the layers."""
         layers = self.model.stack.depth if layers is None else layers
-        stack = self.model.stack
+        stack, before = self.model.stack, self._depth
         stale = self._z is not None and stack.fingerprint(last=self._depth) != self._mark
         if self._z is None or layers < self._depth or stale:
             self._z, self._depth = [self._base(z, c) for z, c in _chunks(self.latents)], 0
+            before, self._mark = 0, 0
         if layers > self._depth:
             ends = tf.constant(self._depth), tf.constant(layers)
             chunks, self._z = self._z, None  # an interruption leaves none half way
             for i, (_, c) in enumerate(_chunks(self.latents)):  # in place: one copy
                 chunks[i] = self._advance(chunks[i], c, *ends)
             self._z, self._depth = chunks, layers
-        self._mark = stack.fingerprint(last=self._depth)
+        self._mark = stack.fingerprint(before, self._mark, self._depth)
         return [(z, c) for z, (_, c) in zip(self._z, _chunks(self.latents))]
 
     def batches(self, layers=None):

@@ -54,9 +54,9 @@ class Backtracking(Search):
         super().__init__(step_size, halvings, samples, seed)
         self.grows = step_size is None
 
-    def start(self, tuner: keras.Model) -> None:
-        """Follow latents of its own through the layers."""
-        super().start(tuner)
+    def make_programs(self, tuner: keras.Model) -> None:
+        """Make what runs on tensors."""
+        super().make_programs(tuner)
         h = tuner.stack.climbed
 
         def slope(z, c):
@@ -73,13 +73,14 @@ class Backtracking(Search):
 
     def look(self, tuner: keras.Model) -> None:
         """Find the slope along the present critic, and how far the samples' scores may rise."""
-        self._promised = sum(float(self._slope(z, c)) for z, c in self._followed.positions())
+        super().look(tuner)
+        self._promised = sum(float(self._slope(z, c)) for z, c in self._chunks)
         estimate = float(tuner.means["wasserstein"].result())
         self._room = estimate * self.samples if self.grows else math.inf
 
     def helps(self, tuner: keras.Model, eta: float) -> bool:
         """Whether the scores rise by half of what their slope promises."""
         step = tf.constant(eta, tuner.stack.variable_dtype)
-        rises = [self._rise(z, c, step).numpy() for z, c in self._followed.positions()]
+        rises = [self._rise(z, c, step).numpy() for z, c in self._chunks]
         risen, score = np.sum(rises, axis=0, dtype="float64")
         return math.inf > risen >= eta * self._promised / 2 > 0 and score <= self._room

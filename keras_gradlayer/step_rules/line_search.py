@@ -81,6 +81,10 @@ class LineSearch(Search):
         super().start(tuner)
         self._known, self._value_range = None, tuner.output_range()
 
+    def make_programs(self, tuner: keras.Model) -> None:
+        """Make what runs on tensors."""
+        super().make_programs(tuner)
+
         def sample(z, condition, eta):
             moved = tuner.stack.move(z, step_size=eta, condition=condition)
             return tf.cast(call(tuner.head, moved, condition, training=False), "float32")
@@ -89,7 +93,8 @@ class LineSearch(Search):
 
     def look(self, tuner: keras.Model) -> None:
         """Score the samples as they are: a quarter of them, and all."""
-        self._chunks, depth = self._followed.positions(), tuner.stack.depth
+        super().look(tuner)
+        depth = tuner.stack.depth
         self._few = max(1, len(self._chunks) // 4)
         if self._known is None or self._known[0] != depth:
             batches = list(self._followed.batches())
@@ -111,7 +116,7 @@ class LineSearch(Search):
             # Where the few are all, their score is known.
             whole = self._few == len(self._chunks)
             loss = self._best if whole else self._loss(self._moved(tuner, eta))
-            if loss < self._known[2] - _LEAST_GAIN * abs(self._known[2]):
+            if _is_gain(loss, self._known[2]):
                 self._known = tuner.stack.depth + 1, self._best, loss
                 self.follows_on = True
         return eta if self.follows_on else 0.0
@@ -140,3 +145,8 @@ class LineSearch(Search):
     def from_config(cls, config: dict[str, Any]) -> "LineSearch":
         """Rebuild the rule."""
         return cls(**{**config, "scorer": keras.saving.deserialize_keras_object(config["scorer"])})
+
+
+def _is_gain(loss, known):
+    """Whether a loss is lower by what a layer has to be worth; any is, where the other is none."""
+    return loss < known and (np.isinf(known) or known - loss > _LEAST_GAIN * abs(known))

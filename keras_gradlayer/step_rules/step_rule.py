@@ -97,9 +97,18 @@ class Search(StepRule):
         self.step_size = step_size
         self.halvings = _checks.positive_int("halvings", halvings, zero_ok=True)
         self.samples, self.seed = _checks.positive_int("samples", samples), seed
+        self._made_for = None
 
     def start(self, tuner: keras.Model) -> None:
         """Follow latents of its own through the layers."""
+        made_for = tuner, tuner.jit_compile, tuner.run_eagerly
+        if self._made_for != made_for:  # else the programs of the last fit go on
+            self.make_programs(tuner)
+            self._made_for = made_for
+        self._followed.reset()
+
+    def make_programs(self, tuner: keras.Model) -> None:
+        """Make what runs on tensors."""
         self._followed = Followed(tuner, self.samples, self.seed)
         self._gradient = tuner.program(lambda z, c: tuner.stack.follow(z, condition=c)[1])
 
@@ -110,7 +119,8 @@ class Search(StepRule):
         if not self.helps(tuner, eta):
             shorter = [eta / 2**k for k in range(1, self.halvings + 1)]
             helpful = next((eta for eta in shorter if self.helps(tuner, eta)), 0.0)
-            while self.compares and helpful > shorter[-1] and self.helps(tuner, helpful / 2):
+            least *= eta
+            while self.compares and helpful > least and self.helps(tuner, helpful / 2):
                 helpful /= 2
             return helpful
         most = eta / least if self.grows else eta
@@ -125,7 +135,7 @@ class Search(StepRule):
         if self.step_size is not None:
             return self.step_size
         # A tenth of the samples' spread.
-        z, condition = self._followed.positions()[0]
+        z, condition = self._chunks[0]
         gradient = self._gradient(z, condition)
         spread, slope = (float(tf.norm(x)) for x in (z - tf.reduce_mean(z, axis=0), gradient))
         return 0.1 * spread / slope if slope > 0 and spread > 0 else 1.0
@@ -133,6 +143,7 @@ class Search(StepRule):
     @abstractmethod
     def look(self, tuner: keras.Model) -> None:
         """Measure the samples as they are."""
+        self._chunks = self._followed.positions()
 
     @abstractmethod
     def helps(self, tuner: keras.Model, eta: float) -> bool:

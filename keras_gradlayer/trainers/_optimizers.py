@@ -6,9 +6,15 @@ from keras_gradlayer._nesting import computes_in
 
 
 def make_optimizer(
-    name: str, optimizer: str | keras.optimizers.Optimizer | None, model: keras.Model
+    name: str,
+    optimizer: str | keras.optimizers.Optimizer | None,
+    model: keras.Model,
+    *others: keras.Model,
 ) -> keras.optimizers.Optimizer:
-    """A built optimizer for a model's trainable variables, with loss scaling under float16."""
+    """A built optimizer for a model's trainable variables, with loss scaling under float16.
+
+    `others` are what the loss goes through beside the model.
+    """
     if optimizer is None:
         optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
     optimizer = keras.optimizers.get(optimizer)
@@ -19,7 +25,7 @@ def make_optimizer(
             f"`{name}` must be an optimizer of its own, that trains nothing else. "
             "Received: one that is already in use."
         )
-    half = computes_in(model, "float16")
+    half = any(computes_in(m, "float16") for m in (model, *others))
     if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
@@ -29,6 +35,13 @@ def make_optimizer(
 def averages(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether it averages the weights that it trains."""
     return getattr(optimizer, "inner_optimizer", optimizer).use_ema
+
+
+def reset_averages(optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]) -> None:
+    """Begin an optimizer's averages of the weights that it trains anew, from present values."""
+    found = [v for v in optimizer.variables if v.name.endswith("_average")]
+    for average, value in zip(found, variables, strict=True):
+        average.assign(value)
 
 
 def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]) -> None:

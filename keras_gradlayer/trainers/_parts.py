@@ -18,7 +18,7 @@ from keras_gradlayer.models.conditions import standard_inputs
 from keras_gradlayer.models.copying import copy_model
 from keras_gradlayer.models.logits import gives_probabilities, without_sigmoid
 from keras_gradlayer.models.sampler import Sampler, flow_dtype
-from keras_gradlayer.models.splitting import cut
+from keras_gradlayer.models.splitting import cut, place_of
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def make_flow(
     objective: str | objectives.Objective,
     copy: bool = True,
     **stack,
-) -> tuple[keras.Model | None, Sampler]:
+) -> tuple[keras.Model | None, Sampler, str]:
     """Copy a GAN's parts, by default, and put an empty stack of gradient layers between them.
 
     Args:
@@ -46,8 +46,8 @@ def make_flow(
         **stack: what else `GradientLayerStack` takes.
 
     Returns:
-        The generator's copy, frozen and of one latent input, and the flow; the critic's copy is
-        its stack's potential.
+        The generator's copy, frozen and of one latent input; the flow, whose stack has the
+        critic's copy as its potential; and the place, where `insert` was "auto".
     """
     _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
     if generator is not None:
@@ -60,6 +60,8 @@ def make_flow(
         if copy:
             generator = copy_model("generator", generator, latent.shape, condition)
         generator.trainable = False
+    if insert == "auto":
+        insert = "top" if output_activation != "auto" else place_of(generator)
     base, head = cut(generator, insert, latent, output_activation)
     flow_shape = _checks.output_shape(base, latent.shape, condition=condition)[1:]
     sample_shape = _checks.output_shape(head, flow_shape, condition=condition)[1:]
@@ -77,7 +79,7 @@ def make_flow(
     _checks.rows_independent("critic", critic, sample_shape, condition)
     dtype = flow_dtype(base, head, critic)
     layers = GradientLayerStack(critic, head=head, dtype=dtype, objective=objective, **stack)
-    return generator, Sampler(base, layers, latent, copies=copy, name="flow")
+    return generator, Sampler(base, layers, latent, copies=copy, name="flow"), insert
 
 
 def _in_game(critic, objective):

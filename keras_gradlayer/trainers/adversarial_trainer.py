@@ -134,7 +134,8 @@ class AdversarialTrainer(AdversarialModel):
         name = f"{part}_optimizer"
         if optimizer is not None and optimizer is getattr(self, name, None):
             return optimizer
-        return make_optimizer(name, optimizer, getattr(self, part))
+        # The generator's loss goes through the critic, too.
+        return make_optimizer(name, optimizer, getattr(self, part), self.critic)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """What `compile` was called with, optimizers serialized."""

@@ -12,9 +12,7 @@ from keras_gradlayer._conditions import pair
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
-from keras_gradlayer.models.conditions import standard_inputs
 from keras_gradlayer.models.sampler import Sampler
-from keras_gradlayer.models.splitting import place_of
 from keras_gradlayer.step_rules.backtracking import Backtracking
 from keras_gradlayer.step_rules.step_rule import Scheduled, StepRule
 from keras_gradlayer.trainers._parts import (
@@ -166,13 +164,7 @@ class FineTuner(LayerTrainer):
                 f"Received: particle_dtype={particle_dtype!r}"
             )
         rule = _rule(step_size)
-        if insert == "auto":
-            insert = (
-                "top"
-                if output_activation != "auto"
-                else place_of(standard_inputs(generator, critic)[0])
-            )
-        generator, flow = make_flow(
+        generator, flow, insert = make_flow(
             generator,
             critic,
             insert,

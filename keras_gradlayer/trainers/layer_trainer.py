@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_gradlayer._conditions import call, pair, unpair
-from keras_gradlayer.trainers._optimizers import averages
+from keras_gradlayer.trainers._optimizers import averages, reset_averages
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
 from keras_gradlayer.trainers.particles import STORED, Particles, check_workers
 
@@ -186,7 +186,8 @@ class LayerTrainer(AdversarialTrainer):
     def rollback(self, depth: int) -> None:
         """Drop the layers above `depth`, and train on from the critic of the last that is left.
 
-        Where none is left the critic stays as it is.
+        Where none is left the critic stays as it is. Averages of its weights (`use_ema`) begin with
+        it anew; the optimizer keeps its moments.
 
         Raises:
             ValueError: if there are not that many layers.
@@ -194,6 +195,8 @@ class LayerTrainer(AdversarialTrainer):
         self.stack.truncate(depth)
         if depth:
             self.stack.restore(depth - 1)
+            if averages(self.critic_optimizer):
+                reset_averages(self.critic_optimizer, self.critic.trainable_variables)
         self.loop.ready = False
 
     # ---- particles --------------------------------------------------------------------------

@@ -16,7 +16,7 @@ def refine(
     critic: keras.Model,
     step_size: float,
     steps: int,
-    insert: str = "top",
+    insert: str = "auto",
     objective: str | Objective = "auto",
     latent: Latent | None = None,
     output_activation: str | Callable | None = "auto",
@@ -53,7 +53,7 @@ def refine(
     """
     step_size = _checks.positive_number("step_size", step_size)
     steps = _checks.positive_int("steps", steps)
-    _, flow = make_flow(
+    _, flow, _ = make_flow(
         generator,
         critic,
         insert,

@@ -50,6 +50,56 @@ def test_a_step_of_any_size_is_found():
         assert tuner.stack.depth <= 3
 
 
+def test_no_halvings_at_all():
+    """The first step does not help, and no other is to be tried."""
+    rule = search(spread, 100.0, samples=250, halvings=0)
+    tuner = oracles.quadratic_tuner(CENTER, step_size=rule)
+    assert fit(tuner)["layers"] == [0]
+
+
+def test_any_finite_score_is_better_than_an_infinite_one():
+    def far(x):
+        return {"s": np.inf if x.std() > 0.99 else float(x.std())}
+
+    rule = search(far, 0.1, samples=1000)
+    tuner = oracles.quadratic_tuner(CENTER, step_size=rule)
+    fit(tuner)
+    assert tuner.stack.depth >= 1
+
+
+@pytest.mark.parametrize(
+    "rule", [search(spread, 0.1, samples=250), kgl.step_rules.Backtracking(samples=250)]
+)
+def test_programs_are_kept_from_fit_to_fit(rule):
+    """One trace, however many fits; the history is read once a layer, not at each step tried."""
+    tuner = oracles.quadratic_tuner(CENTER, step_size=rule)
+    traces, summed = [], []
+    program, fingerprint = tuner.program, tuner.stack.fingerprint
+
+    def count(step):
+        def traced(*args):
+            traces.append(step)
+            return step(*args)
+
+        return program(traced)
+
+    def sum_up(first=0, before=0, last=None):
+        summed.append(tuner.stack.depth if last is None else last - first)
+        return fingerprint(first, before, last)
+
+    tuner.program, tuner.stack.fingerprint = count, sum_up
+    fit(tuner)
+    once = len(traces)
+    assert once
+    for _ in range(2):
+        fit(tuner)
+    assert len(traces) == once
+    assert sum(summed) < 6 * (tuner.stack.depth + 1) ** 2
+    tuner.compile(critic_optimizer=keras.optimizers.SGD(0.0), jit_compile=False)
+    fit(tuner)
+    assert len(traces) > once
+
+
 def test_most_of_the_scoring_is_of_a_quarter_of_the_samples():
     """Two looks at all samples for each layer at most: before, and at the step that is taken."""
     seen = []

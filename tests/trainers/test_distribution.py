@@ -120,3 +120,7 @@ def test_trainers_whose_steps_are_not_sums(monkeypatch):
     gan = kgl.UnrolledGAN(generator, kgl.models.dcgan_critic((8, 8, 3), width=2))
     with pytest.raises(ValueError, match="UnrolledGAN trains on one device.*2 replicas"):
         gan.compile()
+    monkeypatch.setattr(kgl.GAN, "replicas", 2)
+    gan = kgl.GAN(generator, kgl.models.dcgan_critic((8, 8, 3), width=2))
+    with pytest.raises(ValueError, match="needs the gradient of the whole batch.*Received: 2"):
+        kgl.callbacks.GeneratorGradientRegularizer(0.5).set_model(gan)

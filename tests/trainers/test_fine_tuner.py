@@ -139,6 +139,23 @@ def test_training_stops_at_max_layers(caplog):
         tuner.fit(oracles.points(), verbose=0)
 
 
+def test_a_rollback_begins_the_averages_anew():
+    """The averages of the critic that was dropped are not stacked in the place of the other's."""
+    tuner = kgl.FineTuner(None, oracles.smooth_critic((2,)), 0.1, max_layers=6)
+    sgd = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.999)
+    tuner.compile(critic_optimizer=sgd)
+    fit = {"batch_size": 16, "verbose": 0}
+    tuner.fit(oracles.points(64), epochs=4, **fit)
+    tuner.rollback(1)
+    kept = oracles.weights_of(tuner.critic)
+    averages = [v.numpy() for v in sgd.variables if "average" in v.name]
+    for a, b in zip(averages, kept, strict=True):
+        np.testing.assert_array_equal(a, b)
+    tuner.fit(oracles.points(64), epochs=1, **fit)
+    for a, b in zip(oracles.weights_of(tuner.critic), kept, strict=True):
+        np.testing.assert_allclose(a, b, atol=5e-3)  # 4 updates, of which 0.4% count
+
+
 def test_a_full_tuner_hands_its_layers_to_a_larger_one(tmp_path):
     small = make()
     small.fit(oracles.points(), epochs=6, verbose=0)

@@ -82,3 +82,29 @@ def test_copies_leave_the_global_policy_alone():
         assert keras.config.floatx() == "float64"
     finally:
         keras.config.set_floatx("float32")
+
+
+def test_the_generators_loss_is_scaled_where_the_critic_is_of_float16():
+    """A gradient of 1e-7 is 0 in float16; that of the generator comes through the critic."""
+    generator, _ = networks("float32", None)
+    _, critic = networks("mixed_float16", None)
+    critic.set_weights([1e-2 * w for w in critic.get_weights()])
+    gan = kgl.GAN(generator, critic)
+    gan.compile(generator_optimizer=keras.optimizers.SGD(1.0), critic_optimizer="sgd")
+    for optimizer in (gan.generator_optimizer, gan.critic_optimizer):
+        assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    # beside float32
+    exact, reference = networks("float32", None)
+    exact.set_weights(generator.get_weights())
+    reference.set_weights(critic.get_weights())
+    plain = kgl.GAN(exact, reference)
+    plain.compile(generator_optimizer=keras.optimizers.SGD(1.0), critic_optimizer="sgd")
+    real, found = oracles.points(512), []
+    for model in (gan, plain):
+        model.seed_generator.state.assign([1, 0])
+        scale = getattr(model.generator_optimizer, "dynamic_scale", 1.0)
+        found.append([np.asarray(g) / scale for g in model.generator_gradients(real)])
+    for g, expected in zip(*found):
+        np.testing.assert_allclose(
+            g, expected, rtol=0.02, atol=1e-9 + 0.02 * np.abs(expected).max()
+        )

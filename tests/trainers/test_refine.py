@@ -24,6 +24,14 @@ def test_steps_along_one_critic(tmp_path):
     np.testing.assert_array_equal(loaded(z), sampler(z))
 
 
+def test_auto_is_the_place_that_a_fine_tuner_takes():
+    generator = kgl.models.dcgan_generator((16, 16, 1), 4, 4)
+    critic = kgl.models.dcgan_critic((16, 16, 1), 4)
+    sampler, tuner = kgl.refine(generator, critic, 0.5, 1), kgl.FineTuner(generator, critic, 0.5)
+    assert tuner.insert not in ("auto", "top")
+    assert sampler.base.output_shape == tuner.base.output_shape
+
+
 @pytest.mark.parametrize("insert", ["top", "bottom", "hidden"])
 def test_equals_as_many_layers_of_a_tuner_that_does_not_train(insert):
     generator, critic = oracles.point_generator(), oracles.smooth_critic((2,))
