@@ -1,7 +1,5 @@
 """Discriminator driven latent sampling."""
 
-from collections.abc import Callable
-
 import keras
 import tensorflow as tf
 
@@ -19,7 +17,6 @@ def ddls(
     step_size: float,
     steps: int,
     latent: Latent | None = None,
-    output_activation: str | Callable | None = "auto",
     temperature: float = 1.0,
 ) -> Sampler:
     """A sampler that draws latents by Langevin dynamics, where the critic likes their samples.
@@ -38,7 +35,6 @@ def ddls(
         step_size: η of each step, a positive finite number.
         steps: how many, an integer of at least 1.
         latent: a `kgl.latents.Gaussian`; by default the standard one.
-        output_activation: as for `kgl.FineTuner`.
         temperature: the factor of 2η in the noise's variance, a finite number of at least 0.
 
     Returns:
@@ -67,7 +63,7 @@ def ddls(
         critic,
         "bottom",
         latent,
-        output_activation,
+        "auto",
         "kl",
         step_size=steps * step_size,
         max_layers=1,
@@ -91,3 +87,7 @@ class _MinusLogDensity:
 
     def get_config(self):
         return {"stddev": self.stddev}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)

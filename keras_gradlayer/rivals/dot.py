@@ -109,3 +109,7 @@ class _Distance:
 
     def get_config(self):
         return {"weight": self.weight}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
