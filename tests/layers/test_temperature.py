@@ -94,7 +94,7 @@ def test_langevin_reaches_the_gaussian(temperature):
         None, log_density, eta, steps=80, output_activation=None, temperature=temperature
     )
     x = sampler.predict(sampler.latent.sample(20000, seed=0), verbose=0)
-    # 0.9^80 = 2e-4 of the start is left. Errors of 20,000 samples: 0.0035 of a mean, 1% of a variance
+    # 0.9^80 = 2e-4 of the start is left; 20,000 samples err by 0.0035 in a mean, 1% in a variance
     np.testing.assert_allclose(x.mean(axis=0), center, atol=4 * 0.0035)
     variance = temperature * spread**2 / (1 - eta / (2 * spread**2))
     np.testing.assert_allclose(np.cov(x.T), variance * np.eye(2), atol=0.04 * variance)
