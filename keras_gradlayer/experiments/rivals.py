@@ -83,12 +83,12 @@ def scores(samples: np.ndarray) -> tuple[float, int, float]:
 
 def run(path):
     """Draw the samples of each method, with their scores, into a PNG file."""
-    found = compare(*train(iterations=1000, epochs=30), n=5000)
+    found = compare(*train(iterations=1000, epochs=15), n=5000)
     panels = []
     for name, samples in found.items():
         within, modes, distance = scores(samples)
         panels.append((f"{name}\n{within:.0%} near, {modes} modes, {distance:.4f}", samples))
-    rows = {f"{i}": panels[i : i + 3] for i in range(0, len(panels), 3)}
+    rows = {" " * i: panels[i : i + 3] for i in range(0, len(panels), 3)}
     point_panels(path, rows, 1.1)
 
 

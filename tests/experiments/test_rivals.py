@@ -26,6 +26,6 @@ def test_each_method_puts_more_samples_near_the_modes():
         "Metropolis-Hastings": 0.3,
     }
     assert {name: gain[name] > least[name] for name in least} == dict.fromkeys(least, True)
-    # The flows move samples to the nearest mode, and keep the modes' shares.
-    flows = [d for name, d in zip(found, distances) if "KL" in name or "DGflow" in name]
-    assert max(flows) < distances[0]
+    # The flows move samples to the nearest mode; selection favours modes that the critic favours.
+    distance = dict(zip(found, distances))
+    assert distance["DGflow, JS"] < distance["generator"] < distance["rejection"]
