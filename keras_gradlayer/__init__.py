@@ -17,6 +17,7 @@ from keras_gradlayer import (
     models,
     objectives,
     presets,
+    rivals,
     serving,
     step_rules,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "objectives",
     "presets",
     "refine",
+    "rivals",
     "serving",
     "step_rules",
     "__version__",

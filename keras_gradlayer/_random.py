@@ -4,11 +4,14 @@ Outside XLA they are those of `keras.random` for a `SeedGenerator`, and for seed
 2³¹ − 3; beyond, Keras repeats itself.
 """
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 _ALGORITHM = "philox"
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 def normal(shape, seed, stddev=1.0, dtype="float32"):
@@ -29,6 +32,45 @@ def uniform(shape, seed, low=0.0, high=1.0, dtype="float32"):
         lambda shape: tf.random.stateless_uniform(shape, seed, low, high, dtype, alg=_ALGORITHM),
         shape,
     )
+
+
+def row_seeds(x):
+    """A number for each row, uint64, that follows from its bits as float32 alone."""
+    x = tf.cast(x, "float32")
+    bits = tf.cast(tf.bitcast(tf.reshape(x, [tf.shape(x)[0], -1]), "uint32"), "uint64")
+    place = tf.cast(tf.range(tf.shape(bits)[1]), "uint64") * tf.constant(2**32, "uint64")
+    return tf.reduce_sum(split_mix(bits + place), axis=1)
+
+
+def later_seeds(seeds, step):
+    """Seeds of a step, an integer or a scalar: as good as new for each."""
+    return split_mix(split_mix(tf.cast(seeds, "uint64")) + tf.cast(step, "uint64"))
+
+
+def row_normal(seeds, like):
+    """Normal numbers in the shape and dtype of `like`, whose row i follows from `seeds[i]` alone.
+
+    The same in every program, batch and place up to rounding: words of SplitMix64, and the method
+    of Box & Muller (1958), one number from the two halves of a word.
+    """
+    size = tf.reduce_prod(tf.shape(like)[1:])
+    counter = tf.cast(tf.range(size), "uint64") * tf.constant(_GOLDEN, "uint64")
+    words = split_mix(split_mix(tf.cast(seeds, "uint64"))[:, None] + counter)
+    high = tf.bitwise.right_shift(words, tf.constant(32, "uint64"))
+    low = tf.bitwise.bitwise_and(words, tf.constant(2**32 - 1, "uint64"))
+    dtype = tf.float64 if like.dtype == tf.float64 else tf.float32
+    radius = tf.sqrt(-2 * tf.math.log((tf.cast(high, dtype) + 0.5) * 2.0**-32))
+    drawn = radius * tf.cos(2 * math.pi * 2.0**-32 * tf.cast(low, dtype))
+    return tf.cast(tf.reshape(drawn, tf.shape(like)), like.dtype)
+
+
+def split_mix(x):
+    """Random bits for each number: SplitMix64 (Steele et al., OOPSLA 2014, Figure 15), uint64."""
+    x += tf.constant(_GOLDEN, "uint64")
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(shift, "uint64")))
+        x *= tf.constant(factor, "uint64")
+    return x
 
 
 def _share(draw, shape):

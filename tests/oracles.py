@@ -117,3 +117,35 @@ def quadratic_tuner(target, **kwargs):
     tuner = kgl.FineTuner(None, critic, **arguments)
     tuner.compile(critic_optimizer=keras.optimizers.SGD(0.0), jit_compile=True)
     return tuner
+
+
+def split_mix(x):
+    """SplitMix64's output for each state, in NumPy."""
+    mask = 2**64 - 1
+
+    def one(state):
+        z = (int(state) + 0x9E3779B97F4A7C15) & mask
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        return z ^ (z >> 31)
+
+    return [one(state) for state in x]
+
+
+def row_seeds(x):
+    """What noise is seeded with where no seeds are given: the rows' float32 entries."""
+    bits = np.asarray(x, "float32").reshape(len(x), -1).view("uint32")
+    return [sum(split_mix(int(b) + (j << 32) for j, b in enumerate(row))) % 2**64 for row in bits]
+
+
+def noise(seeds, shape, *steps):
+    """The normal numbers of a layer's rows at a step, or at a stack's layer and step."""
+    for step in steps:
+        seeds = split_mix(s + step for s in split_mix(seeds))
+    size, rows = int(np.prod(shape)), []
+    for key in split_mix(seeds):
+        words = split_mix((key + j * 0x9E3779B97F4A7C15) % 2**64 for j in range(size))
+        high, low = (np.array([w >> 32 for w in words]), np.array([w % 2**32 for w in words]))
+        radius = np.sqrt(-2 * np.log((high + 0.5) / 2**32))
+        rows.append((radius * np.cos(2 * np.pi * low / 2**32)).reshape(shape))
+    return np.array(rows)

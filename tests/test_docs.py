@@ -78,7 +78,14 @@ def test_contributing_example_runs():
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", "export/README.md", "docs/RESULTS.md", "docs/ANY_GAN.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "export/README.md",
+        "docs/RESULTS.md",
+        "docs/ANY_GAN.md",
+        "docs/RIVALS.md",
+    ],
 )
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):

@@ -23,7 +23,7 @@ ORDER = [
     {"layers", "latents", "objectives", "models", "data", "metrics", "pictures"},
     {"step_rules"},
     {"trainers"},
-    {"callbacks"},
+    {"callbacks", "rivals"},
     {"serving"},
     {"presets"},
     {"experiments"},
@@ -109,6 +109,7 @@ def test_documentation(item):
     assert doc, item
     parameters = [p for p in inspect.signature(item).parameters if p not in ("kwargs", "args")]
     tested = {
+        "Calibration",
         "GaussianMixture",
         "ModeCoverage",
         "PrecisionRecall",

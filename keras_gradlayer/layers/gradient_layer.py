@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_gradlayer import _checks
 from keras_gradlayer._conditions import call, spec_of
 from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer.layers._steps import follow
 from keras_gradlayer.layers.frozen_parts import FrozenParts
 
 
@@ -36,6 +37,12 @@ class GradientLayer(FrozenParts):
     weights, and saves them. Gradients flow through the layer to what lies below it, with the
     potential's second derivatives.
 
+    With a temperature γ it is a step of Langevin dynamics, `x + η ∇f(x) + sqrt(2ηγ) ξ` with
+    standard normal ξ; small steps lead to samples of the density ∝ exp(f(x)/γ). The noise of a
+    row follows from its seed, or else from its own entries, and from nothing else: equal rows get
+    equal noise, and the layer remains a function, in any batch, program, file or server. (Rounding
+    that moves an entry gives another noise, of the same distribution; with `seeds` it does not.)
+
     The sum is formed in the layer's variable dtype (float32 under the mixed policies) and given
     out in its compute dtype.
 
@@ -44,16 +51,19 @@ class GradientLayer(FrozenParts):
             `keras.saving.register_keras_serializable`, mapping a batch to scores of shape
             (batch,) or (batch, 1). A conditional one maps [x, condition].
         step_size: η, a positive finite number, in units of the input per unit of gradient.
+        temperature: γ, a finite number of at least 0, in units of the potential.
         **kwargs: the arguments of every Keras layer (`name`, `dtype`).
 
     Call arguments:
         x: tensor of shape (batch, ...), any rank of at least 2.
         condition: what a conditional potential takes besides, (batch, ...).
+        seeds: of the noise, integers of shape (batch,); by default made of the entries of `x`.
+            Layers in a row need seeds of their own.
 
     Input shape: (batch, ...). Output shape: the same.
 
     Raises:
-        ValueError: if `step_size` is not a positive finite number, or the potential does not take
+        ValueError: if `step_size` or `temperature` is out of range, or the potential does not take
             the input, does not give one score a sample, or gives scores that do not depend on it.
         TypeError: if the potential is not callable.
 
@@ -64,12 +74,19 @@ class GradientLayer(FrozenParts):
     """
 
     _PARTS = ("potential",)
-    _SETTINGS = ("step_size",)
+    _SETTINGS = ("step_size", "temperature")
 
-    def __init__(self, potential: keras.layers.Layer | Callable, step_size: float, **kwargs):
+    def __init__(
+        self,
+        potential: keras.layers.Layer | Callable,
+        step_size: float,
+        temperature: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         _require_callable(potential)
         self.step_size = _checks.positive_number("step_size", step_size)
+        self.temperature = _checks.positive_number("temperature", temperature, zero_ok=True)
         self._hold(potential=potential)
 
     def build(
@@ -83,15 +100,22 @@ class GradientLayer(FrozenParts):
     def _potential(self, x, condition=None):
         return _scores(self.potential, x, condition)
 
-    def call(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
+    def call(
+        self,
+        x: tf.Tensor,
+        condition: tf.Tensor | None = None,
+        seeds: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Take one step along the potential's gradient."""
         x = tf.cast(x, self.variable_dtype)
-        gradient = input_gradient(lambda x: self._potential(x, condition), x)
-        return tf.cast(x + self.step_size * gradient, self.compute_dtype)
 
-    def compute_output_spec(
-        self, x: keras.KerasTensor, condition: keras.KerasTensor | None = None
-    ) -> keras.KerasTensor:
+        def gradient(x):
+            return input_gradient(lambda x: self._potential(x, condition), x)
+
+        moved, _ = follow(gradient, x, self.step_size, 1, self.temperature, seeds)
+        return tf.cast(moved, self.compute_dtype)
+
+    def compute_output_spec(self, x: keras.KerasTensor, *args, **kwargs) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
         return keras.KerasTensor(x.shape, self.compute_dtype)
 

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks, objectives
+from keras_gradlayer import _checks, _random, objectives
 from keras_gradlayer._checksum import checksum
 from keras_gradlayer._conditions import spec_of
 from keras_gradlayer._gradients import input_gradient
+from keras_gradlayer.layers._steps import follow
 from keras_gradlayer.layers.frozen_parts import FrozenParts, variables_of
 from keras_gradlayer.layers.gradient_layer import _require_callable, _scores, condition_tensor
 
@@ -26,7 +27,7 @@ class GradientLayerStack(FrozenParts):
 
     Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1) and Algorithm 2. Departures: φ, which is the
     identity there; with `steps_per_layer=m` each stored critic is followed for m steps of size η/m;
-    m = 1 is the paper.
+    m = 1 is the paper; temperature and penalty, as for `kgl.refine` and `kgl.rivals`.
 
     The layers run in one loop over the stored variables, so the size of the graph does not depend
     on the depth. Memory: max_layers times the bytes of the potential's variables, allocated once;
@@ -43,6 +44,9 @@ class GradientLayerStack(FrozenParts):
         steps_per_layer: m, how many steps of η/m to take with each stacked critic.
         objective: name or instance of the `kgl.objectives` whose `potential` is φ: the game that
             the critics were trained in.
+        temperature: γ of each step's noise, as for `GradientLayer`.
+        penalty: what each layer descends besides, a registered callable or object: of (z, where
+            the layer started), tensors of shape (batch, ...), it gives one number a row.
         **kwargs: the arguments of every Keras layer (`name`, `dtype`).
 
     Call arguments:
@@ -51,6 +55,7 @@ class GradientLayerStack(FrozenParts):
             an integer tensor of shape (batch,) for each row; clamped to 0 … depth. All by default.
         first: how many layers `x` has gone through already, an integer; they are left out.
         condition: what a conditional potential or head takes besides, (batch, ...).
+        seeds: of the noise, as for `GradientLayer`; each layer and step makes its own of them.
 
     Input shape: (batch, ...). Output shape: the same.
 
@@ -67,8 +72,8 @@ class GradientLayerStack(FrozenParts):
         >>> moved = stack(keras.ops.zeros((3, 2)))      # both steps; layers=1 for the first alone
     """
 
-    _PARTS = ("potential", "head", "objective")
-    _SETTINGS = ("step_size", "max_layers", "steps_per_layer")
+    _PARTS = ("potential", "head", "objective", "penalty")
+    _SETTINGS = ("step_size", "max_layers", "steps_per_layer", "temperature")
 
     def __init__(
         self,
@@ -78,6 +83,8 @@ class GradientLayerStack(FrozenParts):
         head: keras.layers.Layer | Callable | None = None,
         steps_per_layer: int = 1,
         objective: str | objectives.Objective = "wasserstein",
+        temperature: float = 0.0,
+        penalty: Callable | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -86,6 +93,8 @@ class GradientLayerStack(FrozenParts):
         self.step_size = _checks.positive_number("step_size", step_size)
         self.max_layers = _checks.positive_int("max_layers", max_layers)
         self.steps_per_layer = _checks.positive_int("steps_per_layer", steps_per_layer)
+        self.temperature = _checks.positive_number("temperature", temperature, zero_ok=True)
+        self.penalty = penalty
         self._hold(potential=potential, head=head)
         self._depth = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="depth"
@@ -257,17 +266,21 @@ class GradientLayerStack(FrozenParts):
         layers: int | tf.Tensor | None = None,
         first: int | tf.Tensor = 0,
         condition: tf.Tensor | None = None,
+        seeds: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Move `x` through the layers from `first` up to `layers`."""
         depth = tf.convert_to_tensor(self._depth)
         layers = depth if layers is None else tf.clip_by_value(tf.cast(layers, "int32"), 0, depth)
         z = tf.cast(x, self.variable_dtype)
+        seeds = _random.row_seeds(z) if self.temperature and seeds is None else seeds
         per_row = layers.shape.rank == 1
         row_layers = tf.reshape(layers, [-1] + [1] * (z.shape.rank - 1)) if per_row else None
 
         def replay(k, z):
             values = [tf.gather(h.value, k) for h in self._history]
-            moved = self.move(z, values, tf.gather(self._step_sizes.value, k), condition)
+            layer_seeds = _random.later_seeds(seeds, k) if self.temperature else None
+            step_size = tf.gather(self._step_sizes.value, k)
+            moved = self.move(z, values, step_size, condition, layer_seeds)
             return k + 1, tf.where(k < row_layers, moved, z) if per_row else moved
 
         _, z = tf.while_loop(
@@ -285,6 +298,7 @@ class GradientLayerStack(FrozenParts):
         values: Sequence[tf.Tensor] | None = None,
         step_size: float | tf.Tensor | None = None,
         condition: tf.Tensor | None = None,
+        seeds: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """One layer: `steps_per_layer` steps along the gradient of φ∘f∘g1.
 
@@ -293,8 +307,9 @@ class GradientLayerStack(FrozenParts):
             values: tensors for the potential's variables; its own present ones by default.
             step_size: η, that of the stack by default.
             condition: as for `call`.
+            seeds: of this layer's noise.
         """
-        return self.follow(z, values, step_size, condition)[0]
+        return self.follow(z, values, step_size, condition, seeds)[0]
 
     def follow(
         self,
@@ -302,26 +317,22 @@ class GradientLayerStack(FrozenParts):
         values: Sequence[tf.Tensor] | None = None,
         step_size: float | tf.Tensor | None = None,
         condition: tf.Tensor | None = None,
+        seeds: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """One layer as `move` has it, and the gradient of φ∘f∘g1 that it set out along."""
-        m = self.steps_per_layer
+        """One layer as `move` has it, and the gradient that it set out along."""
+        m, start = self.steps_per_layer, z
         step_size = tf.cast(self.step_size if step_size is None else step_size, z.dtype) / m
         own = [] if values is None else list(zip(variables_of(self.potential), values))
 
+        def height(z):
+            h = self.climbed(z, condition)
+            return h if self.penalty is None else tf.reshape(h, [-1]) - self.penalty(z, start)
+
         def gradient(z):
             with keras.StatelessScope(state_mapping=own):
-                return input_gradient(lambda z: self.climbed(z, condition), z)
+                return input_gradient(height, z)
 
-        first = gradient(z)
-        z += step_size * first
-        if m > 1:
-            _, z = tf.while_loop(
-                lambda i, z: i < m,
-                lambda i, z: (i + 1, z + step_size * gradient(z)),
-                (1, z),
-                maximum_iterations=m - 1,
-            )
-        return z, first
+        return follow(gradient, z, step_size, m, self.temperature, seeds)
 
     def climbed(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """φ∘f∘g1 by the potential's present variables: what the layers climb, one number a row."""
@@ -358,13 +369,7 @@ class GradientLayerStack(FrozenParts):
             )
         return [tf.gather(h.value, layer) for h in self._history]
 
-    def compute_output_spec(
-        self,
-        x: keras.KerasTensor,
-        layers: int | keras.KerasTensor | None = None,
-        first: int | keras.KerasTensor = 0,
-        condition: keras.KerasTensor | None = None,
-    ) -> keras.KerasTensor:
+    def compute_output_spec(self, x: keras.KerasTensor, *args, **kwargs) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
         return keras.KerasTensor(x.shape, self.compute_dtype)
 

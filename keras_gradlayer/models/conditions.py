@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
 from keras_gradlayer._conditions import spec_of
+from keras_gradlayer._random import split_mix
 from keras_gradlayer.models._graph import Graph, is_graph
 from keras_gradlayer.models.latent_inputs import has_latents, one_latent
 
@@ -175,12 +176,9 @@ class Conditions(keras.layers.Layer):
 
 
 def _random_bits(seeds):
-    """63 random bits for each seed, by SplitMix64 (Steele et al., OOPSLA 2014, Figure 15)."""
-    x = tf.bitcast(tf.cast(seeds, "int64"), "uint64") + tf.constant(0x9E3779B97F4A7C15, "uint64")
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 2)):
-        x ^= tf.bitwise.right_shift(x, tf.constant(shift, "uint64"))
-        x *= tf.constant(factor, "uint64")
-    return tf.bitcast(tf.bitwise.right_shift(x, tf.constant(1, "uint64")), "int64")
+    """63 random bits for each seed."""
+    words = split_mix(tf.bitcast(tf.cast(seeds, "int64"), "uint64"))
+    return tf.bitcast(tf.bitwise.bitwise_and(words, tf.constant(2**63 - 1, "uint64")), "int64")
 
 
 def conditions_for(*parts: keras.layers.Layer) -> Conditions | None:

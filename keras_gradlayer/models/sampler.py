@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer import _checks, _xla
+from keras_gradlayer import _checks, _random, _xla
 from keras_gradlayer._checksum import checksum
 from keras_gradlayer._chunking import chunk_rows
 from keras_gradlayer._conditions import call, given, pair, spec_of, unpair
@@ -44,7 +44,8 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
 
     `FineTuner.sampler()` gives one: a plain Keras model that holds all it needs and trains nothing.
 
-    Source: Nitanda & Suzuki, AISTATS 2018, Algorithm 2.
+    Source: Nitanda & Suzuki, AISTATS 2018, Algorithm 2. The noise of layers with a temperature
+    follows from the latent, so that each latent has one sample.
 
     Args:
         base: g2, a Keras model from the latent space to the space of the gradient layers.
@@ -102,6 +103,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         steps_per_layer: int = 1,
         dtype: str | keras.DTypePolicy | None = None,
         objective: str | Objective = "wasserstein",
+        **stack,
     ) -> Self:
         """A sampler of copies of these parts, with room for layers and none stacked."""
         given = spec_of(base, critic, head)
@@ -111,21 +113,20 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         sample_shape = _checks.output_shape(head, flow_shape, condition=given)[1:]
         critic = copy_model("critic", critic, sample_shape, given)
         dtype = dtype or flow_dtype(base, head, critic)
-        stack = GradientLayerStack(
-            critic, step_size, max_layers, head, steps_per_layer, objective, dtype=dtype
+        layers = GradientLayerStack(
+            critic, step_size, max_layers, head, steps_per_layer, objective, dtype=dtype, **stack
         )
-        return cls(base, stack, latent)
+        return cls(base, layers, latent)
 
     def copy(self) -> Self:
         """A sampler of the same layers that shares nothing with this one, if it copies."""
         stack, room = self.stack, max(self.depth, 1)
+        names = "step_size", "steps_per_layer", "objective", "temperature", "penalty"
+        config = {name: getattr(stack, name) for name in names} | {"dtype": stack.dtype_policy}
         if self._copies:
-            settings = stack.step_size, room, stack.steps_per_layer, stack.dtype_policy
             parts = self.base, stack.potential, self.head, self.latent
-            twin = self.copy_of(*parts, *settings, stack.objective)
+            twin = self.copy_of(*parts, max_layers=room, **config)
         else:
-            config = {name: getattr(stack, name) for name in ("step_size", "steps_per_layer")}
-            config |= {"dtype": stack.dtype_policy, "objective": stack.objective}
             shared = GradientLayerStack(stack.potential, max_layers=room, head=self.head, **config)
             twin = type(self)(self.base, shared, self.latent, copies=False)
         twin.stack.copy_history(self.stack)
@@ -206,8 +207,10 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
     def positions(self, z: tf.Tensor, layers: int | tf.Tensor | None = None) -> tf.Tensor:
         """Where latents, or (latents, conditions), stand after the layers, in their space."""
         z, condition = unpair(z)
-        x = call(self.base, z, condition, training=False)
-        return self.stack(x, layers=layers, **self.given(condition))
+        x, given = call(self.base, z, condition, training=False), self.given(condition)
+        if self.stack.temperature:
+            given["seeds"] = _random.row_seeds(z)  # latents are the same in every batch
+        return self.stack(x, layers=layers, **given)
 
     def predict(
         self,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks, _images
+from keras_gradlayer import _checks, _images, _random
 from keras_gradlayer._conditions import call, pair, spec_of
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.latents.latent import Latent
@@ -71,8 +71,10 @@ def source_of(
         base, head = _once(model.base), _once(model.head)
 
         def generate(z, condition=None, layers=None):
+            seeds = _random.row_seeds(z) if stack.temperature else None
             z = base(z, condition)
-            return head(stack.call(z, layers, condition=condition) if depth else z, condition)
+            moved = stack.call(z, layers, condition=condition, seeds=seeds) if depth else z
+            return head(moved, condition)
 
         def score(x, condition=None):
             return stack.score(x, depth - 1 if depth else None, condition)

@@ -20,6 +20,7 @@ def refine(
     objective: str | Objective = "auto",
     latent: Latent | None = None,
     output_activation: str | Callable | None = "auto",
+    temperature: float = 0.0,
 ) -> Sampler:
     """A sampler that moves what a generator gives along a critic as it is, with no training.
 
@@ -28,7 +29,10 @@ def refine(
     away from those, `FineTuner`, which trains it on, goes further.
 
     Source: Nitanda & Suzuki, AISTATS 2018, Eq. (1), `steps` times with one critic. The critic is
-    stored once: the sampler has one layer, of `steps` steps.
+    stored once: the sampler has one layer, of `steps` steps. With a temperature γ it is DGflow
+    (Ansari et al., "Refining Deep Generative Models via Discriminator Gradient Flow", ICLR 2021,
+    Eq. (8)), `z + η ∇φ(f(z)) + sqrt(2ηγ) ξ`; their KL, JS and log D divergences are the objectives
+    "kl", "minimax" and "non_saturating", and they take γ = 0.01. The noise follows from the latent.
 
     Args:
         generator: as for `FineTuner`, and copied as there.
@@ -39,6 +43,7 @@ def refine(
         objective: the game that the critic was trained in, as for `FineTuner`.
         latent: as for `FineTuner`.
         output_activation: as for `FineTuner`.
+        temperature: γ of each step's noise, a finite number of at least 0.
 
     Returns:
         A `kgl.Sampler` that shares nothing with generator and critic.
@@ -63,6 +68,7 @@ def refine(
         step_size=steps * step_size,
         max_layers=1,
         steps_per_layer=steps,
+        temperature=temperature,
     )
     flow.stack.append()
     return flow
