@@ -9,10 +9,17 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ALL_TESTS := .venv/test,kserve
 
-.PHONY: demo test test-slow test-oldest mutants coverage lint clean
+# Material for MkDocs announces another generator in the place of itself, at each build.
+export NO_MKDOCS_2_WARNING ?= 1
+
+.PHONY: demo docs test test-slow test-oldest mutants coverage lint clean
 
 demo: .venv/plots
 	$(BIN)/keras-gradlayer demo
+
+# Static files in site/; a warning is an error.
+docs: .venv/docs
+	$(BIN)/mkdocs build --strict
 
 test: $(ALL_TESTS)
 	$(BIN)/ruff check .
@@ -53,4 +60,4 @@ lint: $(ALL_TESTS)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest build dist *.egg-info .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .venv-oldest build dist site *.egg-info .pytest_cache .ruff_cache .coverage
