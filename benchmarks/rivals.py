@@ -40,11 +40,11 @@ def flows(generator, critic, budget):
 
 
 class Judge:
-    """Scores against real images, in the generator's range."""
+    """Scores against real images of a generator that ends with tanh."""
 
-    def __init__(self, classifier, data, split, count, value_range):
+    def __init__(self, classifier, data, split, count):
         real = getattr(kgl.data, data)(split=split, batch_size=250, shuffle=False)
-        self.scorer = kgl.metrics.Scorer(classifier, real, count, value_range=value_range)
+        self.scorer = kgl.metrics.Scorer(classifier, real, count)
 
     def __call__(self, samples):
         if isinstance(samples, kgl.Sampler):
@@ -106,10 +106,8 @@ def main(name, generator, critic, data, classifier, budget, seeds, count, out):
     """Add a GAN's rows to the JSON file; what stands there is left as it is."""
     generator = keras.saving.load_model(generator, compile=False)
     critic = keras.saving.load_model(critic, compile=False)
-    # Of its own range, whatever the activation
-    value_range = kgl.refine(generator, critic, 1.0, 1).output_range()
-    search = Judge(classifier, data, "train[:10000]", 2500, value_range)
-    report = Judge(classifier, data, "test", count, value_range)
+    search = Judge(classifier, data, "train[:10000]", 2500)
+    report = Judge(classifier, data, "test", count)
     made = flows(generator, critic, budget)
     settings = dict.fromkeys(["base", *made, "rejection", "Metropolis-Hastings"])
     settings |= dict.fromkeys(["fixed critic, line search", "history"])
