@@ -159,7 +159,7 @@ def test_client_script(capsys, monkeypatch, toy, images, tmp_path, protocol):
 def test_client_script_without_a_server(capsys, monkeypatch, tmp_path):
     args = ["--url", "http://localhost:1", "--out", tmp_path / "out"]
     status, _, err = script(capsys, monkeypatch, "client", *args)
-    assert status == 2
+    assert status == 1
     assert "could not be reached" in err
     assert not (tmp_path / "out").exists()
 

@@ -176,4 +176,5 @@ def _column(values):
     if isinstance(values[0], dict):
         return np.array([base64.b64decode(v["b64"]) for v in values], object)
     values = np.asarray(values)
-    return values.astype("float32") if values.dtype.kind == "f" else values
+    with np.errstate(over="ignore"):  # an infinite value is an error later
+        return values.astype("float32") if values.dtype.kind == "f" else values
