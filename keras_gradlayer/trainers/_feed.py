@@ -69,6 +69,13 @@ class Feed:
             self.present, self.next = pair(*parts) if len(parts) == 2 else parts[0], 0
         return self.present, self.next, self.group
 
+    def pass_over(self, iterator, n):
+        """Leave out the next `n`."""
+        while n > 0:
+            _, first, end = self.batches(iterator)
+            self.used(min(n, end - first))
+            n -= end - first
+
     def used(self, n):
         """The next `n` have been used."""
         self.next += n
@@ -84,6 +91,19 @@ class Feed:
         if self.replicas == 1:
             return x.shape[1]
         return self.replicas * self.strategy.experimental_local_results(x)[0].shape[0]
+
+
+class Restored(keras.callbacks.Callback):
+    """Has the loop pass over the batches of the epochs that `BackupAndRestore` brought back."""
+
+    def __init__(self, loop, initial_epoch):
+        super().__init__()
+        self.loop, self.next = loop, initial_epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """See where the fit begins, if not where it was told to."""
+        self.loop.skip += (epoch - self.next) * (self.loop.epoch_steps or 0)
+        self.next = epoch + 1
 
 
 def batch_of(batches, i):
