@@ -77,6 +77,10 @@ class Backups:
 
     def newest(self, epochs=None, steps=None):
         """The newest sound backup, if any; those that are not are named, and set aside."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise click.UsageError(
+                f"Expected a folder of backups. Received: the file {self.folder}"
+            )
         faults = [f"{path.name} is none of this run's" for path in self._foreign()]
         found = None
         for path in reversed(self._all()):
@@ -105,14 +109,14 @@ class Backups:
         try:
             manifest = json.loads((folder / MANIFEST).read_text())
             checksum = manifest.pop("checksum")
-            hashes, position = manifest["sha256"], (manifest["epoch"], manifest["updates"])
+            run, hashes = manifest["run"], dict(manifest["sha256"])
+            epoch, updates = position = manifest["epoch"], manifest["updates"]
         except (OSError, ValueError, TypeError, AttributeError, KeyError):
             return f"has no {MANIFEST} that can be read"
         if checksum != _checksum(manifest) or position != _position(folder):
             return f"has a {MANIFEST} that was changed"
-        if self.run and manifest["run"] != self.run:
+        if self.run and run != self.run:
             return "is of another run"
-        epoch, updates = position
         if epochs is not None and not epoch * steps + updates <= epochs * steps:
             return f"is of epoch {epoch}, and the run has {epochs}"
         for name in {WEIGHTS, *hashes}:
