@@ -10,7 +10,7 @@ import click
 
 from keras_gradlayer._files import sha256, sync
 
-WEIGHTS, MANIFEST = "model.weights.h5", "manifest.json"
+MODEL, MANIFEST = "model.keras", "manifest.json"
 _NAME = re.compile(r"epoch-(\d{5,})-update-(\d{6,})")
 _DRAFT, _KEPT = ".draft", 2
 
@@ -18,7 +18,7 @@ _DRAFT, _KEPT = ".draft", 2
 class Backups:
     """The last two backups of a run, and how it goes on from the newest that is sound.
 
-    A backup is a folder `epoch-00003-update-000000`: the model's weights, the run's small files as
+    A backup is a folder `epoch-00003-update-000000`: the model, the run's small files as
     they were then, and a manifest with the position and a SHA-256 of each file and of itself.
 
     Args:
@@ -37,7 +37,7 @@ class Backups:
             self.folder.mkdir(exist_ok=True)
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
-            model.save_weights(draft / WEIGHTS)
+            model.save(draft / MODEL)  # as a file of HDF5 alone, a full disk would crash Python
             for path in self.beside:
                 if path.exists():
                     shutil.copyfile(path, draft / path.name)
@@ -51,7 +51,7 @@ class Backups:
                 shutil.rmtree(place)
             draft.rename(place)
             sync(self.folder)
-        except (OSError, RuntimeError) as e:  # which h5py makes of a full disk
+        except (OSError, RuntimeError, ValueError) as e:  # of zipfile, too, which cannot end a file
             shutil.rmtree(draft, ignore_errors=True)
             raise OSError(f"A backup could not be written to {self.folder}: {e}") from e
         for old in self._all()[:-_KEPT]:
@@ -70,7 +70,7 @@ class Backups:
         if found is None:
             return 0, 0
         try:
-            model.load_weights(found / WEIGHTS)
+            model.load_weights(found / MODEL)
         except ValueError as e:
             raise click.UsageError(f"{found} does not fit the model: {e}") from e
         return _position(found)
@@ -78,9 +78,7 @@ class Backups:
     def newest(self, epochs=None, steps=None):
         """The newest sound backup, if any; those that are not are named, and set aside."""
         if self.folder.exists() and not self.folder.is_dir():
-            raise click.UsageError(
-                f"Expected a folder of backups. Received: the file {self.folder}"
-            )
+            raise click.UsageError(f"{self.folder} must be a folder. Received: a file")
         faults = [f"{path.name} is none of this run's" for path in self._foreign()]
         found = None
         for path in reversed(self._all()):
@@ -119,7 +117,7 @@ class Backups:
             return "is of another run"
         if epochs is not None and not epoch * steps + updates <= epochs * steps:
             return f"is of epoch {epoch}, and the run has {epochs}"
-        for name in {WEIGHTS, *hashes}:
+        for name in {MODEL, *hashes}:
             if not (folder / name).is_file():
                 return f"lacks {name}"
             if sha256(folder / name) != hashes.get(name):

@@ -12,7 +12,7 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["keras_gradlayer.commands", "tests.faults.process"])
 
 POINTS = {
-    "weights": ("keras", "Model.save_weights"),
+    "model": ("keras", "Model.save"),
     "sync": ("keras_gradlayer.commands.backups", "sync"),
     "rename": ("pathlib", "Path.rename"),
     "replace": ("pathlib", "Path.replace"),
@@ -20,7 +20,6 @@ POINTS = {
     "copy": ("shutil", "copyfile"),
     "row": ("keras_gradlayer.commands.runs", "_Log.on_epoch_end"),
     "picture": ("keras_gradlayer.pictures", "sample_picture"),
-    "result": ("keras", "Model.save"),
 }
 """Functions to be killed before or after: where they are."""
 

@@ -66,12 +66,12 @@ def run(made):
 
 
 LAST, BEFORE = "epoch-00003-update-000000", "epoch-00002-update-000000"
-WEIGHTS, MANIFEST = "model.weights.h5", "manifest.json"
+MODEL, MANIFEST = "model.keras", "manifest.json"
 UNREADABLE, CHANGED = (
     "has no manifest.json that can be read",
     "has a manifest.json that was changed",
 )
-DAMAGED = "has a model.weights.h5 that is damaged"
+DAMAGED = "has a model.keras that is damaged"
 
 
 def write(name, content):
@@ -141,13 +141,13 @@ def folder(name):
 B, P = f"backup/{LAST}", f"backup/{BEFORE}"
 # What happens to the files, the epoch that the run goes on from, and what it says.
 RECOVERED = {
-    "weights cut": (cut(f"{B}/{WEIGHTS}"), 2, DAMAGED),
-    "weights empty": (write(f"{B}/{WEIGHTS}", ""), 2, DAMAGED),
-    "weights with a bit flipped": (flip(f"{B}/{WEIGHTS}"), 2, DAMAGED),
-    "weights gone": (remove(f"{B}/{WEIGHTS}"), 2, f"lacks {WEIGHTS}"),
-    "weights a folder": (folder(f"{B}/{WEIGHTS}"), 2, f"lacks {WEIGHTS}"),
-    "weights of the epoch before": (copy(f"out/{P}/{WEIGHTS}", f"{B}/{WEIGHTS}"), 2, DAMAGED),
-    "weights of another run": (copy(f"other/{P}/{WEIGHTS}", f"{B}/{WEIGHTS}"), 2, DAMAGED),
+    "weights cut": (cut(f"{B}/{MODEL}"), 2, DAMAGED),
+    "weights empty": (write(f"{B}/{MODEL}", ""), 2, DAMAGED),
+    "weights with a bit flipped": (flip(f"{B}/{MODEL}"), 2, DAMAGED),
+    "weights gone": (remove(f"{B}/{MODEL}"), 2, f"lacks {MODEL}"),
+    "weights a folder": (folder(f"{B}/{MODEL}"), 2, f"lacks {MODEL}"),
+    "weights of the epoch before": (copy(f"out/{P}/{MODEL}", f"{B}/{MODEL}"), 2, DAMAGED),
+    "weights of another run": (copy(f"other/{P}/{MODEL}", f"{B}/{MODEL}"), 2, DAMAGED),
     "manifest gone": (remove(f"{B}/{MANIFEST}"), 2, UNREADABLE),
     "manifest cut": (cut(f"{B}/{MANIFEST}"), 2, UNREADABLE),
     "manifest empty": (write(f"{B}/{MANIFEST}", ""), 2, UNREADABLE),
@@ -174,7 +174,7 @@ RECOVERED = {
     "scores of the backup gone": (remove(f"{B}/scores.json"), 2, "lacks scores.json"),
     "last backup gone": (remove(B), 2, None),
     "both backups damaged": (
-        both(cut(f"{B}/{WEIGHTS}"), cut(f"{P}/{MANIFEST}")),
+        both(cut(f"{B}/{MODEL}"), cut(f"{P}/{MANIFEST}")),
         0,
         "Going on from the beginning",
     ),
@@ -222,7 +222,7 @@ REFUSED = {
     "backups a file": (
         both(remove("backup"), write("backup", "x")),
         {},
-        "backup must be a folder. Received: a file",
+        "must be a folder. Received: a file",
     ),
     "another step": (lambda out: None, {"step_size": "0.7"}, "--step-size auto. Received: 0.7"),
     "another critic": (
