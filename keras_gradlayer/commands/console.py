@@ -11,10 +11,17 @@ import warnings
 import click
 
 import keras_gradlayer
-from keras_gradlayer.commands.interrupts import Interrupted
 from keras_gradlayer.serving.versions import local_path
 
 _PACKAGE = pathlib.Path(keras_gradlayer.__file__).parent
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was told to stop, and says how far it is saved."""
+
+    def __init__(self, signum, message):
+        super().__init__(message)
+        self.status = 128 + signum
 
 
 def new_folder(path, own=()):

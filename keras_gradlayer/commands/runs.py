@@ -11,10 +11,11 @@ import keras
 
 from keras_gradlayer._files import rename, write_text
 from keras_gradlayer.commands.backups import Backups
-from keras_gradlayer.commands.console import need, new_folder
+from keras_gradlayer.commands.console import Interrupted, need, new_folder
 from keras_gradlayer.commands.fingerprints import fingerprints
-from keras_gradlayer.commands.interrupts import LOCK, Interrupted, Signals, hold
+from keras_gradlayer.commands.lock import LOCK, hold
 from keras_gradlayer.commands.progress import Progress
+from keras_gradlayer.commands.signals import Signals
 from keras_gradlayer.serving.versions import local_path
 
 _RECORD = "run.json"
@@ -115,21 +116,20 @@ def _read_record(path):
 def _check_same(path, before, settings):
     changed = {
         name: f"{_label(name)} {before[name]}. Received: {settings.get(name)}"
-        for name in before.keys() - {"run"}
+        for name in before
         # as text, which older versions kept all settings as
-        if str(settings.get(name)) != str(before[name])
+        if name != "run" and str(settings.get(name)) != str(before[name])
     }
     if changed:
         raise click.UsageError(
             f"--resume: the run in {path} began with {'; '.join(changed.values())}. To go on with "
-            f"what is given now, remove {', '.join(sorted(changed))} from {path / _RECORD}."
+            f"what is given now, remove {', '.join(changed)} from {path / _RECORD}."
         )
 
 
 def _label(name):
-    option, _, kind = name.partition("_sha256")
-    option = f"--{option.replace('_', '-')}"
-    return f"{option} of SHA-256" if name != option and name.endswith("_sha256") else option
+    option = name.removesuffix("_sha256")
+    return f"--{option.replace('_', '-')}" + " of SHA-256" * (option != name)
 
 
 def _is_full(model):

@@ -93,19 +93,6 @@ class Feed:
         return self.replicas * self.strategy.experimental_local_results(x)[0].shape[0]
 
 
-class Restored(keras.callbacks.Callback):
-    """Has the loop pass over the batches of the epochs that `BackupAndRestore` brought back."""
-
-    def __init__(self, loop, initial_epoch):
-        super().__init__()
-        self.loop, self.next = loop, initial_epoch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """See where the fit begins, if not where it was told to."""
-        self.loop.skip += (epoch - self.next) * (self.loop.epoch_steps or 0)
-        self.next = epoch + 1
-
-
 def batch_of(batches, i):
     """A batch of a group, a tensor or a pair."""
     return tf.nest.map_structure(lambda x: tf.gather(x, i), batches)

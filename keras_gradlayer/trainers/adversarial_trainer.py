@@ -15,6 +15,7 @@ from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _feed, _loop
 from keras_gradlayer.trainers._optimizers import averages, check_callbacks, make_optimizer
+from keras_gradlayer.trainers._restored import Restored
 from keras_gradlayer.trainers.adversarial_model import AdversarialModel
 
 _NOT_TAKEN = {
@@ -229,7 +230,7 @@ class AdversarialTrainer(AdversarialModel):
                 data = data.filter(lambda *x: True)
         loop.new_run(_feed.Feed(group, self.strategy), fitting=True)
         untouched = self._untouched()
-        restored = _feed.Restored(loop, initial_epoch)
+        restored = Restored(loop, initial_epoch)
         if ready:
             callbacks.append(restored)
         try:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import keras_gradlayer as kgl
 from keras_gradlayer.commands import runs
-from keras_gradlayer.commands.interrupts import Signals
+from keras_gradlayer.commands.signals import Signals
 from keras_gradlayer.trainers.loop_state import LoopState
 from tests.commands.commandline import fails, run
 

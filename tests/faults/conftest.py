@@ -49,6 +49,14 @@ def commands(inputs):
 
 
 @pytest.fixture(scope="session")
+def sampler(inputs):
+    """The file of a sampler of images."""
+    generator, critic = (keras.saving.load_model(inputs / f"{n}8.keras") for n in "gc")
+    kgl.refine(generator, critic, step_size=0.1, steps=3).save(inputs / "sampler.keras")
+    return inputs / "sampler.keras"
+
+
+@pytest.fixture(scope="session")
 def straight(commands, tmp_path_factory):
     """What a run ends as when nobody kills it, and how long that takes."""
     known = {}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_gradlayer.commands.backups import Backups, _checksum
-from keras_gradlayer.commands.interrupts import LOCK
+from keras_gradlayer.commands.lock import LOCK
 from keras_gradlayer.commands.runs import open_run
 
 OPTIONS = {"layers": 6, "step_size": "auto", "seed": 0}

@@ -1,45 +1,11 @@
-"""What ends a run from outside: other processes are kept out, and signals end it in order."""
+"""Ctrl-C and SIGTERM end a run in order."""
 
 import contextlib
 import os
 import signal
-import socket
 import threading
 
-import click
-
-LOCK = ".lock"
-
-
-class Interrupted(KeyboardInterrupt):
-    """A run was told to stop, and says how far it is saved."""
-
-    def __init__(self, signum, message):
-        super().__init__(message)
-        self.status = 128 + signum
-
-
-@contextlib.contextmanager
-def hold(folder):
-    """Keep other runs out of a folder. The lock goes with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with open(folder / LOCK, "a+") as f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            f.seek(0)
-            raise click.UsageError(
-                f"{folder} is in use by {f.read().strip() or 'another process'}. "
-                "Expected that to end first."
-            ) from e
-        f.truncate(0)
-        f.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        f.flush()
-        yield
+from keras_gradlayer.commands.console import Interrupted
 
 
 class Signals:
