@@ -192,8 +192,7 @@ class AdversarialTrainer(AdversarialModel):
             ValueError: for data that is empty, not finite, not float, or of another shape than
                 the critic takes, or callbacks that act on an optimizer that this trainer has not.
                 All of an array is checked, but only the first batch of a dataset, which is read
-                beforehand unless its length is unknown; `keras.callbacks.TerminateOnNaN` guards
-                against the others.
+                beforehand unless its length is unknown; Keras' `TerminateOnNaN` guards the rest.
 
         A run that `keras.callbacks.BackupAndRestore` brings back goes on at the same batch, and
         ends as one without a stop: for arrays and `kgl.data`, after `keras.utils.set_random_seed`,
@@ -211,8 +210,7 @@ class AdversarialTrainer(AdversarialModel):
         ready = getattr(callbacks, "callbacks", ())  # of a CallbackList, which have joined already
         listed = keras.tree.flatten(ready or callbacks or ())
         check_callbacks(self, listed)
-        spec = self.condition_spec
-        data, seen = _data.as_dataset(x, condition, batch_size, shuffle, spec)
+        data, seen = _data.as_dataset(x, condition, batch_size, shuffle, self.condition_spec)
         _data.check_shares(data, self.replicas)
         if seen is not None:
             self.check_samples(unpair(seen)[0])
@@ -305,9 +303,8 @@ class AdversarialTrainer(AdversarialModel):
 
     def reset_metrics(self) -> None:
         """Begin an epoch, or go on with the one that an interrupted run began."""
-        loop = self.loop
-        loop.epoch_updates, loop.taken = loop.taken, 0
-        if not loop.epoch_updates:
+        self.loop.epoch_updates, self.loop.taken = self.loop.taken, 0
+        if not self.loop.epoch_updates:
             super().reset_metrics()
 
     def make_train_function(self, force: bool = False) -> None:
