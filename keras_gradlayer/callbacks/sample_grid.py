@@ -78,9 +78,10 @@ class SampleGrid(Watcher):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Draw the rows."""
-        if self._seen is None:
-            return
-        self._look(self._seen)  # stopped by a callback that comes after this one
+        if self._seen is None:  # resumed where no epoch was left
+            self._begin(self.params.get("epochs") or 0)
+        else:
+            self._look(self._seen)  # stopped by a callback that comes after this one
         path, epochs = self.directory / "by_depth.png", list(self._strip)
         count = len(epochs) if self._stack is None else self._stack.depth + 1
         # At most twelve, the first and the last among them.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_gradlayer._files import write_text
 from keras_gradlayer.callbacks._watcher import Watcher, output_range_of
 from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
 from keras_gradlayer.metrics.scorer import DIRECTIONS, SCORES, Scorer, ScoreReport
@@ -141,7 +142,7 @@ class Scores(Watcher):
         if self.path is not None:
             record = {"conditions": self.conditions, "scores": self.history}
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps(record, indent=1) + "\n")
+            write_text(self.path, json.dumps(record, indent=1) + "\n")
 
     def _read(self, epoch):
         """The scores that an interrupted run has written before this epoch."""

@@ -69,6 +69,13 @@ class Feed:
             self.present, self.next = pair(*parts) if len(parts) == 2 else parts[0], 0
         return self.present, self.next, self.group
 
+    def pass_over(self, iterator, n):
+        """Leave out the next `n`."""
+        while n > 0:
+            _, first, end = self.batches(iterator)
+            self.used(min(n, end - first))
+            n -= end - first
+
     def used(self, n):
         """The next `n` have been used."""
         self.next += n

@@ -13,9 +13,9 @@ from keras_gradlayer import _checks, _replicas, _xla
 from keras_gradlayer._conditions import unpair
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.models.output_range import range_mismatch
-from keras_gradlayer.trainers import _data, _loop
-from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
+from keras_gradlayer.trainers import _data, _feed, _loop
 from keras_gradlayer.trainers._optimizers import averages, check_callbacks, make_optimizer
+from keras_gradlayer.trainers._restored import Restored
 from keras_gradlayer.trainers.adversarial_model import AdversarialModel
 
 _NOT_TAKEN = {
@@ -193,8 +193,12 @@ class AdversarialTrainer(AdversarialModel):
             ValueError: for data that is empty, not finite, not float, or of another shape than
                 the critic takes, or callbacks that act on an optimizer that this trainer has not.
                 All of an array is checked, but only the first batch of a dataset, which is read
-                beforehand unless its length is unknown; `keras.callbacks.TerminateOnNaN` guards
-                against the others.
+                beforehand unless its length is unknown; Keras' `TerminateOnNaN` guards the rest.
+
+        A run that `keras.callbacks.BackupAndRestore` brings back goes on at the same batch, and
+        ends as one without a stop: for arrays and `kgl.data`, after `keras.utils.set_random_seed`,
+        and for a dataset made anew that gives the same batches each time (`shuffle` with a `seed`)
+        and has a known length or `steps_per_epoch`; bit for bit with TF_NUM_INTEROP_THREADS=1.
         """
         condition = unknown.pop("y", None) if condition is None else condition
         self._refuse("fit", unknown)
@@ -207,12 +211,10 @@ class AdversarialTrainer(AdversarialModel):
         ready = getattr(callbacks, "callbacks", ())  # of a CallbackList, which have joined already
         listed = keras.tree.flatten(ready or callbacks or ())
         check_callbacks(self, listed)
-        spec = self.condition_spec
-        data, seen = _data.as_dataset(x, condition, batch_size, shuffle, spec)
+        data, seen = _data.as_dataset(x, condition, batch_size, shuffle, self.condition_spec)
         _data.check_shares(data, self.replicas)
         if seen is not None:
             self.check_samples(unpair(seen)[0])
-        if seen is not None:
             self.learn_conditions(data, seen)
         loop = self.loop
         loop.checked = seen is not None
@@ -221,25 +223,30 @@ class AdversarialTrainer(AdversarialModel):
         data, group = self._grouped(data, listed)
         if loop.epoch_steps is not None:
             # Finite, since others than Keras may read all of it.
-            steps = loop.epoch_steps * max(epochs - initial_epoch, 1)
+            steps = loop.epoch_steps * max(epochs - initial_epoch, 1) + loop.skip
             data = data.take(-(-steps // group))
             if group > 1:  # Keras would take the number of groups for that of batches
                 data = data.filter(lambda *x: True)
-        loop.new_run(Feed(group, self.strategy), fitting=True)
+        loop.new_run(_feed.Feed(group, self.strategy), fitting=True)
         untouched = self._untouched()
+        restored = Restored(loop, initial_epoch)
+        if ready:
+            callbacks.append(restored)
         try:
             history = super().fit(
                 data,
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=callbacks,
+                callbacks=callbacks if ready else [*listed, restored],
                 shuffle=False,  # the data is shuffled already
                 initial_epoch=initial_epoch,
                 steps_per_epoch=loop.epoch_steps,
             )
         finally:
             self.steps_per_execution = 1  # which predict would take for its own
-            loop.callbacks = []
+            loop.callbacks, loop.skip, loop.taken = [], 0, 0
+            if ready:
+                callbacks.callbacks.remove(restored)
         for part in ("generator", "critic"):
             optimizer = getattr(self, f"{part}_optimizer", None)
             if optimizer is not None and optimizer is not self.optimizer:
@@ -271,15 +278,15 @@ class AdversarialTrainer(AdversarialModel):
     def _grouped(self, data, listed):
         """The data as Keras is given it, and how many batches an element holds."""
         steps, epoch_steps = self.compile_settings["steps_per_execution"], self.loop.epoch_steps
-        can = not self.run_eagerly and self.replicas == 1 and can_be_grouped(data)
+        can = not self.run_eagerly and self.replicas == 1 and _feed.can_be_grouped(data)
         if steps == "auto":
-            watched = any(map(watches_batches, listed))
-            steps = group_size(data, epoch_steps) if can and not watched else 1
+            watched = any(map(_feed.watches_batches, listed))
+            steps = _feed.group_size(data, epoch_steps) if can and not watched else 1
         if epoch_steps is not None:  # the same order, whichever way the steps are taken
             data = data.repeat()
         group = 1
         if can and steps > 1:
-            group = group_size(data, min(steps, epoch_steps))
+            group = _feed.group_size(data, min(steps, epoch_steps))
             data = data.batch(group, drop_remainder=True).prefetch(2)
         self.steps_per_execution = steps
         return data, group
@@ -290,15 +297,16 @@ class AdversarialTrainer(AdversarialModel):
         The step callbacks that take part are those whose `set_model(trainer)` was called since the
         last `fit`.
         """
-        self.loop.new_run(Feed(1, self.strategy), fitting=False)
+        self.loop.new_run(_feed.Feed(1, self.strategy), fitting=False)
         self.steps_per_execution = 1
         self.reset_metrics()  # which Keras 3.13 leaves to go on
         return super().train_on_batch(*args, **kwargs)
 
     def reset_metrics(self) -> None:
-        """Begin an epoch."""
-        super().reset_metrics()
-        self.loop.epoch_updates = 0
+        """Begin an epoch, or go on with the one that an interrupted run began."""
+        self.loop.epoch_updates, self.loop.taken = self.loop.taken, 0
+        if not self.loop.epoch_updates:
+            super().reset_metrics()
 
     def make_train_function(self, force: bool = False) -> None:
         """The host side of the loop; the steps are compiled programs."""

@@ -58,7 +58,8 @@ class LayerTrainer(AdversarialTrainer):
         Raises:
             ValueError: as there, and if all `max_layers` are already stacked.
         """
-        if self.stack.depth >= (room := self.stack.max_layers):
+        left = epochs > kwargs.get("initial_epoch", 0)
+        if left and self.stack.depth >= (room := self.stack.max_layers):
             raise ValueError(
                 f"All max_layers={room} layers are stacked. Expected room for another: make "
                 "a FineTuner with a larger `max_layers`, and take the layers over by "

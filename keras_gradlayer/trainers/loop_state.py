@@ -18,6 +18,8 @@ class LoopState:
         critic_steps: critic updates before each move.
         epoch_steps: updates in an epoch, `None` where only going through the data tells.
         epoch_updates: updates in this epoch so far.
+        skip: batches to pass over before the first update, since an interrupted run took them.
+        taken: updates that it took in the epoch that the next fit begins with.
         feed: where the batches come from.
         callbacks: the step callbacks that have joined.
         fitting: whether `fit` drives the loop, and not `train_on_batch`.
@@ -32,6 +34,8 @@ class LoopState:
     critic_steps: int = 1
     epoch_steps: int | None = None
     epoch_updates: int = 0
+    skip: int = 0
+    taken: int = 0
     feed: Feed | None = None
     callbacks: list = dataclasses.field(default_factory=list)
     fitting: bool = False
