@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_gradlayer import callbacks
+from keras_gradlayer import _checks, callbacks
 
 __all__ = ["Preset", "ct_gan", "dragan", "wgan", "wgan_gp"]
 
@@ -46,7 +46,8 @@ def wgan(limit: float = 0.01, critic_steps: int = 5, learning_rate: float = 5e-5
     >>> x = keras.random.normal((320, 2))
     >>> history = gan.fit(x, batch_size=64, callbacks=preset.callbacks, verbose=0)
     """
-    optimizers = [keras.optimizers.RMSprop(learning_rate) for _ in range(2)]
+    rate = _checks.positive_number("learning_rate", learning_rate)
+    optimizers = [keras.optimizers.RMSprop(rate) for _ in range(2)]
     return _preset("wasserstein", optimizers, critic_steps, callbacks.WeightClipping(limit))
 
 
@@ -126,7 +127,8 @@ def ct_gan(
 
 def _adams(learning_rate, beta_2):
     """One for each player."""
-    return [keras.optimizers.Adam(learning_rate, 0.5, beta_2) for _ in range(2)]
+    rate = _checks.positive_number("learning_rate", learning_rate)
+    return [keras.optimizers.Adam(rate, 0.5, beta_2) for _ in range(2)]
 
 
 def _preset(objective, optimizers, critic_steps, *added):

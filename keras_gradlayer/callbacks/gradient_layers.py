@@ -7,7 +7,7 @@ from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.callbacks.step_callback import StepCallback
 from keras_gradlayer.models.sampler import Sampler
-from keras_gradlayer.models.splitting import cut
+from keras_gradlayer.models.splitting import check_insert, cut
 
 
 class GradientLayers(StepCallback):
@@ -40,6 +40,7 @@ class GradientLayers(StepCallback):
         super().__init__()
         self.step_size = _checks.positive_number("step_size", step_size)
         self.layers = _checks.positive_int("layers", layers)
+        check_insert(insert)
         if insert == "top":
             raise ValueError(
                 "While a generator trains, gradient layers go in at the bottom or after a layer. "

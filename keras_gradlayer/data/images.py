@@ -80,7 +80,7 @@ def stacked_mnist(
     images, _ = _load("mnist", split, batch_size, seed, data_dir)
     data = tf.data.Dataset.from_tensor_slices(images)
     if shuffle:
-        channels = [data.shuffle(len(images), seed=3 * seed + i) for i in range(3)]
+        channels = [data.shuffle(len(images), seed=(3 * seed + i) % 2**63) for i in range(3)]
     else:
         channels = [tf.data.Dataset.from_tensor_slices(np.roll(images, -i, 0)) for i in range(3)]
     stacked = tf.data.Dataset.zip(*channels).map(lambda *x: tf.concat(x, axis=-1))
@@ -113,7 +113,7 @@ def image_folder(
     Example: `data = image_folder("photos", (64, 64, 3))`
     """
     _checks.positive_int("batch_size", batch_size)
-    _checks.positive_int("seed", seed, zero_ok=True)
+    _checks.seed(seed, negative=False)
     data = _read_images(directory, image_shape, shuffle=False, labels=labels)
     try:
         images = _in_memory(f"'{directory}'", data, batch_size)
@@ -136,9 +136,13 @@ def stream_folder(
 
 def _read_images(directory, image_shape, shuffle, labels=False):
     """Single images as bytes, read as they are used; with labels, pairs."""
-    height, width, channels = image_shape
+    _checks.path("directory", directory)
+    height, width, channels = _checks.image_shape(image_shape)
     if channels not in (1, 3):
         raise ValueError(f"`image_shape` must end with 1 or 3 channels. Received: {image_shape}")
+    folder = pathlib.Path(directory)
+    if not folder.is_dir():
+        raise ValueError(f"`directory` must be a folder of images. Received: {folder}")
     data = keras.utils.image_dataset_from_directory(
         directory,
         labels="inferred" if labels else None,
@@ -174,6 +178,8 @@ def _images(
     labels=False,
     prepare=tf.identity,
 ):
+    for option, value in (("shuffle", shuffle), ("labels", labels)):
+        _checks.boolean(option, value)
     images, classes = _load(name, split, batch_size, seed, data_dir, prepare)
     return _scaled(batches_of((images, classes) if labels else images, batch_size, shuffle, seed))
 
@@ -181,7 +187,7 @@ def _images(
 def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
     """All images of a data set, as bytes, and their labels."""
     _checks.positive_int("batch_size", batch_size)
-    _checks.positive_int("seed", seed, zero_ok=True)
+    _checks.seed(seed, negative=False)
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)  # TFDS logs errors of its import, and goes on without
     try:
@@ -193,7 +199,19 @@ def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
         ) from e
     finally:
         logging.set_verbosity(verbosity)
-    data = load(name, split=split, data_dir=data_dir)
+    _checks.instance_of("split", split, str, "the name of a split, such as 'train[:1000]'")
+    try:
+        data = load(name, split=split, data_dir=data_dir)
+        count = len(data)
+    except (ValueError, AssertionError) as e:  # an unknown split, or one of no images
+        raise ValueError(
+            f"`split` must name images of {name}, as 'train' or 'test[:1000]' do. "
+            f"Received: split={split!r}. TensorFlow Datasets said: {e}"
+        ) from e
+    if not count:
+        raise ValueError(
+            f"`split` must name images of {name}. Received: split={split!r}, which has none"
+        )
     images = data.map(
         lambda x: (prepare(x["image"]), x["label"]), num_parallel_calls=tf.data.AUTOTUNE
     )

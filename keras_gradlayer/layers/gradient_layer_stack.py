@@ -85,8 +85,11 @@ class GradientLayerStack(FrozenParts):
         self.objective = objectives.get(objective)
         self.step_size = _checks.positive_number("step_size", step_size)
         self.max_layers = _checks.positive_int("max_layers", max_layers)
-        self.steps_per_layer = _checks.positive_int("steps_per_layer", steps_per_layer)
+        self.steps_per_layer = _checks.steps("steps_per_layer", steps_per_layer)
+        if head is not None:
+            _require_callable(head, "head")
         self._hold(potential=potential, head=head)
+        self._check_memory(variables_of(potential))
         self._depth = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="depth"
         )
@@ -122,6 +125,8 @@ class GradientLayerStack(FrozenParts):
             self._allocate_history()
 
     def _allocate_history(self):
+        variables = variables_of(self.potential)
+        self._check_memory(variables)
         self._history = [
             self.add_weight(
                 shape=(self.max_layers, *v.shape),
@@ -131,10 +136,14 @@ class GradientLayerStack(FrozenParts):
                 autocast=False,
                 name=f"history_{i}",
             )
-            for i, v in enumerate(variables_of(self.potential))
+            for i, v in enumerate(variables)
         ]
         for i, h in enumerate(self._history):
             setattr(self._followed, f"history_{i}", h)
+
+    def _check_memory(self, variables):
+        size = sum(int(np.prod(v.shape)) * tf.as_dtype(v.dtype).size for v in variables)
+        _checks.fits_memory("max_layers", self.max_layers, self.max_layers * (8 + size))
 
     @property
     def layer_count(self) -> keras.Variable:
@@ -162,10 +171,14 @@ class GradientLayerStack(FrozenParts):
             step_size: η of this layer; by default that of the stack.
 
         Raises:
-            ValueError: if the stack is full or not built, or the variables do not fit.
+            ValueError: if the stack is full or not built, or the variables do not fit or are not
+                finite.
+            TypeError: if `potential` is no layer.
         """
         step_size = self.step_size if step_size is None else step_size
         _checks.positive_number("step_size", step_size)
+        if potential is not None:
+            _checks.instance_of("potential", potential, keras.layers.Layer, "a Keras layer")
         depth, values = self.depth, variables_of(self.potential if potential is None else potential)
         if depth == self.max_layers:
             raise ValueError(
@@ -184,6 +197,7 @@ class GradientLayerStack(FrozenParts):
                 "The potential's variables do not fit the stack. Expected the shapes "
                 f"{expected}. Received: {received}"
             )
+        _checks.finite_weights("potential", values)
         self._store(
             [tf.convert_to_tensor(v) for v in values],
             tf.constant(step_size, "float64"),
@@ -207,9 +221,7 @@ class GradientLayerStack(FrozenParts):
         Raises:
             ValueError: if there are not that many.
         """
-        if not 0 <= depth <= self.depth:
-            raise ValueError(f"`depth` must be from 0 to {self.depth}. Received: depth={depth}")
-        self._depth.assign(depth)
+        self._depth.assign(_checks.positive_int("depth", depth, zero_ok=True, most=self.depth))
 
     def restore(self, layer: int) -> None:
         """Give the potential the variables it had when a layer was stacked.
@@ -224,8 +236,28 @@ class GradientLayerStack(FrozenParts):
             v.assign(value)
 
     def copy_history(self, other: Self) -> None:
-        """Take over the layers of a stack for the same potential; this one must be empty."""
+        """Take over the layers of a stack for the same potential; this one must be empty.
+
+        Raises:
+            ValueError: if this one has layers or too little room, or those of the other do not fit
+                or are not finite.
+            TypeError: if `other` is no stack.
+        """
+        _checks.instance_of("other", other, GradientLayerStack, "a GradientLayerStack")
         depth = other.depth
+        if self.depth:
+            raise ValueError(
+                "Layers are taken over by a stack without layers. "
+                f"Received: one of {self.depth} layers"
+            )
+        self._check_room(depth)
+        mine, theirs = ([tuple(h.shape[1:]) for h in s._rows()] for s in (self, other))
+        if mine != theirs:
+            raise ValueError(
+                "The layers do not fit the stack. Expected variables of the shapes "
+                f"{mine[:-1]}. Received: {theirs[:-1]}"
+            )
+        self._check_layers({h.name: h.value[:depth] for h in other._rows()})
         for mine, theirs in zip(self._rows(), other._rows()):
             self._assign(mine, range(depth), theirs.value[:depth])
         self._depth.assign(depth)
@@ -246,10 +278,9 @@ class GradientLayerStack(FrozenParts):
         """The variables that hold a row for each layer."""
         return [*(self._history or []), self._step_sizes]
 
-    def _stored(self):
-        """The same, with their names in a file."""
-        names = [*(f"history_{i}" for i in range(len(self._history or []))), "step_sizes"]
-        return zip(names, self._rows())
+    def _names(self):
+        """What a file has: the depth, and the same by name."""
+        return ["depth", *(f"history_{i}" for i in range(len(self._history or []))), "step_sizes"]
 
     def call(
         self,
@@ -260,7 +291,13 @@ class GradientLayerStack(FrozenParts):
     ) -> tf.Tensor:
         """Move `x` through the layers from `first` up to `layers`."""
         depth = tf.convert_to_tensor(self._depth)
-        layers = depth if layers is None else tf.clip_by_value(tf.cast(layers, "int32"), 0, depth)
+        rows = x.shape[0]
+        if layers is None:
+            layers = depth
+        else:
+            layers = tf.minimum(_checks.layer_numbers("layers", layers, rows), depth)
+        if not tf.is_tensor(first):
+            first = _checks.positive_int("first", first, zero_ok=True)
         z = tf.cast(x, self.variable_dtype)
         per_row = layers.shape.rank == 1
         row_layers = tf.reshape(layers, [-1] + [1] * (z.shape.rank - 1)) if per_row else None
@@ -351,11 +388,9 @@ class GradientLayerStack(FrozenParts):
         """The variables that a layer was stacked with."""
         with tf.init_scope():  # also while a graph is traced
             depth = self.depth
-        if not 0 <= layer < depth:
-            raise ValueError(
-                f"`layer` must be one of the {depth} stacked layers, from 0. "
-                f"Received: layer={layer}"
-            )
+        if not depth:
+            raise ValueError(f"No layer is stacked yet. Received: layer={layer!r}")
+        layer = _checks.positive_int("layer", layer, zero_ok=True, most=depth - 1)
         return [tf.gather(h.value, layer) for h in self._history]
 
     def compute_output_spec(
@@ -372,21 +407,49 @@ class GradientLayerStack(FrozenParts):
         """Save the stacked layers, not the room kept for more, and the parts."""
         super().save_own_variables(store)
         depth = self.depth
-        store["depth"] = depth
-        for name, rows in self._stored():
-            store[name] = rows.value[:depth].numpy()
+        values = depth, *(rows.value[:depth].numpy() for rows in self._rows())
+        for name, value in zip(self._names(), values):
+            store[name] = value
 
     def load_own_variables(self, store: Mapping) -> None:
         """Load the stacked layers into the front of the history, and the parts."""
         super().load_own_variables(store)
-        depth = int(np.asarray(store["depth"]))
+        stored = {name: np.asarray(store[name]) for name in self._names() if name in store}
+        depth = int(stored["depth"]) if "depth" in stored else -1
+        shapes = {n: (depth, *rows.shape[1:]) for n, rows in zip(self._names()[1:], self._rows())}
+        found = {name: stored[name].shape for name in shapes if name in stored}
+        if depth < 0 or (depth and found != shapes):
+            raise ValueError(
+                "The file must hold the stack's depth and arrays of so many layers, "
+                f"{', '.join(shapes)}. Received: {', '.join(stored) or 'none'}"
+                + (f", of shapes {found} for {depth} layers" if depth >= 0 else "")
+            )
+        self._check_room(depth)
+        self._check_layers(stored)
+        for name, rows in zip(shapes, self._rows()):
+            if depth:
+                self._assign(rows, range(depth), tf.convert_to_tensor(stored[name], rows.dtype))
+        self._depth.assign(depth)
+
+    def _check_room(self, depth):
         if depth > self.max_layers:
             raise ValueError(
-                f"The file holds {depth} stacked layers. Expected at most "
-                f"max_layers={self.max_layers}."
+                f"Expected at most {self.max_layers} layers, the stack's max_layers. "
+                f"Received: {depth} layers"
             )
-        for name, rows in self._stored():
-            if depth:
-                values = tf.convert_to_tensor(np.asarray(store[name]), rows.dtype)
-                self._assign(rows, range(depth), values)
-        self._depth.assign(depth)
+
+    def _check_layers(self, rows):
+        """Check that layers are finite, all of them."""
+        bad = {int(k) for x in rows.values() for k in _spoilt_rows(np.asarray(x))}
+        if bad:
+            raise ValueError(
+                "Stacked layers must have finite weights. Received: NaN or infinite values in "
+                f"layer {', '.join(map(str, sorted(bad)[:5]))}, counted from 0"
+            )
+
+
+def _spoilt_rows(x):
+    """The rows of an array that are not finite."""
+    if not x.ndim or x.dtype.kind in "iub":
+        return []
+    return np.flatnonzero(~np.isfinite(x.astype("float64")).reshape(len(x), -1).all(axis=1))

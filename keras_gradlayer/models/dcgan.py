@@ -3,10 +3,12 @@
 import keras
 from keras import layers
 
+from keras_gradlayer import _checks
+
 
 def _stages(image_shape):
     """How many factors of two lie between the image and a core of at least 4 pixels."""
-    height, width, channels = image_shape
+    height, width, channels = _checks.image_shape(image_shape)
     n = 0
     while height % 2 == 0 and width % 2 == 0 and min(height, width) // 2 >= 4:
         height, width, n = height // 2, width // 2, n + 1
@@ -35,12 +37,14 @@ def dcgan_generator(
         width: channels before the last layer; the core has width * 2^(stages - 1).
 
     Raises:
-        ValueError: if the image's sides are not even or below 8.
+        ValueError: if the image's sides are not even or below 8, or for numbers out of range.
 
     Example:
         >>> generator = dcgan_generator((32, 32, 3), width=32)
     """
     n, h, w, channels = _stages(image_shape)
+    _checks.positive_int("latent_dim", latent_dim)
+    _checks.positive_int("width", width)
     filters = [width * 2**k for k in reversed(range(n))]
     stack = [
         layers.Input((latent_dim,)),
@@ -78,12 +82,13 @@ def dcgan_critic(image_shape: tuple[int, int, int], width: int = 64) -> keras.Mo
         width: channels of the first convolution; each further one has twice as many.
 
     Raises:
-        ValueError: if the image's sides are not even or below 8.
+        ValueError: if the image's sides are not even or below 8, or for numbers out of range.
 
     Example:
         >>> critic = dcgan_critic((32, 32, 3), width=32)
     """
     n, *_ = _stages(image_shape)
+    _checks.positive_int("width", width)
     stack = [layers.Input(tuple(image_shape))]
     for k in range(n):
         stack += [

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_gradlayer import _checks
+
 
 def mlp_critic(input_shape: tuple[int, ...], units: int = 128, depth: int = 3) -> keras.Model:
     """A fully connected critic, (batch, *input_shape) -> (batch, 1), of ReLU layers.
@@ -13,11 +15,17 @@ def mlp_critic(input_shape: tuple[int, ...], units: int = 128, depth: int = 3) -
         units: width of the hidden layers.
         depth: number of hidden layers.
 
+    Raises:
+        ValueError: for arguments out of range.
+
     Example:
         >>> critic = mlp_critic((2,))
     """
+    input_shape = _checks.sample_shape("input_shape", input_shape)
+    _checks.positive_int("units", units)
+    _checks.positive_int("depth", depth, zero_ok=True)
     return keras.Sequential(
-        [keras.layers.Input(tuple(input_shape)), keras.layers.Flatten()]
+        [keras.layers.Input(input_shape), keras.layers.Flatten()]
         + [keras.layers.Dense(units, activation="relu") for _ in range(depth)]
         + [keras.layers.Dense(1)],
         name="mlp_critic",

@@ -46,6 +46,8 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
         >>> generator = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(2, "tanh")])
         >>> base, head = split(generator)       # a linear Dense, and tanh
     """
+    _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model")
+    check_insert(insert)
     _check_ends(generator)
     if insert == "bottom":
         shape, dtype = generator.inputs[0].shape[1:], generator.variable_dtype
@@ -102,6 +104,7 @@ def cut(
             "`output_activation` goes with insert='top'. Received: "
             f"output_activation={output_activation!r} with insert={insert!r}"
         )
+    check_insert(insert)
     _check_ends(generator)
     base = generator
     if generator is None:
@@ -114,8 +117,20 @@ def cut(
     name = "tanh" if output_activation == "auto" else output_activation
     values = call(base, keras.KerasTensor((None, *latent.shape)), spec_of(base))
     dtype = keras.backend.result_type(values.dtype, base.variable_dtype)
-    activation = functools.partial(layers.Activation, name)
+    try:
+        activation = functools.partial(layers.Activation, keras.activations.get(name))
+    except (TypeError, ValueError) as e:
+        raise ValueError(
+            "`output_activation` must be 'auto', None, or an activation of Keras or its name. "
+            f"Received: output_activation={name!r}"
+        ) from e
     return base, _one_layer("head", activation, values.shape[1:], dtype)
+
+
+def check_insert(insert: str) -> None:
+    """Check that it can name a place."""
+    what = "'top', 'bottom' or the name of a layer"
+    _checks.instance_of("insert", insert, str, what)
 
 
 def _check_ends(generator):

@@ -28,7 +28,15 @@ class Concave(Objective):
     """
 
     def __init__(self, f: str | Callable):
-        self.f = keras.activations.get(f)
+        try:
+            found = None if f is None else keras.activations.get(f)
+        except (TypeError, ValueError):
+            found = None
+        if not callable(found):
+            raise ValueError(
+                f"`f` must be the name of an activation of Keras, or a function. Received: f={f!r}"
+            )
+        self.f = found
 
     def get_config(self) -> dict:
         """Config with f serialized."""

@@ -1,5 +1,7 @@
 """A step-size rule on the critic's own objective."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -69,4 +71,4 @@ class Backtracking(Search):
         """Whether the scores rise by half of what their slope promises."""
         step = tf.constant(eta, tuner.stack.variable_dtype)
         risen = sum(float(self._rise(z, c, step)) for z, c in self._followed.positions())
-        return risen >= eta * self._promised / 2 > 0
+        return math.inf > risen >= eta * self._promised / 2 > 0

@@ -1,7 +1,10 @@
 """The optimizers that trainers are compiled with."""
 
+import math
+
 import keras
 
+from keras_gradlayer import _checks
 from keras_gradlayer._nesting import computes_in
 
 
@@ -11,7 +14,18 @@ def make_optimizer(
     """A built optimizer for a model's trainable variables, with loss scaling under float16."""
     if optimizer is None:
         optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
-    optimizer = keras.optimizers.get(optimizer)
+    try:
+        optimizer = keras.optimizers.get(optimizer)
+    except (TypeError, ValueError) as e:
+        raise ValueError(
+            f"`{name}` must be a Keras optimizer or its name. Received: {name}={optimizer!r}"
+        ) from e
+    rate = float(optimizer.learning_rate)
+    if not 0 <= rate < math.inf:
+        raise ValueError(
+            f"`{name}` must have a learning rate that is a positive finite number. "
+            f"Received: learning_rate={rate}"
+        )
     if not model.trainable_variables:
         raise ValueError(f"'{model.name}' has no trainable variables for `{name}` to train.")
     if optimizer.built:
@@ -33,6 +47,10 @@ def averages(optimizer: keras.optimizers.Optimizer) -> bool:
 
 def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]) -> None:
     """Check that Keras' callbacks which act on an optimizer have the one that they act on."""
+    for callback in listed:
+        _checks.instance_of(
+            "callbacks", callback, keras.callbacks.Callback, "a list of Keras callbacks, made ones"
+        )
     kinds = (
         keras.callbacks.LearningRateScheduler,
         keras.callbacks.ReduceLROnPlateau,

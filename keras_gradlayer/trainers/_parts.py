@@ -56,6 +56,8 @@ def make_flow(
     if latent is None:
         latent = default_latent(critic if generator is None else generator)
     _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
+    for name, part in (("generator", generator), ("critic", critic)):
+        _checks.finite_weights(name, getattr(part, "variables", ()))
     if generator is not None:
         if copy:
             generator = copy_model("generator", generator, latent.shape, condition)

@@ -89,7 +89,9 @@ class AdversarialTrainer(AdversarialModel):
         for name in unknown:
             why = _NOT_TAKEN.get(name)
             raise TypeError(
-                f"{type(self).__name__}.{method} does not take `{name}`" + (f": {why}." * bool(why))
+                f"{type(self).__name__}.{method} does not take `{name}`"
+                + (f": {why}. " if why else ". ")
+                + f"Received: {name}={unknown[name]!r}"[:200]
             )
 
     def compile_steps(
@@ -100,6 +102,7 @@ class AdversarialTrainer(AdversarialModel):
     ) -> None:
         """The part of `compile` that is not about optimizers."""
         _xla.check_jit(jit_compile)
+        _checks.boolean("run_eagerly", run_eagerly)
         if steps_per_execution != "auto":
             _checks.positive_int("steps_per_execution", steps_per_execution)
         if self.replicas > 1 and not self.shares_batches:
@@ -199,6 +202,7 @@ class AdversarialTrainer(AdversarialModel):
         self._refuse("fit", unknown)
         if not self.compiled:
             raise ValueError(f"Call `compile` before `fit`: '{self.name}' is not compiled.")
+        _checks.boolean("shuffle", shuffle)
         for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
             _checks.positive_int(name, number, zero_ok=True)
         if steps_per_epoch is not None:
@@ -283,16 +287,20 @@ class AdversarialTrainer(AdversarialModel):
         self.steps_per_execution = steps
         return data, group
 
-    def train_on_batch(self, *args, **kwargs) -> dict | list:
+    def train_on_batch(self, x: ArrayLike, *args, **kwargs) -> dict | list:
         """One critic update, and the generator's move if it is due; as Keras has it.
 
         The step callbacks that take part are those whose `set_model(trainer)` was called since the
         last `fit`.
         """
+        if not hasattr(x, "dtype"):
+            x = _checks.array("x", x, "an array of samples")
+        _data.check_float(x.dtype)
+        self.check_shape(x)
         self.loop.new_run(Feed(1, self.strategy), fitting=False)
         self.steps_per_execution = 1
         self.reset_metrics()  # which Keras 3.13 leaves to go on
-        return super().train_on_batch(*args, **kwargs)
+        return super().train_on_batch(x, *args, **kwargs)
 
     def reset_metrics(self) -> None:
         """Begin an epoch."""
@@ -316,15 +324,19 @@ class AdversarialTrainer(AdversarialModel):
 
     def check_samples(self, samples: np.ndarray) -> None:
         """Check samples of the data, and warn where they cannot be what is to be generated."""
+        self.check_shape(samples)
         _data.check_finite(samples)
+        low, high = float(np.min(samples)), float(np.max(samples))
+        if said := range_mismatch(low, high, self.output_range()):
+            _checks.warn(said)
+
+    def check_shape(self, samples: np.ndarray) -> None:
+        """Check the shape of samples of the data."""
         expected, received = self.sample_shape, tuple(samples.shape[1:])
         if received != expected:
             raise ValueError(
                 f"Samples must have the shape the critic takes, {expected}. Received: {received}"
             )
-        low, high = float(np.min(samples)), float(np.max(samples))
-        if said := range_mismatch(low, high, self.output_range()):
-            _checks.warn(said)
 
     def join(self, callback: keras.callbacks.Callback) -> None:
         """Take a `StepCallback` into the compiled update; it calls this in `set_model`."""
@@ -343,6 +355,11 @@ class AdversarialTrainer(AdversarialModel):
     def check_callbacks(self) -> None:
         """Check that the step callbacks go together, and that they hold the critic."""
         callbacks = self.loop.callbacks
+        kinds = [type(c) for c in callbacks]
+        for kind in kinds:
+            if (count := kinds.count(kind)) > 1:
+                name = kind.__name__
+                raise ValueError(f"Expected one {name}. Received: {count}")
         for a in callbacks:
             for b in callbacks:
                 if any(cls.__name__ in a.excludes for cls in type(b).__mro__):

@@ -106,7 +106,7 @@ class DualingGAN(GAN):
         latent: Latent | None = None,
         **kwargs,
     ):
-        if variant not in self._LOGS:
+        if variant not in tuple(self._LOGS):
             raise ValueError(
                 f"`variant` must be one of {tuple(self._LOGS)}. Received: variant={variant!r}"
             )

@@ -14,7 +14,7 @@ from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.conditions import standard_inputs
 from keras_gradlayer.models.sampler import Sampler
-from keras_gradlayer.models.splitting import place_of
+from keras_gradlayer.models.splitting import check_insert, place_of
 from keras_gradlayer.step_rules.backtracking import Backtracking
 from keras_gradlayer.step_rules.step_rule import Scheduled, StepRule
 from keras_gradlayer.trainers._parts import (
@@ -156,7 +156,11 @@ class FineTuner(LayerTrainer):
         copy: bool = True,
         **kwargs,
     ):
-        if particles not in (None, "auto"):
+        if isinstance(particles, str) and particles != "auto":
+            raise ValueError(
+                f"`particles` must be 'auto', an integer or None. Received: particles={particles!r}"
+            )
+        if particles is not None and particles != "auto":
             particles = _checks.positive_int("particles", particles)
         if _checks.positive_number("refresh", refresh, zero_ok=True) > 1:
             raise ValueError(f"`refresh` is a fraction, 0 to 1. Received: refresh={refresh}")
@@ -165,6 +169,8 @@ class FineTuner(LayerTrainer):
                 "`particle_dtype` must be 'float32', 'bfloat16', 'float16' or None. "
                 f"Received: particle_dtype={particle_dtype!r}"
             )
+        _checks.boolean("copy", copy)
+        check_insert(insert)
         rule = _rule(step_size)
         if insert == "auto":
             insert = (
@@ -196,6 +202,8 @@ class FineTuner(LayerTrainer):
         if particles is None:
             self.means["replays"] = keras.metrics.Mean(name="replays")
         self.condition_spec, self.conditions = flow.condition_spec, flow.conditions
+        if isinstance(particles, int):
+            _checks.fits_memory("particles", particles, particles * self.particle_bytes())
         self(pair(keras.KerasTensor((None, *flow.latent.shape)), flow.condition_spec))
 
     @property
@@ -318,4 +326,9 @@ def _rule(step_size):
     """What chooses the steps, from what was given."""
     if isinstance(step_size, str) and step_size == "auto":
         return Backtracking()
+    if isinstance(step_size, str):
+        raise ValueError(
+            "`step_size` must be 'auto', a number, a Keras schedule or a step rule. "
+            f"Received: step_size={step_size!r}"
+        )
     return step_size if isinstance(step_size, StepRule) else Scheduled(step_size)

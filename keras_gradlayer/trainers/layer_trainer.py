@@ -204,7 +204,8 @@ class LayerTrainer(AdversarialTrainer):
         if self.particles is None:
             return
         auto = self.particles == "auto"
-        batches = min(self.loop.critic_steps, max(1, _MOST_BYTES // (batch_size * self._bytes())))
+        most = max(1, _MOST_BYTES // (batch_size * self.particle_bytes()))
+        batches = min(self.loop.critic_steps, most)
         count = batches * batch_size if auto else self.particles
         if self.carried is None or self.carried.count != count:
             compiled = None if self.run_eagerly else self.jit_compile
@@ -215,7 +216,7 @@ class LayerTrainer(AdversarialTrainer):
             self._stored = {}
         self.carried.settle(self.flow.fingerprint(), self.seed_generator)
 
-    def _bytes(self):
+    def particle_bytes(self) -> int:
         """The size of a particle, in float32."""
         z = pair(keras.KerasTensor((None, *self.latent.shape)), self.condition_spec)
         return 4 * int(np.prod(self.flow.positions(z).shape[1:]))
