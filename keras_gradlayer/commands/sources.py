@@ -15,6 +15,7 @@ from keras_gradlayer._conditions import on_samples, pair, unpair
 from keras_gradlayer.commands import arrays
 from keras_gradlayer.commands.demo import TOYS
 from keras_gradlayer.data.images import stream_folder
+from keras_gradlayer.models import loading
 from keras_gradlayer.models.converting import keras_version
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.serving.metadata import FILE
@@ -39,10 +40,7 @@ def load_model(path):
         model = kgl.models.convert(path)
         click.echo(f"{path} is of Keras 2: '{model.name}' was converted.")
         return model
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (TypeError, ValueError) as e:
-        raise click.UsageError(f"{path} cannot be loaded. Keras said: {e}") from e
+    return loading.load_model(path)
 
 
 _load = functools.lru_cache(maxsize=1)(load_model)  # one model at several depths

@@ -12,6 +12,8 @@ from keras_gradlayer import _checks
 from keras_gradlayer._conditions import pair, unpair
 from keras_gradlayer.data._batching import batches_of
 
+_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+
 
 def cifar10(
     split: str = "train",
@@ -143,6 +145,7 @@ def _read_images(directory, image_shape, shuffle, labels=False):
     folder = pathlib.Path(directory)
     if not folder.is_dir():
         raise ValueError(f"`directory` must be a folder of images. Received: {folder}")
+    _check_files(folder)
     data = keras.utils.image_dataset_from_directory(
         directory,
         labels="inferred" if labels else None,
@@ -157,10 +160,30 @@ def _read_images(directory, image_shape, shuffle, labels=False):
     return data.map(lambda x, *label: pair(tf.cast(tf.round(x), "uint8"), *label or [None]))
 
 
+def _check_files(folder):
+    """Check that there are images, and that they are files with names that TensorFlow takes."""
+    names = [p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES]
+    if not names:
+        raise ValueError(
+            f"`directory` must be a folder of images, {', '.join(_SUFFIXES)}. "
+            f"Received: {folder}, which has none"
+        )
+    for path in names:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as e:
+            raise ValueError(f"Names of images must be UTF-8. Received: {ascii(str(path))}") from e
+        if not os.path.isfile(path) and not (path.is_dir() and not path.is_symlink()):
+            raise ValueError(
+                f"Expected image files in '{folder}'. Received: {path}, which is no file or a link "
+                "to none"
+            )
+
+
 def _first_unreadable(directory):
     """The first file with the name of an image that cannot be decoded."""
     for path in sorted(pathlib.Path(directory).rglob("*")):
-        if path.suffix.lower() in (".bmp", ".gif", ".jpeg", ".jpg", ".png"):
+        if path.suffix.lower() in _SUFFIXES:
             try:
                 tf.io.decode_image(path.read_bytes())
             except tf.errors.InvalidArgumentError:

@@ -101,7 +101,7 @@ class GradientLayerStack(FrozenParts):
             autocast=False,
             name="step_sizes",
         )
-        self._history = None
+        self._history = self._refusal = None
         self._strategy = tf.distribute.get_strategy()
         put = tf.function(self._put, autograph=False)
         self._store = lambda *layer: put(*layer)  # a tf.function would be saved with the model
@@ -413,6 +413,15 @@ class GradientLayerStack(FrozenParts):
 
     def load_own_variables(self, store: Mapping) -> None:
         """Load the stacked layers into the front of the history, and the parts."""
+        if self._refusal and not {*store.keys()} & {*self._names()}:
+            raise self._refusal  # Keras looks elsewhere in the file next, where nothing is
+        try:
+            self._load(store)
+        except Exception as e:
+            self._refusal = e
+            raise
+
+    def _load(self, store):
         super().load_own_variables(store)
         stored = {name: np.asarray(store[name]) for name in self._names() if name in store}
         depth = int(stored["depth"]) if "depth" in stored else -1

@@ -79,6 +79,9 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         copies: bool = True,
         **kwargs,
     ):
+        _checks.instance_of("base", base, keras.layers.Layer, "a Keras model")
+        _checks.instance_of("stack", stack, GradientLayerStack, "a GradientLayerStack")
+        _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
         self._copies = copies
