@@ -112,6 +112,12 @@ def image_shape(value):
     return tuple(int(d) for d in value)
 
 
+def name(name, value):
+    """Check that `value` is a name."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`{name}` must be a name. Received: {name}={value!r}")
+
+
 def path(name, value):
     """Check that `value` is a path."""
     instance_of(name, value, (str, os.PathLike), "a path")

@@ -1,12 +1,25 @@
 """Options that several commands share, and groups of options."""
 
+import math
 import pathlib
 from types import SimpleNamespace
 
 import click
 
 COUNT = click.IntRange(1)
-POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+class _Finite(click.FloatRange):
+    """A float in a range, and neither NaN, which no range keeps out, nor infinity."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+POSITIVE = _Finite(min=0, min_open=True)
 FOLDER = click.Path(path_type=pathlib.Path)
 
 
@@ -24,7 +37,7 @@ def flag(name, help):
 
 BATCH_SIZE = option("--batch-size", "Samples in a batch (b).", 64, type=COUNT)
 PARTICLES = option("--particles", '"auto", a number, or "none": fresh latents every time.', "auto")
-SEED = option("--seed", "Seed of all random numbers.", 0)
+SEED = option("--seed", "Seed of all random numbers.", 0, type=click.IntRange(0, 2**32 - 1))
 RUN = [
     option("--out", "Folder to write to, new or empty.", type=FOLDER, required=True),
     flag("--resume", "Continue the unfinished run in --out."),

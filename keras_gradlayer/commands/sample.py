@@ -7,7 +7,7 @@ import tensorflow as tf
 import keras_gradlayer as kgl
 from keras_gradlayer import pictures
 from keras_gradlayer.commands.console import need, new_folder
-from keras_gradlayer.commands.options import BATCH_SIZE, COUNT, SEED, flag, option
+from keras_gradlayer.commands.options import BATCH_SIZE, COUNT, flag, option
 from keras_gradlayer.commands.sources import load_model
 
 _MOST_IN_ONE = 10_000  # samples in one array, by default
@@ -33,7 +33,7 @@ _MOST_IN_ONE = 10_000  # samples in one array, by default
         option("--shards", "Number of shards; by default one for 10,000 samples.", type=COUNT),
         flag("--resume", "Write the shards that --out lacks."),
         BATCH_SIZE,
-        SEED,
+        option("--seed", "Seed of the first sample.", 0, type=click.IntRange(-(2**63), 2**63 - 1)),
     ],
 )
 def command(

@@ -108,6 +108,11 @@ def cut(
     _check_ends(generator)
     base = generator
     if generator is None:
+        if insert not in ("top", "bottom"):
+            raise ValueError(
+                "Without a generator there is no layer to insert after. Expected `insert` of 'top' "
+                f"or 'bottom'. Received: insert={insert!r}"
+            )
         base = _one_layer("base", layers.Identity, latent.shape, None)
     elif insert == "bottom":
         dtype = generator.variable_dtype

@@ -111,8 +111,11 @@ class SeededSampler:
             ValueError: for a `batch_size` or `layers` out of range.
         """
         _checks.positive_int("batch_size", batch_size)
-        if layers is not None and not 0 <= layers <= self.depth:
-            raise ValueError(f"`layers` must be 0 to {self.depth}. Received: layers={layers}")
+        _checks.seed(start, name="start")
+        if stop != start:
+            _checks.seed(stop - 1, name="stop - 1")
+        if layers is not None:
+            _checks.positive_int("layers", layers, zero_ok=True, most=self.depth)
         for first in range(start - start % batch_size, stop, batch_size):
             # Modulo 2**64: a block may begin before the least seed, or end after the greatest.
             seeds = np.arange(batch_size, dtype="uint64") + np.uint64(first % 2**64)
