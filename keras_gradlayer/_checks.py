@@ -48,8 +48,8 @@ def positive_number(name, value, *, zero_ok=False):
 
 def positive_int(name, value, *, zero_ok=False, most=None):
     """Return `value` as an int if it is a whole number of at least one (or zero)."""
-    least = 0 if zero_ok else 1
-    if not _real(value, int, np.integer) or value < least or (most is not None and value > most):
+    least, top = 0 if zero_ok else 1, 2**63 - 1 if most is None else most
+    if not _real(value, int, np.integer) or not least <= value <= top:
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"`{name}` must be an integer {bounds}. Received: {name}={value!r}")
     return int(value)
@@ -78,6 +78,11 @@ def seed(value, *, negative=True, name="seed"):
         expected = "of 64 bits (-2**63 to 2**63 - 1)" if negative else "of at least 0, below 2**63"
         raise ValueError(f"`{name}` must be an integer {expected}. Received: {name}={value!r}")
     return int(value)
+
+
+def among(value, allowed):
+    """Whether `value` is one of these; an array never is."""
+    return any(value is a or (type(value) is type(a) and value == a) for a in allowed)
 
 
 def boolean(name, value):
@@ -155,7 +160,7 @@ def array(name, value, what="an array of numbers"):
         found = np.empty((), object)
     if found.dtype.kind not in "biuf" and not is_float(found.dtype):
         kind = f"an array of {found.dtype}" if hasattr(value, "dtype") else type(value).__name__
-        raise TypeError(f"`{name}` must be {what}. Received: {name} of type {kind}")
+        raise ValueError(f"`{name}` must be {what}. Received: {name} of type {kind}")
     return found
 
 

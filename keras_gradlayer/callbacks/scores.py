@@ -74,7 +74,7 @@ class Scores(Watcher):
         path: str | os.PathLike | None = None,
     ):
         check_scorer(scorer)
-        if mode not in (None, "min", "max"):
+        if not _checks.among(mode, (None, "min", "max")):
             raise ValueError(f'`mode` must be "min" or "max". Received: mode={mode!r}')
         if samples is None:
             samples = getattr(scorer, "count", 10_000)

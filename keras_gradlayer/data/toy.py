@@ -65,14 +65,19 @@ def swiss_roll(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dat
     all divided by 16. Source, arguments and errors: as for `eight_gaussians`.
     """
     rng = np.random.default_rng(_checks.seed(seed, negative=False))
-    t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=_checks.positive_int("n", n)))
+    t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=_count(n)))
     points = t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1)
     return _dataset((points + rng.normal(scale=0.25, size=points.shape)) / 16, batch_size, seed)
 
 
+def _count(n):
+    _checks.fits_memory("n", _checks.positive_int("n", n), 64 * n)
+    return n
+
+
 def _mixture(mixture, n, seed):
     rng = np.random.default_rng(_checks.seed(seed, negative=False))
-    mode = np.arange(_checks.positive_int("n", n)) % len(mixture.centers)
+    mode = np.arange(_count(n)) % len(mixture.centers)
     return mixture.centers[mode] + rng.normal(scale=mixture.stddev, size=(n, 2))
 
 

@@ -461,4 +461,4 @@ def _spoilt_rows(x):
     """The rows of an array that are not finite."""
     if not x.ndim or x.dtype.kind in "iub":
         return []
-    return np.flatnonzero(~np.isfinite(x.astype("float64")).reshape(len(x), -1).all(axis=1))
+    return np.flatnonzero(~np.isfinite(x.astype("float64")).all(axis=tuple(range(1, x.ndim))))

@@ -46,6 +46,8 @@ def dcgan_generator(
     _checks.positive_int("latent_dim", latent_dim)
     _checks.positive_int("width", width)
     filters = [width * 2**k for k in reversed(range(n))]
+    _checks.fits_memory("latent_dim", latent_dim, 4 * latent_dim * h * w * filters[0])
+    _checks.fits_memory("width", width, 4 * 25 * filters[0] ** 2)
     stack = [
         layers.Input((latent_dim,)),
         layers.Dense(h * w * filters[0], use_bias=False),
@@ -89,6 +91,7 @@ def dcgan_critic(image_shape: tuple[int, int, int], width: int = 64) -> keras.Mo
     """
     n, *_ = _stages(image_shape)
     _checks.positive_int("width", width)
+    _checks.fits_memory("width", width, 4 * 25 * (width * 2**n) ** 2)
     stack = [layers.Input(tuple(image_shape))]
     for k in range(n):
         stack += [

@@ -1,5 +1,7 @@
 """Fully connected critics, for points in the plane and other small data."""
 
+import math
+
 import keras
 
 from keras_gradlayer import _checks
@@ -23,7 +25,9 @@ def mlp_critic(input_shape: tuple[int, ...], units: int = 128, depth: int = 3) -
     """
     input_shape = _checks.sample_shape("input_shape", input_shape)
     _checks.positive_int("units", units)
-    _checks.positive_int("depth", depth, zero_ok=True)
+    _checks.positive_int("depth", depth, zero_ok=True, most=1000)
+    weights = units * (math.prod(input_shape) + depth * units)
+    _checks.fits_memory("units", units, 4 * weights)
     return keras.Sequential(
         [keras.layers.Input(input_shape), keras.layers.Flatten()]
         + [keras.layers.Dense(units, activation="relu") for _ in range(depth)]

@@ -99,7 +99,8 @@ def cut(
     output_activation: str | Callable | None,
 ) -> tuple[keras.Model, keras.Model]:
     """Base and head of a `FineTuner`, from its arguments of these names."""
-    if output_activation != "auto" and insert != "top":
+    auto = _checks.among(output_activation, ("auto",))
+    if not auto and insert != "top":
         raise ValueError(
             "`output_activation` goes with insert='top'. Received: "
             f"output_activation={output_activation!r} with insert={insert!r}"
@@ -117,9 +118,9 @@ def cut(
     elif insert == "bottom":
         dtype = generator.variable_dtype
         return _one_layer("base", layers.Identity, latent.shape, dtype), generator
-    elif output_activation == "auto":
+    elif auto:
         return split(generator, insert)
-    name = "tanh" if output_activation == "auto" else output_activation
+    name = "tanh" if auto else output_activation
     values = call(base, keras.KerasTensor((None, *latent.shape)), spec_of(base))
     dtype = keras.backend.result_type(values.dtype, base.variable_dtype)
     try:

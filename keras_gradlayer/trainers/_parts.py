@@ -84,7 +84,7 @@ def make_flow(
 
 def _in_game(critic, objective):
     """The critic as the objective has it, logits where it is about those, and the objective."""
-    auto = objective == "auto"
+    auto = _checks.among(objective, ("auto",))
     objective = objectives.get("minimax" if auto else objective)
     logits = without_sigmoid(critic) if objective.logits else None
     if logits is None:

@@ -160,11 +160,11 @@ class FineTuner(LayerTrainer):
             raise ValueError(
                 f"`particles` must be 'auto', an integer or None. Received: particles={particles!r}"
             )
-        if particles is not None and particles != "auto":
+        if not _checks.among(particles, (None, "auto")):
             particles = _checks.positive_int("particles", particles)
         if _checks.positive_number("refresh", refresh, zero_ok=True) > 1:
             raise ValueError(f"`refresh` is a fraction, 0 to 1. Received: refresh={refresh}")
-        if particle_dtype not in (None, "float32", "bfloat16", "float16"):
+        if not _checks.among(particle_dtype, (None, "float32", "bfloat16", "float16")):
             raise ValueError(
                 "`particle_dtype` must be 'float32', 'bfloat16', 'float16' or None. "
                 f"Received: particle_dtype={particle_dtype!r}"
@@ -175,7 +175,7 @@ class FineTuner(LayerTrainer):
         if insert == "auto":
             insert = (
                 "top"
-                if output_activation != "auto"
+                if not _checks.among(output_activation, ("auto",))
                 else place_of(standard_inputs(generator, critic)[0])
             )
         generator, flow = make_flow(
@@ -328,7 +328,7 @@ def _rule(step_size):
         return Backtracking()
     if isinstance(step_size, str):
         raise ValueError(
-            "`step_size` must be 'auto', a number, a Keras schedule or a step rule. "
-            f"Received: step_size={step_size!r}"
+            "`step_size` must be a positive finite number, 'auto', a Keras schedule or a step "
+            f"rule. Received: step_size={step_size!r}"
         )
     return step_size if isinstance(step_size, StepRule) else Scheduled(step_size)

@@ -31,7 +31,7 @@ class UnrolledGAN(GAN):
     Args:
         generator: as for `GAN`.
         critic: as for `GAN`.
-        steps: k, how many steps to look ahead, at least 1.
+        steps: k, how many steps to look ahead, from 1 to 1,000.
         step_size: `None` looks ahead through the critic's optimizer, `keras.optimizers.SGD`,
             `Adam` or `RMSprop`; a number is the size of plain gradient steps, whatever the
             optimizer.
@@ -45,7 +45,7 @@ class UnrolledGAN(GAN):
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
 
     Raises:
-        ValueError: as for `GAN`, and if `steps` is not an integer of at least 1, or `step_size` not
+        ValueError: as for `GAN`, and if `steps` is not such an integer, or `step_size` not
             positive; from `compile`, if there is none and the optimizer cannot be followed.
 
     Example:
@@ -69,7 +69,7 @@ class UnrolledGAN(GAN):
         latent: Latent | None = None,
         **kwargs,
     ):
-        steps = _checks.positive_int("steps", steps)
+        steps = _checks.positive_int("steps", steps, most=1000)
         if step_size is not None:
             step_size = _checks.positive_number("step_size", step_size)
         super().__init__(generator, critic, objective, latent, **kwargs)

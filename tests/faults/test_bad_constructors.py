@@ -11,7 +11,7 @@ layers, latents, models = kgl.layers, kgl.latents, kgl.models
 callbacks, rules = kgl.callbacks, kgl.step_rules
 number = "must be a positive finite number"
 at_least_0 = "must be a non-negative finite number"
-whole = "must be an integer of at least 1"
+whole = "must be an integer (of at least|from) 1"
 
 
 def stack(**kwargs):
