@@ -64,3 +64,24 @@ def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]
             "keras.optimizers.schedules as the optimizers' learning rates, and their use_ema, "
             "whose averages fit ends with."
         )
+
+
+def check_together(callbacks: list[keras.callbacks.Callback]) -> None:
+    """Check that step callbacks go together."""
+    kinds = [type(c) for c in callbacks]
+    for kind in kinds:
+        if (count := kinds.count(kind)) > 1:
+            name = kind.__name__
+            raise ValueError(f"Expected one {name}. Received: {count}")
+    for a in callbacks:
+        for b in callbacks:
+            if any(cls.__name__ in a.excludes for cls in type(b).__mro__):
+                raise ValueError(
+                    f"{type(a).__name__} and {type(b).__name__} do the same in different ways. "
+                    "Expected one of them. Received: both"
+                )
+    makers = [type(c).__name__ for c in callbacks if c.generates]
+    if len(makers) > 1:
+        raise ValueError(
+            f"Expected one callback that makes the samples. Received: {', '.join(makers)}"
+        )

@@ -15,7 +15,12 @@ from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _loop
 from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
-from keras_gradlayer.trainers._optimizers import averages, check_callbacks, make_optimizer
+from keras_gradlayer.trainers._optimizers import (
+    averages,
+    check_callbacks,
+    check_together,
+    make_optimizer,
+)
 from keras_gradlayer.trainers.adversarial_model import AdversarialModel
 
 _NOT_TAKEN = {
@@ -354,24 +359,7 @@ class AdversarialTrainer(AdversarialModel):
 
     def check_callbacks(self) -> None:
         """Check that the step callbacks go together, and that they hold the critic."""
-        callbacks = self.loop.callbacks
-        kinds = [type(c) for c in callbacks]
-        for kind in kinds:
-            if (count := kinds.count(kind)) > 1:
-                name = kind.__name__
-                raise ValueError(f"Expected one {name}. Received: {count}")
-        for a in callbacks:
-            for b in callbacks:
-                if any(cls.__name__ in a.excludes for cls in type(b).__mro__):
-                    raise ValueError(
-                        f"{type(a).__name__} and {type(b).__name__} do the same in different ways. "
-                        "Expected one of them. Received: both"
-                    )
-        makers = [type(c).__name__ for c in callbacks if c.generates]
-        if len(makers) > 1:
-            raise ValueError(
-                f"Expected one callback that makes the samples. Received: {', '.join(makers)}"
-            )
+        check_together(self.loop.callbacks)
         if self.loop.fitting and self.objective.name == "wasserstein" and not self._is_held():
             _checks.warn(
                 "Nothing holds the critic Lipschitz, so its scores can grow without bound. Pass "
