@@ -165,8 +165,8 @@ def _check_files(folder):
     names = [p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES]
     if not names:
         raise ValueError(
-            f"`directory` must be a folder of images, {', '.join(_SUFFIXES)}. "
-            f"Received: {folder}, which has none"
+            f"No images found. Expected `directory` to have {', '.join(_SUFFIXES)} files. "
+            f"Received: {folder}"
         )
     for path in names:
         try:

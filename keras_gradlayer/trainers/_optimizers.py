@@ -3,6 +3,7 @@
 import math
 
 import keras
+import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer._nesting import computes_in
@@ -20,7 +21,7 @@ def make_optimizer(
         raise ValueError(
             f"`{name}` must be a Keras optimizer or its name. Received: {name}={optimizer!r}"
         ) from e
-    rate = float(optimizer.learning_rate)
+    rate = float(tf.convert_to_tensor(optimizer.learning_rate))
     if not 0 <= rate < math.inf:
         raise ValueError(
             f"`{name}` must have a learning rate that is a positive finite number. "

@@ -125,7 +125,7 @@ class LayerTrainer(AdversarialTrainer):
     def _stack_layers(self, real):
         if self._started is not self.rule:  # set since
             self._start_rule()
-        if bad := [v.path for v in self.critic.variables if not np.isfinite(v).all()]:
+        if bad := [v.path for v in self.critic.variables if not np.isfinite(v.numpy()).all()]:
             named = f"NaN or infinity in {', '.join(bad)}"
             raise self._not_finite(f"weights are not finite ({named})", real)
         again = True
