@@ -10,12 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 import keras_gradlayer as kgl
-from keras_gradlayer import _images
+from keras_gradlayer import _images, _loading
 from keras_gradlayer._conditions import on_samples, pair, unpair
 from keras_gradlayer.commands import arrays
 from keras_gradlayer.commands.demo import TOYS
 from keras_gradlayer.data.images import stream_folder
-from keras_gradlayer.models import loading
 from keras_gradlayer.models.converting import keras_version
 from keras_gradlayer.models.output_range import output_range
 from keras_gradlayer.serving.metadata import FILE
@@ -40,7 +39,7 @@ def load_model(path):
         model = kgl.models.convert(path)
         click.echo(f"{path} is of Keras 2: '{model.name}' was converted.")
         return model
-    return loading.load_model(path)
+    return _loading.load_model(path)
 
 
 _load = functools.lru_cache(maxsize=1)(load_model)  # one model at several depths

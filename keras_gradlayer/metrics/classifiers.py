@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
-from keras_gradlayer.models.loading import load_model
+from keras_gradlayer._loading import load_model
 
 
 class Classifier:

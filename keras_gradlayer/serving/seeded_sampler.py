@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
 from keras_gradlayer._conditions import to_spec
-from keras_gradlayer.models.loading import load_model
+from keras_gradlayer._loading import load_model
 from keras_gradlayer.serving import signatures
 from keras_gradlayer.serving.clients.local_client import LocalClient
 from keras_gradlayer.serving.metadata import checked_facts, facts_of, package_versions
