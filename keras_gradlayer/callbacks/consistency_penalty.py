@@ -48,10 +48,12 @@ class ConsistencyPenalty(StepCallback):
         """Join the trainer's step, if its critic has what this needs."""
         critic = getattr(model, "critic", None)
         layers = [] if critic is None else nested_layers(critic)
-        if critic is not None and not any(isinstance(layer, _STOCHASTIC) for layer in layers):
+        random = [layer for layer in layers if isinstance(layer, _STOCHASTIC)]
+        if critic is not None and not any(map(_strength, random)):
+            which = "has them with a rate of 0" if random else "has none"
             raise ValueError(
                 "ConsistencyPenalty compares two passes with different dropout. Expected a critic "
-                f"with keras.layers.Dropout in it. Received: '{critic.name}', which has none"
+                f"with keras.layers.Dropout in it. Received: '{critic.name}', which {which}"
             )
         if critic is not None and not getattr(critic, "inputs", None):
             raise ValueError(
@@ -91,6 +93,10 @@ class ConsistencyPenalty(StepCallback):
         rise = tf.abs(tf.reshape(scores_1, [-1]) - tf.reshape(scores_2, [-1]))
         run = tf.norm(tf.reshape(x_1 - x_2, (tf.shape(x_1)[0], -1)), axis=1)
         return tf.reduce_mean(tf.nn.relu(rise / run - margin))
+
+
+def _strength(layer):
+    return getattr(layer, "stddev" if isinstance(layer, keras.layers.GaussianNoise) else "rate")
 
 
 def _mean_square(a, b):

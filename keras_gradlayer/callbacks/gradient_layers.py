@@ -7,7 +7,7 @@ from keras_gradlayer import _checks
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.callbacks.step_callback import StepCallback
 from keras_gradlayer.models.sampler import Sampler
-from keras_gradlayer.models.splitting import cut
+from keras_gradlayer.models.splitting import check_insert, cut
 
 
 class GradientLayers(StepCallback):
@@ -26,7 +26,7 @@ class GradientLayers(StepCallback):
     Args:
         step_size: η, a positive finite number.
         insert: `"bottom"`, which moves the latent, or the name of the layer before them.
-        layers: how many, an integer of at least 1.
+        layers: how many, an integer from 1 to 1,000.
 
     Raises:
         ValueError: if a number is out of range, or the generator cannot be cut there.
@@ -39,7 +39,8 @@ class GradientLayers(StepCallback):
     def __init__(self, step_size: float, insert: str = "bottom", layers: int = 1):
         super().__init__()
         self.step_size = _checks.positive_number("step_size", step_size)
-        self.layers = _checks.positive_int("layers", layers)
+        self.layers = _checks.positive_int("layers", layers, most=1000)
+        check_insert(insert)
         if insert == "top":
             raise ValueError(
                 "While a generator trains, gradient layers go in at the bottom or after a layer. "

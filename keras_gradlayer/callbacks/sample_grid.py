@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import pictures
+from keras_gradlayer import _checks, pictures
 from keras_gradlayer.callbacks._watcher import Watcher, output_range_of
 
 _MARK = ".sample_grid"  # a run has begun to draw here
@@ -44,6 +44,7 @@ class SampleGrid(Watcher):
         self, directory: str | os.PathLike, every: int = 1, samples: int = 64, seed: int = 0
     ):
         super().__init__(samples, seed, every)
+        _checks.path("directory", directory)
         self.directory = pathlib.Path(directory)
         self._strip = {}
 

@@ -127,9 +127,5 @@ def condition_tensor(part: keras.layers.Layer | Callable, shape) -> keras.KerasT
     return None if shape is None else keras.KerasTensor(shape, dtype)
 
 
-def _require_callable(potential):
-    if not callable(potential):
-        raise TypeError(
-            "`potential` must be a Keras model or layer, or a callable. "
-            f"Received: potential={potential!r} of type {type(potential).__name__}"
-        )
+def _require_callable(part, name="potential"):
+    _checks.instance_of(name, part, Callable, "a Keras model or layer, or a callable")

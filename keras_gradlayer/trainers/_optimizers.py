@@ -1,7 +1,11 @@
 """The optimizers that trainers are compiled with."""
 
-import keras
+import math
 
+import keras
+import tensorflow as tf
+
+from keras_gradlayer import _checks
 from keras_gradlayer._nesting import computes_in
 
 
@@ -17,7 +21,18 @@ def make_optimizer(
     """
     if optimizer is None:
         optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
-    optimizer = keras.optimizers.get(optimizer)
+    try:
+        optimizer = keras.optimizers.get(optimizer)
+    except (TypeError, ValueError) as e:
+        raise ValueError(
+            f"`{name}` must be a Keras optimizer or its name. Received: {name}={optimizer!r}"
+        ) from e
+    rate = float(tf.convert_to_tensor(optimizer.learning_rate))
+    if not 0 <= rate < math.inf:
+        raise ValueError(
+            f"`{name}` must have a learning rate that is a positive finite number. "
+            f"Received: learning_rate={rate}"
+        )
     if not model.trainable_variables:
         raise ValueError(f"'{model.name}' has no trainable variables for `{name}` to train.")
     if optimizer.built:
@@ -46,6 +61,10 @@ def reset_averages(optimizer: keras.optimizers.Optimizer, variables: list[keras.
 
 def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]) -> None:
     """Check that Keras' callbacks which act on an optimizer have the one that they act on."""
+    for callback in listed:
+        _checks.instance_of(
+            "callbacks", callback, keras.callbacks.Callback, "a list of Keras callbacks, made ones"
+        )
     kinds = (
         keras.callbacks.LearningRateScheduler,
         keras.callbacks.ReduceLROnPlateau,
@@ -58,4 +77,25 @@ def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]
             f"{type(trainer).__name__} has none or two. Expected schedules of "
             "keras.optimizers.schedules as the optimizers' learning rates, and their use_ema, "
             "whose averages fit ends with."
+        )
+
+
+def check_together(callbacks: list[keras.callbacks.Callback]) -> None:
+    """Check that step callbacks go together."""
+    kinds = [type(c) for c in callbacks]
+    for kind in kinds:
+        if (count := kinds.count(kind)) > 1:
+            name = kind.__name__
+            raise ValueError(f"Expected one {name}. Received: {count}")
+    for a in callbacks:
+        for b in callbacks:
+            if any(cls.__name__ in a.excludes for cls in type(b).__mro__):
+                raise ValueError(
+                    f"{type(a).__name__} and {type(b).__name__} do the same in different ways. "
+                    "Expected one of them. Received: both"
+                )
+    makers = [type(c).__name__ for c in callbacks if c.generates]
+    if len(makers) > 1:
+        raise ValueError(
+            f"Expected one callback that makes the samples. Received: {', '.join(makers)}"
         )

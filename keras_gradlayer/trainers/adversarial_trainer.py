@@ -13,8 +13,14 @@ from keras_gradlayer import _checks, _replicas, _xla
 from keras_gradlayer._conditions import unpair
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.models.output_range import range_mismatch
-from keras_gradlayer.trainers import _data, _feed, _loop
-from keras_gradlayer.trainers._optimizers import averages, check_callbacks, make_optimizer
+from keras_gradlayer.trainers import _data, _loop
+from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
+from keras_gradlayer.trainers._optimizers import (
+    averages,
+    check_callbacks,
+    check_together,
+    make_optimizer,
+)
 from keras_gradlayer.trainers._restored import Restored
 from keras_gradlayer.trainers.adversarial_model import AdversarialModel
 
@@ -89,7 +95,9 @@ class AdversarialTrainer(AdversarialModel):
         for name in unknown:
             why = _NOT_TAKEN.get(name)
             raise TypeError(
-                f"{type(self).__name__}.{method} does not take `{name}`" + (f": {why}." * bool(why))
+                f"{type(self).__name__}.{method} does not take `{name}`"
+                + (f": {why}. " if why else ". ")
+                + f"Received: {name}={unknown[name]!r}"[:200]
             )
 
     def compile_steps(
@@ -100,6 +108,7 @@ class AdversarialTrainer(AdversarialModel):
     ) -> None:
         """The part of `compile` that is not about optimizers."""
         _xla.check_jit(jit_compile)
+        _checks.boolean("run_eagerly", run_eagerly)
         if steps_per_execution != "auto":
             _checks.positive_int("steps_per_execution", steps_per_execution)
         if self.replicas > 1 and not self.shares_batches:
@@ -204,6 +213,7 @@ class AdversarialTrainer(AdversarialModel):
         self._refuse("fit", unknown)
         if not self.compiled:
             raise ValueError(f"Call `compile` before `fit`: '{self.name}' is not compiled.")
+        _checks.boolean("shuffle", shuffle)
         for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
             _checks.positive_int(name, number, zero_ok=True)
         if steps_per_epoch is not None:
@@ -227,7 +237,7 @@ class AdversarialTrainer(AdversarialModel):
             data = data.take(-(-steps // group))
             if group > 1:  # Keras would take the number of groups for that of batches
                 data = data.filter(lambda *x: True)
-        loop.new_run(_feed.Feed(group, self.strategy), fitting=True)
+        loop.new_run(Feed(group, self.strategy), fitting=True)
         untouched = self._untouched()
         restored = Restored(loop, initial_epoch)
         if ready:
@@ -278,29 +288,33 @@ class AdversarialTrainer(AdversarialModel):
     def _grouped(self, data, listed):
         """The data as Keras is given it, and how many batches an element holds."""
         steps, epoch_steps = self.compile_settings["steps_per_execution"], self.loop.epoch_steps
-        can = not self.run_eagerly and self.replicas == 1 and _feed.can_be_grouped(data)
+        can = not self.run_eagerly and self.replicas == 1 and can_be_grouped(data)
         if steps == "auto":
-            watched = any(map(_feed.watches_batches, listed))
-            steps = _feed.group_size(data, epoch_steps) if can and not watched else 1
+            watched = any(map(watches_batches, listed))
+            steps = group_size(data, epoch_steps) if can and not watched else 1
         if epoch_steps is not None:  # the same order, whichever way the steps are taken
             data = data.repeat()
         group = 1
         if can and steps > 1:
-            group = _feed.group_size(data, min(steps, epoch_steps))
+            group = group_size(data, min(steps, epoch_steps))
             data = data.batch(group, drop_remainder=True).prefetch(2)
         self.steps_per_execution = steps
         return data, group
 
-    def train_on_batch(self, *args, **kwargs) -> dict | list:
+    def train_on_batch(self, x: ArrayLike, *args, **kwargs) -> dict | list:
         """One critic update, and the generator's move if it is due; as Keras has it.
 
         The step callbacks that take part are those whose `set_model(trainer)` was called since the
         last `fit`.
         """
-        self.loop.new_run(_feed.Feed(1, self.strategy), fitting=False)
+        if not hasattr(x, "dtype"):
+            x = _checks.array("x", x, "an array of samples")
+        _data.check_float(x.dtype)
+        self.check_shape(x)
+        self.loop.new_run(Feed(1, self.strategy), fitting=False)
         self.steps_per_execution = 1
         self.reset_metrics()  # which Keras 3.13 leaves to go on
-        return super().train_on_batch(*args, **kwargs)
+        return super().train_on_batch(x, *args, **kwargs)
 
     def reset_metrics(self) -> None:
         """Begin an epoch, or go on with the one that an interrupted run began."""
@@ -325,15 +339,19 @@ class AdversarialTrainer(AdversarialModel):
 
     def check_samples(self, samples: np.ndarray) -> None:
         """Check samples of the data, and warn where they cannot be what is to be generated."""
+        self.check_shape(samples)
         _data.check_finite(samples)
+        low, high = float(np.min(samples)), float(np.max(samples))
+        if said := range_mismatch(low, high, self.output_range()):
+            _checks.warn(said)
+
+    def check_shape(self, samples: np.ndarray) -> None:
+        """Check the shape of samples of the data."""
         expected, received = self.sample_shape, tuple(samples.shape[1:])
         if received != expected:
             raise ValueError(
                 f"Samples must have the shape the critic takes, {expected}. Received: {received}"
             )
-        low, high = float(np.min(samples)), float(np.max(samples))
-        if said := range_mismatch(low, high, self.output_range()):
-            _checks.warn(said)
 
     def join(self, callback: keras.callbacks.Callback) -> None:
         """Take a `StepCallback` into the compiled update; it calls this in `set_model`."""
@@ -351,19 +369,7 @@ class AdversarialTrainer(AdversarialModel):
 
     def check_callbacks(self) -> None:
         """Check that the step callbacks go together, and that they hold the critic."""
-        callbacks = self.loop.callbacks
-        for a in callbacks:
-            for b in callbacks:
-                if any(cls.__name__ in a.excludes for cls in type(b).__mro__):
-                    raise ValueError(
-                        f"{type(a).__name__} and {type(b).__name__} do the same in different ways. "
-                        "Expected one of them. Received: both"
-                    )
-        makers = [type(c).__name__ for c in callbacks if c.generates]
-        if len(makers) > 1:
-            raise ValueError(
-                f"Expected one callback that makes the samples. Received: {', '.join(makers)}"
-            )
+        check_together(self.loop.callbacks)
         if self.loop.fitting and self.objective.name == "wasserstein" and not self._is_held():
             _checks.warn(
                 "Nothing holds the critic Lipschitz, so its scores can grow without bound. Pass "

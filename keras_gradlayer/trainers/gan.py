@@ -84,7 +84,12 @@ class GAN(AdversarialTrainer):
             raise _checks.StructureError(generator, "input", generator.inputs)
         latent = default_latent(generator) if latent is None else latent
         _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
-        sample_shape = _checks.output_shape(generator, latent.shape, condition=condition)[1:]
+        _checks.boolean("simultaneous", simultaneous)
+        for name, part in (("generator", generator), ("critic", critic)):
+            _checks.finite_weights(name, part.variables)
+        sample_shape = _checks.shape_of_outputs(
+            "generator", generator, latent.shape, condition=condition
+        )[1:]
         _checks.scores_shape("critic", critic, sample_shape, condition=condition)
         super().__init__(critic, objective, latent, **kwargs)
         if self.objective.logits and gives_probabilities(critic, sample_shape):
@@ -131,6 +136,7 @@ class GAN(AdversarialTrainer):
     def call(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Samples, with the generator in inference mode."""
         z, condition = given(self, z, condition)
+        _checks.latents(z, self.latent.shape)
         return call(self.generator, z, condition, training=False)
 
     def generate(

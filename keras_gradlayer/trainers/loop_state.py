@@ -3,6 +3,8 @@
 import collections
 import dataclasses
 
+import keras
+
 from keras_gradlayer.trainers._feed import Feed
 
 # The compiled steps, and what they were traced for.
@@ -26,6 +28,7 @@ class LoopState:
         started: whether the present fit has taken its first update.
         ready: whether what the updates need is as it was when they were last taken.
         checked: whether the data have been checked.
+        bad_batches: how many batches of this fit were not finite; of one replica alone.
         programs: the compiled steps.
         variables: what step callbacks change while programs run, by class and name.
     """
@@ -42,6 +45,7 @@ class LoopState:
     started: bool = False
     ready: bool = False
     checked: bool = True
+    bad_batches: keras.Variable | None = None
     programs: Programs | None = None
     variables: dict = dataclasses.field(default_factory=dict)
 
@@ -55,6 +59,8 @@ class LoopState:
         """Begin with other batches; those by hand go on where the last by hand ended."""
         if fitting or self.fitting:
             self.started, self.ready = False, False
+        if fitting:
+            self.bad_batches.assign(0.0)
         self.feed, self.fitting, self.epoch_updates = feed, fitting, 0
 
     def inner_loops(self) -> list[int]:

@@ -212,7 +212,7 @@ def test_bad_arguments():
     for bad in (0, -1.0, np.inf):
         with pytest.raises(ValueError, match="`step_size` must be a positive finite number"):
             kgl.callbacks.GradientLayers(bad)
-    with pytest.raises(ValueError, match="`layers` must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="`layers` must be an integer from 1"):
         kgl.callbacks.GradientLayers(0.1, layers=0)
     with pytest.raises(ValueError, match="Expected insert='bottom' or a layer's name"):
         kgl.callbacks.GradientLayers(0.1, "top")

@@ -52,12 +52,19 @@ class Client(AbstractContextManager):
                 "Either a `version` or a `label` names what to ask. "
                 f"Received: version={version}, label={label!r}"
             )
+        _checks.name("model", model)
+        if label is not None:
+            _checks.name("label", label)
+        headers = {} if headers is None else headers
+        pairs = headers.items() if isinstance(headers, Mapping) else [(None, None)]
+        if not all(isinstance(text, str) for pair in pairs for text in pair):
+            raise ValueError(f"`headers` must be texts by name. Received: headers={headers!r}")
         self.model = model
         self.batch_size = _checks.positive_int("batch_size", batch_size)
         self.timeout = _checks.positive_number("timeout", timeout)
         self.version = None if version is None else _checks.positive_int("version", version)
         self.label = label
-        self.headers = dict(headers or {})
+        self.headers = dict(headers)
         self._known = None
 
     def generate(self, latents: ArrayLike, condition: ArrayLike | None = None) -> np.ndarray:
@@ -72,7 +79,7 @@ class Client(AbstractContextManager):
         self, latents: ArrayLike, layers: ArrayLike, condition: ArrayLike | None = None
     ) -> np.ndarray:
         """Samples after `layers` gradient layers, an integer or (n,) of them; 0 is none."""
-        if np.ndim(layers) == 0:
+        if np.ndim(layers) == 0 and np.ndim(latents):
             layers = np.full(len(latents), layers)
         return self._only("sample_layers", condition, latent=latents, layers=layers)
 
@@ -192,7 +199,7 @@ def _array(name, value, info):
     try:
         value = np.asarray(value)
     except ValueError as e:
-        raise ValueError(f"{name} must be an array: {e}") from e
+        raise ValueError(f"{name} must be an array. Received: one that is not, {e}") from e
     if info is None:
         shape = tf.TensorShape([None] * max(value.ndim, 1))
         dtype = tf.int64 if value.dtype.kind in "iu" else tf.float32
@@ -203,12 +210,14 @@ def _array(name, value, info):
     if value.ndim and not len(value):
         return value  # which has no rows, whatever their type
     castable = np.can_cast(value.dtype, dtype.as_numpy_dtype, "same_kind")
+    castable &= value.dtype.kind != "b" or dtype == tf.bool
     if not castable or not shape.is_compatible_with(value.shape):
         expected = f"{dtype.name} of shape {shape}".replace("None", "n")
         raise ValueError(
             f"{name} must be {expected}. Received: {value.dtype} of shape {value.shape}"
         )
-    array = value.astype(dtype.as_numpy_dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        array = value.astype(dtype.as_numpy_dtype)
     if dtype.is_integer and not np.array_equal(array, value):
         raise ValueError(f"{name} must fit in {dtype.name}. Received: {value.max()}")
     if dtype.is_floating and (bad := np.sum(~np.isfinite(array.astype("float64")))):
