@@ -132,7 +132,8 @@ class Conditions(keras.layers.Layer):
     @property
     def known(self) -> int:
         """How many there are, 0 before any data were seen."""
-        return int(np.count_nonzero(self.frequencies.numpy()))
+        with tf.init_scope():  # also asked while a function is traced
+            return int(np.count_nonzero(self.frequencies.numpy()))
 
     def learn(self, rows: ArrayLike) -> None:
         """Take the distribution of these rows, each a condition."""
@@ -149,6 +150,15 @@ class Conditions(keras.layers.Layer):
     def draw(self, seeds: ArrayLike) -> tf.Tensor:
         """The condition of each seed, shape (n, *shape)."""
         return tf.gather(self.values.value, self.rows(seeds))
+
+    def of(self, z: ArrayLike) -> tf.Tensor:
+        """The condition of each latent: drawn at random, but by the latent's own values alone."""
+        bits = tf.bitcast(tf.cast(z, "float32"), "int32")
+        bits = tf.cast(tf.reshape(bits, [tf.shape(bits)[0], -1]), "int64")
+        places = tf.bitwise.left_shift(
+            tf.range(tf.shape(bits, "int64")[1]), tf.constant(32, "int64")
+        )
+        return self.draw(tf.reduce_sum(_random_bits(places + bits), axis=1))
 
     def rows(self, seeds: ArrayLike) -> tf.Tensor:
         """Which of the values belongs to each seed, int64 of shape (n,)."""

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import keras_gradlayer as kgl
-from keras_gradlayer._conditions import to_spec
+from keras_gradlayer._conditions import draw, to_spec
 from keras_gradlayer.models._followed import Followed
 from keras_gradlayer.models.conditions import Conditions, standard_inputs
 from tests import oracles
@@ -178,6 +178,48 @@ def test_the_distribution_of_conditions_is_that_of_the_data(tmp_path):
     assert len({tuple(np.ravel(x)) for x in many.draw(range(100)).numpy()}) > 90
 
 
+def test_predict_draws_conditions_row_by_row():
+    """A latent's condition follows from the latent alone, and the shares are those of the data."""
+    keras.utils.set_random_seed(0)
+    gan, tuner = kgl.GAN(*parts()), make()
+    gan.compile()
+    x, labels = data(80)
+    for model in (gan, tuner):
+        model.fit(x, labels % 2, verbose=0, callbacks=[kgl.callbacks.GradientPenalty()])
+    z = np.array(gan.latent.sample(40, seed=0))
+    order = np.random.default_rng(0).permutation(40)
+    for model in (gan, tuner, tuner.sampler()):
+        c = model.conditions.of(z)
+        expected = np.array(model([z, c]))
+        by_batches = (z, None), (z, 1), (z, 7)
+        for latents, size in by_batches:
+            found = model.predict(latents, batch_size=size, verbose=0)
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+        shuffled = model.predict(z[order], verbose=0)
+        np.testing.assert_allclose(shuffled, expected[order], atol=1e-6)
+        np.testing.assert_allclose(model(z.astype("float64")), expected, atol=1e-6)
+    model = tuner.sampler()
+    model.compile(run_eagerly=True)
+    np.testing.assert_allclose(model.predict(z, batch_size=7, verbose=0), expected, atol=1e-6)
+    # one draw a latent, by each of its entries and their order
+    many = np.array(gan.latent.sample(4000, seed=1))
+    drawn = np.ravel(gan.conditions.of(many))
+    share = np.mean(labels % 2)  # with a standard deviation of 0.008
+    assert np.mean(drawn) == pytest.approx(share, abs=0.03)
+    for other in (many[:, ::-1], many * [1, 1, 1, -1]):
+        assert np.mean(drawn == np.ravel(gan.conditions.of(other))) == pytest.approx(
+            share**2 + (1 - share) ** 2, abs=0.03
+        )
+
+
+def test_draws_of_any_seed():
+    tuner = make()
+    fit(tuner, 1)
+    for seed in (-1, 0, 2**62, None, keras.random.SeedGenerator(1)):
+        z, c = draw(tuner, 5, seed)
+        np.testing.assert_array_equal(c, tuner.conditions.of(z))
+
+
 def test_images_from_images_take_no_latent():
     c = keras.Input((4, 4, 1))
     generator = keras.Model(c, keras.layers.Conv2D(1, 3, padding="same", activation="tanh")(c))
@@ -197,6 +239,11 @@ def test_images_from_images_take_no_latent():
     expected = before + 0.1 * (1 - np.tanh(before) ** 2) * w
     np.testing.assert_allclose(np.arctanh(moved), expected, atol=1e-4)
     np.testing.assert_allclose(sampler([z, x], layers=0), generator(x), atol=1e-6)
+    with pytest.raises(ValueError, match="takes no noise: .* Expected `condition`"):
+        sampler.predict(z, verbose=0)
+    _, drawn = draw(sampler, 32, seed=-1)  # some of the data, not one of them over and over
+    assert all(any(np.array_equal(c, -image) for image in x) for c in drawn)
+    assert len({c.tobytes() for c in drawn.numpy()}) > 15
 
 
 def test_a_critic_with_a_second_head():
