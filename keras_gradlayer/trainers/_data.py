@@ -43,6 +43,22 @@ def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
         check_float(tf.nest.flatten(data.element_spec)[0].dtype)
         unknown = int(data.cardinality()) == tf.data.UNKNOWN_CARDINALITY
         return data, None if unknown else _first_batch(data)
+    x = as_arrays(x, condition, spec)
+    count = len(tf.nest.flatten(x)[0])
+    batch_size = 32 if batch_size is None else batch_size
+    if _checks.positive_int("batch_size", batch_size) > count:
+        raise ValueError(
+            "`batch_size` must be at most the number of samples. "
+            f"Received: batch_size={batch_size} for {count} samples"
+        )
+    return batches_of(x, batch_size, shuffle).prefetch(tf.data.AUTOTUNE), x
+
+
+def as_arrays(x, condition, spec):
+    """Samples of an array, or samples and conditions, checked; labels are left out.
+
+    Raises as `as_dataset`.
+    """
     if not (hasattr(x, "shape") and hasattr(x, "dtype")):
         raise TypeError(
             "`x` must be an array of samples or a tf.data.Dataset of batches. "
@@ -53,23 +69,16 @@ def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
         condition = None
     if spec is not None and condition is None:
         raise ValueError(
-            "A conditional GAN is trained on samples and their conditions: fit(x, condition), or a "
+            "A conditional GAN is trained on samples and their conditions: (x, condition), or a "
             "dataset of (samples, conditions). Received: samples alone"
         )
     if not isinstance(x, np.ndarray):  # for which Keras would make a copy
         x = keras.ops.convert_to_numpy(x)
-    batch_size = 32 if batch_size is None else batch_size
-    if _checks.positive_int("batch_size", batch_size) > len(x):
-        raise ValueError(
-            "`batch_size` must be at most the number of samples. "
-            f"Received: batch_size={batch_size} for {len(x)} samples"
-        )
     check_float(x.dtype, x)
     check_finite(x)
     if condition is not None:
         condition = _as_conditions(condition, spec, len(x))
-    x = pair(x, condition)
-    return batches_of(x, batch_size, shuffle).prefetch(tf.data.AUTOTUNE), x
+    return pair(x, condition)
 
 
 def _as_conditions(condition, spec, count):

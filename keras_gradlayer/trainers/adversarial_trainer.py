@@ -23,6 +23,8 @@ _NOT_TAKEN = {
     "kgl.callbacks.Scores, or watch the critic with kgl.callbacks.FlowMonitor(validation_data)",
     "loss": "the objective is the loss: GAN(..., objective=...)",
     "metrics": "samples are scored with kgl.callbacks.Scores",
+    "sample_weight": "all samples count alike. Draw those that shall count more more often",
+    "class_weight": "all samples count alike. Draw those that shall count more more often",
     "optimizer": "each part has an optimizer of its own: critic_optimizer, and for a GAN "
     "generator_optimizer",
 }
@@ -283,16 +285,39 @@ class AdversarialTrainer(AdversarialModel):
         self.steps_per_execution = steps
         return data, group
 
-    def train_on_batch(self, *args, **kwargs) -> dict | list:
+    def train_on_batch(
+        self,
+        x: ArrayLike,
+        condition: ArrayLike | None = None,
+        *,
+        return_dict: bool = False,
+        **unknown,
+    ) -> dict | list:
         """One critic update, and the generator's move if it is due; as Keras has it.
 
         The step callbacks that take part are those whose `set_model(trainer)` was called since the
-        last `fit`.
+        last `fit`. A conditional GAN keeps the conditions of the first batches, up to 4,096, to
+        draw from where none is given.
+
+        Args:
+            x: array of samples (n, *sample shape), float.
+            condition: for a conditional GAN, one for each sample, as for `fit`.
+            return_dict: whether to return the means by name.
+            **unknown: `y`, another name of `condition`; nothing else.
+
+        Raises:
+            TypeError: for other arguments of Keras' `train_on_batch`.
+            ValueError: for samples and conditions that `fit` does not take.
         """
+        condition = unknown.pop("y", None) if condition is None else condition
+        self._refuse("train_on_batch", unknown)
+        x, condition = unpair(_data.as_arrays(x, condition, self.condition_spec))
+        if condition is not None:
+            self.conditions.learn_more(condition)
         self.loop.new_run(Feed(1, self.strategy), fitting=False)
         self.steps_per_execution = 1
         self.reset_metrics()  # which Keras 3.13 leaves to go on
-        return super().train_on_batch(*args, **kwargs)
+        return super().train_on_batch(x, condition, return_dict=return_dict)
 
     def reset_metrics(self) -> None:
         """Begin an epoch."""

@@ -23,7 +23,7 @@ class LoopState:
         fitting: whether `fit` drives the loop, and not `train_on_batch`.
         started: whether the present fit has taken its first update.
         ready: whether what the updates need is as it was when they were last taken.
-        checked: whether the data have been checked.
+        checked: whether the present data have been checked, or the first batch by hand.
         programs: the compiled steps.
         variables: what step callbacks change while programs run, by class and name.
     """
@@ -37,7 +37,7 @@ class LoopState:
     fitting: bool = False
     started: bool = False
     ready: bool = False
-    checked: bool = True
+    checked: bool = False
     programs: Programs | None = None
     variables: dict = dataclasses.field(default_factory=dict)
 
@@ -51,6 +51,8 @@ class LoopState:
         """Begin with other batches; those by hand go on where the last by hand ended."""
         if fitting or self.fitting:
             self.started, self.ready = False, False
+        if self.fitting and not fitting:
+            self.checked = False
         self.feed, self.fitting, self.epoch_updates = feed, fitting, 0
 
     def inner_loops(self) -> list[int]:
