@@ -8,7 +8,7 @@ from keras_gradlayer import _checks
 from keras_gradlayer._conditions import pair, to_spec, unpair
 from keras_gradlayer.data._batching import batches_of
 
-_MOST_BATCHES, _FEW_BATCHES = 10_000, 1_000  # of data whose length is known, or not
+_MOST_ROWS, _MOST_BYTES = 2**14, 2**26  # of the conditions that a dataset is read for
 
 
 def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
@@ -88,7 +88,9 @@ def _as_conditions(condition, spec, count):
             "Expected a condition for each sample. "
             f"Received: {len(condition)} conditions for {count} samples"
         )
-    return to_spec(condition, spec).numpy()
+    condition = to_spec(condition, spec).numpy()
+    check_finite(condition, "Conditions")
+    return condition
 
 
 def _with_conditions(data, spec):
@@ -101,14 +103,16 @@ def _with_conditions(data, spec):
     return data.map(lambda x, condition, *_: (x, to_spec(condition, spec)))
 
 
-def all_conditions(data, seen, spec):
-    """The conditions of the data: of an array, or of one pass over a dataset."""
-    _, condition = seen if seen is not None else (None, None)
-    if condition is None or len(condition) == data.element_spec[1].shape[0]:
-        batches = data.take(_MOST_BATCHES if int(data.cardinality()) > 0 else _FEW_BATCHES)
-        batches = batches.map(lambda _, condition, *__: to_spec(condition, spec))
-        condition = np.concatenate(list(batches.as_numpy_iterator()))
-    return condition
+def first_conditions(data, spec):
+    """The conditions of a dataset's first rows."""
+    found, rows, size = [], 0, 0
+    for batch in data.map(lambda _, condition, *__: to_spec(condition, spec)):
+        found.append(batch.numpy())
+        check_finite(found[-1], "Conditions")
+        rows, size = rows + len(found[-1]), size + found[-1].nbytes
+        if rows >= _MOST_ROWS or size >= _MOST_BYTES:
+            break
+    return np.concatenate(found)
 
 
 def epoch_steps(data, steps_per_epoch):
@@ -141,6 +145,8 @@ def _first_batch(data):
     x, condition = unpair(keras.tree.map_structure(lambda t: t.numpy(), batch))
     check_float(x.dtype, x)
     check_finite(x)
+    if condition is not None:
+        check_finite(condition, "Conditions")
     return pair(x, condition)
 
 
@@ -155,12 +161,12 @@ def check_float(dtype, x=None):
         )
 
 
-def check_finite(x):
-    """Check that samples are finite."""
+def check_finite(x, what="Samples"):
+    """Check that samples, or their conditions, are finite."""
     parts = range(0, len(x), 4096)  # no array of answers as long as the data
     bad = int(np.size(x) - sum(np.sum(np.isfinite(x[i : i + 4096])) for i in parts))
     if bad:
-        raise ValueError(f"Samples must be finite. Received: {bad} values that are NaN or infinite")
+        raise ValueError(f"{what} must be finite. Received: {bad} values that are NaN or infinite")
 
 
 def _samples_only(data, y):

@@ -213,8 +213,7 @@ class AdversarialTrainer(AdversarialModel):
         _data.check_shares(data, self.replicas)
         if seen is not None:
             self.check_samples(unpair(seen)[0])
-        if seen is not None:
-            self.learn_conditions(data, seen)
+            self.learn_conditions(data if isinstance(x, tf.data.Dataset) else seen)
         loop = self.loop
         loop.checked = seen is not None
         loop.epoch_steps = _data.epoch_steps(data, steps_per_epoch)
@@ -251,13 +250,18 @@ class AdversarialTrainer(AdversarialModel):
                     v.assign(value)
         return history
 
-    def learn_conditions(self, data: tf.data.Dataset, seen: tuple | None = None) -> None:
+    def learn_conditions(self, data: tf.data.Dataset | tuple[np.ndarray, np.ndarray]) -> None:
         """Take the conditions of data of (samples, conditions), unless some are known; `fit` does.
 
-        They are what samples are drawn for where no condition is given.
+        They are what samples are drawn for where no condition is given. Of a dataset they are those
+        of its first 16,384 rows, or 64 MB.
         """
-        if self.condition_spec is not None and not self.conditions.known:
-            self.conditions.learn(_data.all_conditions(data, seen, self.condition_spec))
+        if self.condition_spec is None or self.conditions.known:
+            return
+        if isinstance(data, tf.data.Dataset):
+            self.conditions.learn(_data.first_conditions(data, self.condition_spec))
+        else:
+            self.conditions.learn(data[1])
 
     def _untouched(self):
         """Optimizers that average and have taken no step, with what they train and its values."""

@@ -7,6 +7,7 @@ import keras_gradlayer as kgl
 from keras_gradlayer._conditions import draw, to_spec
 from keras_gradlayer.models._followed import Followed
 from keras_gradlayer.models.conditions import Conditions, standard_inputs
+from keras_gradlayer.trainers._data import first_conditions
 from tests import oracles
 
 
@@ -210,6 +211,48 @@ def test_predict_draws_conditions_row_by_row():
         assert np.mean(drawn == np.ravel(gan.conditions.of(other))) == pytest.approx(
             share**2 + (1 - share) ** 2, abs=0.03
         )
+
+
+def test_a_dataset_is_not_read_whole_for_its_conditions():
+    """400 batches of 100: the first 16,384 rows tell the shares, and some more are prefetched."""
+    x, read = np.zeros((100, 2), "float32"), []
+
+    def batches():
+        for i in range(400):
+            read.append(i)
+            yield x, np.full((100, 1), i % 4 == 0)
+
+    specs = tf.TensorSpec((100, 2)), tf.TensorSpec((100, 1), "int32")
+    rows = tf.data.Dataset.from_generator(batches, output_signature=specs)
+    tuner = make()
+    tuner.learn_conditions(rows.apply(tf.data.experimental.assert_cardinality(400)))
+    assert len(read) <= 170
+    np.testing.assert_array_equal(tuner.conditions.values.numpy()[:2, 0], [0, 1])
+    np.testing.assert_array_equal(tuner.conditions.frequencies.numpy()[:2], [12300, 4100])
+    # of batches whose size is not known, too, not of the first alone
+    rows = tf.data.Dataset.from_tensor_slices((x, np.arange(100) // 50)).batch(50)
+    gan = kgl.GAN(*parts())
+    gan.compile()
+    gan.fit(rows, verbose=0, callbacks=[kgl.callbacks.GradientPenalty()])
+    assert gan.conditions.known == 2
+    # large ones by their bytes: 16 MB a batch
+    image = keras.KerasTensor((None, 1024, 1024))
+    large = tf.data.Dataset.from_tensors((x[:4], np.ones((4, 1024, 1024), "float32"))).repeat()
+    assert first_conditions(large, image).shape == (16, 1024, 1024)
+
+
+@pytest.mark.parametrize("form", ["array", "first batch", "later batch"])
+def test_conditions_must_be_finite(form):
+    x, labels = data()
+    c = np.eye(5, dtype="float32")[labels]
+    c[40 if form == "later batch" else 0, 2] = np.nan
+    gan = kgl.GAN(*parts(condition=(5,), dtype="float32"))
+    gan.compile()
+    if form == "first batch":  # where they are known already, too
+        gan.conditions.learn(np.eye(5))
+    given = (x, c) if form == "array" else (tf.data.Dataset.from_tensor_slices((x, c)).batch(16),)
+    with pytest.raises(ValueError, match="Conditions must be finite. Received: 1 values that are"):
+        gan.fit(*given, verbose=0)
 
 
 def test_draws_of_any_seed():
