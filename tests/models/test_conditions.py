@@ -266,7 +266,7 @@ def test_draws_of_any_seed():
 def test_images_from_images_take_no_latent():
     c = keras.Input((4, 4, 1))
     generator = keras.Model(c, keras.layers.Conv2D(1, 3, padding="same", activation="tanh")(c))
-    target, given = keras.Input((4, 4, 1)), keras.Input((4, 4, 1))
+    target, given = keras.Input((4, 4, 1)), keras.Input((4, 4, 1), name="condition")
     h = keras.layers.Flatten()(keras.layers.Concatenate()([target, given]))
     critic = keras.Model([target, given], keras.layers.Dense(1)(h))
     tuner = kgl.FineTuner(generator, critic, 0.1, max_layers=2)
@@ -287,6 +287,50 @@ def test_images_from_images_take_no_latent():
     _, drawn = draw(sampler, 32, seed=-1)  # some of the data, not one of them over and over
     assert all(any(np.array_equal(c, -image) for image in x) for c in drawn)
     assert len({c.tobytes() for c in drawn.numpy()}) > 15
+
+
+@pytest.mark.parametrize(
+    ("names", "generators", "sample"),
+    [
+        (("source", "target"), None, 1),  # in the order of pix2pix
+        (("sample", None), None, 0),
+        (("photo", "map"), "photo", 1),  # as the generator calls it
+        (("condition", "sample_of_it"), "z", 1),
+    ],
+)
+def test_inputs_of_one_shape_are_told_by_their_names(names, generators, sample, tmp_path):
+    """f = 2 a − 3 b of the inputs a, b: the penalty's gradient tells which one is the sample."""
+    c = keras.Input((3,), name=generators)
+    generator = keras.Model(c, keras.layers.Dense(3)(c))
+    a, b = (keras.Input((3,), name=name) for name in names)
+    score = keras.layers.Dot(1)([2 * a - 3 * b, keras.ops.ones_like(a)])
+    gan = kgl.GAN(generator, keras.Model([a, b], score))
+    gan.save(tmp_path / "gan.keras")
+    x, c = np.ones((4, 3), "float32"), np.full((4, 3), 10.0, "float32")
+    expected = 3 * (2 * 1 - 3 * 10 if sample == 0 else 2 * 10 - 3 * 1)
+    for model in (gan, keras.saving.load_model(tmp_path / "gan.keras")):
+        np.testing.assert_allclose(np.ravel(model.critic([x, c])), expected)
+
+
+def test_inputs_of_one_shape_that_no_name_tells():
+    """Keras' own names say nothing, even if both models have the same."""
+    for name, theirs in ((None, None), ("input_1", "input_2"), ("left", "right")):
+        c = keras.Input((3,), name=name)
+        generator = keras.Model(c, keras.layers.Dense(3)(c))
+        a, b = keras.Input((3,), name=name), keras.Input((3,), name=theirs)
+        critic = keras.Model([a, b], keras.layers.Dot(1)([a, b]))
+        for make_it in (kgl.GAN, lambda g, d: kgl.FineTuner(g, d, 0.1)):
+            if name == "left":
+                assert make_it(generator, critic).condition_spec is not None
+                continue
+            with pytest.raises(ValueError, match="names that tell the sample from the condition"):
+                make_it(generator, critic)
+    z, c = keras.Input((3,)), keras.Input((3,))
+    generator = keras.Model([z, c], keras.layers.Dense(2)(keras.layers.Concatenate()([z, c])))
+    x, c = keras.Input((2,)), keras.Input((3,))
+    critic = keras.Model([x, c], keras.layers.Dense(1)(keras.layers.Concatenate()([x, c])))
+    with pytest.raises(ValueError, match="names that tell the latent from the condition"):
+        kgl.GAN(generator, critic)
 
 
 def test_a_critic_with_a_second_head():
