@@ -16,7 +16,7 @@ from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _loop
 from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
 from keras_gradlayer.trainers._optimizers import averages, check_callbacks, make_optimizer
-from keras_gradlayer.trainers.adversarial_model import AdversarialModel
+from keras_gradlayer.trainers.adversarial_model import AdversarialModel, Sides
 
 _NOT_TAKEN = {
     "validation_data": "there is no loss on held-out pairs. Score samples with "
@@ -415,7 +415,15 @@ class AdversarialTrainer(AdversarialModel):
         """A function of tensors, compiled as `compile` says."""
         if self.replicas > 1:
             step = functools.partial(_replicas.run, self.strategy, step)
+        step = functools.partial(self._cleared, step)
         if self.run_eagerly:
             return step
         jit = self.jit_compile
         return tf.function(step, jit_compile=jit, reduce_retracing=True, autograph=False)
+
+    def _cleared(self, step, *args):
+        """A step that leaves none of its tensors here: those of a graph are of no use outside."""
+        try:
+            return step(*args)
+        finally:
+            self.conditions_of = Sides()

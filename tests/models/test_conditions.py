@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -366,6 +369,33 @@ def test_conditional_gan_trains_and_exports(tmp_path):
     gan.save(tmp_path / "gan.keras")
     loaded = keras.saving.load_model(tmp_path / "gan.keras")
     np.testing.assert_array_equal(loaded.predict([z, c[:, None]], verbose=0), expected)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_nothing_of_a_step_is_left_in_a_trainer(by_hand):
+    x, labels = data()
+    gan, graphs = kgl.GAN(*parts()), []
+    gan.compile()
+
+    class Watch(kgl.callbacks.StepCallback):
+        def critic_loss(self, real, fake):
+            assert self.conditions[0].shape[1:] == (1,)
+            graphs.append(weakref.ref(self.conditions[0].graph))
+
+    watch = Watch()
+    if by_hand:
+        watch.set_model(gan)
+        gan.train_on_batch(x, labels)
+    else:
+        gan.fit(x, labels, verbose=0, callbacks=[watch, kgl.callbacks.GradientPenalty()])
+    assert graphs and gan.conditions_of == (None, None)
+    expected = gan.critic([x, labels[:, None]])
+    np.testing.assert_allclose(gan.scores(x, labels[:, None]), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="with their conditions. Expected `condition`"):
+        gan.scores(x)
+    gan.loop.programs = None
+    gc.collect()
+    assert all(graph() is None for graph in graphs)
 
 
 def test_watching_and_searching_callbacks_know_conditions(tmp_path):
