@@ -23,8 +23,8 @@ _NOT_TAKEN = {
     "kgl.callbacks.Scores, or watch the critic with kgl.callbacks.FlowMonitor(validation_data)",
     "loss": "the objective is the loss: GAN(..., objective=...)",
     "metrics": "samples are scored with kgl.callbacks.Scores",
-    "sample_weight": "all samples count alike. Draw those that shall count more more often",
-    "class_weight": "all samples count alike. Draw those that shall count more more often",
+    "sample_weight": "all samples count alike. Draw more often those that shall count more",
+    "class_weight": "all samples count alike. Draw more often those that shall count more",
     "optimizer": "each part has an optimizer of its own: critic_optimizer, and for a GAN "
     "generator_optimizer",
 }
