@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import call, unpair
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.callbacks.step_callback import StepCallback
 from keras_gradlayer.models.sampler import Sampler
@@ -61,17 +62,20 @@ class GradientLayers(StepCallback):
         return type(self), (self.step_size, self.insert, self.layers)
 
     def generate(self, z: tf.Tensor) -> tf.Tensor:
-        """The samples that latents lead to, through the gradient layers."""
+        """The samples that latents, or (latents, conditions), lead to through the layers."""
         (base, head), critic = self._parts, self.model.critic
-        x = tf.cast(base(z, training=True), "float32")
+        z, condition = unpair(z)
+
+        def climbed(x):
+            return call(critic, call(head, x, condition, training=False), condition, training=False)
+
+        x = tf.cast(call(base, z, condition, training=True), self.model.flow_dtype)
         frozen = [(v, tf.stop_gradient(tf.convert_to_tensor(v))) for v in head.variables]
         for _ in range(self.layers):
             with keras.StatelessScope(state_mapping=frozen):
-                gradient = input_gradient(
-                    lambda x: critic(head(x, training=False), training=False), x
-                )
+                gradient = input_gradient(climbed, x)
             x += self.step_size * gradient
-        return head(x, training=True)
+        return call(head, x, condition, training=True)
 
     def sampler(self) -> Sampler:
         """An independent copy of the generator with its gradient layers as they are now."""
@@ -84,4 +88,6 @@ class GradientLayers(StepCallback):
         sampler = Sampler.copy_of(base, gan.critic, head, gan.latent, self.step_size, self.layers)
         for _ in range(self.layers):
             sampler.stack.append()
+        if gan.conditions is not None:
+            sampler.conditions.set_weights(gan.conditions.get_weights())
         return sampler

@@ -96,6 +96,7 @@ class GradientLayer(FrozenParts):
         given = x_shape[1:], self.variable_dtype, condition_tensor(self.potential, condition_shape)
         _checks.scores_shape("potential", self.potential, *given)
         _checks.depends_on_input("potential", self._potential, *given)
+        self._make_twins()
 
     def _potential(self, x, condition=None):
         return _scores(self.potential, x, condition)

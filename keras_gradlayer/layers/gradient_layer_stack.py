@@ -111,6 +111,7 @@ class GradientLayerStack(CriticHistory):
             given = tuple(spec.shape[1:]), spec.dtype
         _checks.scores_shape("potential", self.potential, *given, condition)
         _checks.depends_on_input("potential", self.climbed, shape, dtype, condition)
+        self._make_twins()
         if self._history is None:
             self._allocate_history()
 

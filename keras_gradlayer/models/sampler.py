@@ -58,7 +58,8 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         z: latents of shape (batch, *latent.shape); of a conditional sampler also [z, condition].
         layers: how many gradient layers to apply, as for `GradientLayerStack`; all by default.
         condition: what to sample, for a conditional sampler, (batch, ...): as its generator takes
-            it, or integer classes. Drawn from those of the training data by default.
+            it, or integer classes. By default drawn from those of the training data, by the
+            latent's own values: a latent gives the same sample in any batch.
 
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
 

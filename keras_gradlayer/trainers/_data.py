@@ -8,7 +8,7 @@ from keras_gradlayer import _checks
 from keras_gradlayer._conditions import pair, to_spec, unpair
 from keras_gradlayer.data._batching import batches_of
 
-_MOST_BATCHES, _FEW_BATCHES = 10_000, 1_000  # of data whose length is known, or not
+_MOST_ROWS, _MOST_BYTES = 2**14, 2**26  # of the conditions that a dataset is read for
 
 
 def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
@@ -43,6 +43,22 @@ def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
         check_float(tf.nest.flatten(data.element_spec)[0].dtype)
         unknown = int(data.cardinality()) == tf.data.UNKNOWN_CARDINALITY
         return data, None if unknown else _first_batch(data)
+    x = as_arrays(x, condition, spec)
+    count = len(tf.nest.flatten(x)[0])
+    batch_size = 32 if batch_size is None else batch_size
+    if _checks.positive_int("batch_size", batch_size) > count:
+        raise ValueError(
+            "`batch_size` must be at most the number of samples. "
+            f"Received: batch_size={batch_size} for {count} samples"
+        )
+    return batches_of(x, batch_size, shuffle).prefetch(tf.data.AUTOTUNE), x
+
+
+def as_arrays(x, condition, spec):
+    """Samples of an array, or samples and conditions, checked; labels are left out.
+
+    Raises as `as_dataset`.
+    """
     if not (hasattr(x, "shape") and hasattr(x, "dtype")) or not len(x.shape):
         raise TypeError(
             "`x` must be an array of samples or a tf.data.Dataset of batches. "
@@ -53,23 +69,16 @@ def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
         condition = None
     if spec is not None and condition is None:
         raise ValueError(
-            "A conditional GAN is trained on samples and their conditions: fit(x, condition), or a "
+            "A conditional GAN is trained on samples and their conditions: (x, condition), or a "
             "dataset of (samples, conditions). Received: samples alone"
         )
     if not isinstance(x, np.ndarray):  # for which Keras would make a copy
         x = keras.ops.convert_to_numpy(x)
-    batch_size = 32 if batch_size is None else batch_size
     check_float(x.dtype, x)
-    if _checks.positive_int("batch_size", batch_size) > len(x):
-        raise ValueError(
-            "`batch_size` must be at most the number of samples. "
-            f"Received: batch_size={batch_size} for {len(x)} samples"
-        )
     check_finite(x)
     if condition is not None:
         condition = _as_conditions(condition, spec, len(x))
-    x = pair(x, condition)
-    return batches_of(x, batch_size, shuffle).prefetch(tf.data.AUTOTUNE), x
+    return pair(x, condition)
 
 
 def _as_conditions(condition, spec, count):
@@ -79,7 +88,9 @@ def _as_conditions(condition, spec, count):
             "Expected a condition for each sample. "
             f"Received: {len(condition)} conditions for {count} samples"
         )
-    return to_spec(condition, spec).numpy()
+    condition = to_spec(condition, spec).numpy()
+    check_finite(condition, "Conditions")
+    return condition
 
 
 def _with_conditions(data, spec):
@@ -92,14 +103,16 @@ def _with_conditions(data, spec):
     return data.map(lambda x, condition, *_: (x, to_spec(condition, spec)))
 
 
-def all_conditions(data, seen, spec):
-    """The conditions of the data: of an array, or of one pass over a dataset."""
-    _, condition = seen if seen is not None else (None, None)
-    if condition is None or len(condition) == data.element_spec[1].shape[0]:
-        batches = data.take(_MOST_BATCHES if int(data.cardinality()) > 0 else _FEW_BATCHES)
-        batches = batches.map(lambda _, condition, *__: to_spec(condition, spec))
-        condition = np.concatenate(list(batches.as_numpy_iterator()))
-    return condition
+def first_conditions(data, spec):
+    """The conditions of a dataset's first rows."""
+    found, rows, size = [], 0, 0
+    for batch in data.map(lambda _, condition, *__: to_spec(condition, spec)):
+        found.append(batch.numpy())
+        check_finite(found[-1], "Conditions")
+        rows, size = rows + len(found[-1]), size + found[-1].nbytes
+        if rows >= _MOST_ROWS or size >= _MOST_BYTES:
+            break
+    return np.concatenate(found)
 
 
 def epoch_steps(data, steps_per_epoch):
@@ -132,6 +145,8 @@ def _first_batch(data):
     x, condition = unpair(keras.tree.map_structure(lambda t: t.numpy(), batch))
     check_float(x.dtype, x)
     check_finite(x)
+    if condition is not None:
+        check_finite(condition, "Conditions")
     return pair(x, condition)
 
 
@@ -147,9 +162,9 @@ def check_float(dtype, x=None):
         )
 
 
-def check_finite(x):
-    """Check that samples are finite."""
-    _checks.finite("Samples", x)
+def check_finite(x, what="Samples"):
+    """Check that samples, or their conditions, are finite."""
+    _checks.finite(what, x)
 
 
 def _samples_only(data, y):

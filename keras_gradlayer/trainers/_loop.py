@@ -61,11 +61,14 @@ def _prepare(trainer, real):
     """Have all that the updates need, and the programs for it."""
     loop = trainer.loop
     if not loop.checked:
-        x, condition = unpair(real)
-        parts = trainer.strategy.experimental_local_results(x)
-        trainer.check_samples(np.concatenate([part.numpy() for part in parts]))
+        here = trainer.strategy.experimental_local_results
+        x, condition = (
+            part if part is None else np.concatenate([share.numpy() for share in here(part)])
+            for part in unpair(real)
+        )
+        trainer.check_samples(x)
         if condition is not None and not trainer.conditions.known:  # the best there is
-            trainer.conditions.learn(condition.numpy())
+            trainer.conditions.learn(condition)
         loop.checked = True
     trainer.prepare(loop.feed.rows)
     key = trainer.trace_key()

@@ -1,4 +1,4 @@
-"""The optimizers that trainers are compiled with."""
+"""The optimizers and callbacks that trainers work with."""
 
 import math
 
@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
-from keras_gradlayer._nesting import computes_in
+from keras_gradlayer._nesting import computes_in, nested_layers
 
 
 def make_optimizer(
@@ -50,6 +50,32 @@ def make_optimizer(
 def averages(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether it averages the weights that it trains."""
     return getattr(optimizer, "inner_optimizer", optimizer).use_ema
+
+
+class Averaging:
+    """Ends a fit with the weights that a trainer's optimizers have averaged (`use_ema`).
+
+    Where an optimizer has taken no step there are no averages, and the weights stay as they were.
+    """
+
+    def __init__(self, trainer: keras.Model):
+        self._ended = trainer.optimizer  # by Keras
+        self._parts = []
+        for part in ("generator", "critic"):
+            if (optimizer := getattr(trainer, f"{part}_optimizer", None)) is not None:
+                variables = getattr(trainer, part).trainable_variables
+                untouched = averages(optimizer) and not optimizer.iterations.numpy()
+                values = [v.numpy() for v in variables] if untouched else ()
+                self._parts.append((optimizer, variables, values))
+
+    def finish(self) -> None:
+        """Put the averages in place."""
+        for optimizer, variables, values in self._parts:
+            if optimizer is not self._ended:
+                optimizer.finalize_variable_values(variables)
+            if not optimizer.iterations.numpy():
+                for v, value in zip(variables, values):
+                    v.assign(value)
 
 
 def reset_averages(optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]) -> None:
@@ -99,3 +125,15 @@ def check_together(callbacks: list[keras.callbacks.Callback]) -> None:
         raise ValueError(
             f"Expected one callback that makes the samples. Received: {', '.join(makers)}"
         )
+
+
+def is_held(trainer: keras.Model) -> bool:
+    """Whether a callback, a constraint or spectral normalization bounds a trainer's critic."""
+    return (
+        any(c.restrains for c in trainer.loop.callbacks)
+        or any(v.constraint for v in trainer.critic.trainable_variables)
+        or any(
+            isinstance(layer, keras.layers.SpectralNormalization)
+            for layer in nested_layers(trainer.critic)
+        )
+    )

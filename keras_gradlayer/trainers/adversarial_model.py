@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _xla, objectives
-from keras_gradlayer._conditions import call, unpair
+from keras_gradlayer._conditions import call, spec_of, unpair
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.sampler import flow_dtype
@@ -163,10 +163,18 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
 
         Args:
             x: samples as the critic sees them.
-            condition: their conditions; by default those of the batch of data. Those of the
-                generated samples are `conditions_of.fake`.
+            condition: their conditions; by default, within a step, those of the batch of data.
+                Those of the generated samples are `conditions_of.fake`.
+
+        Raises:
+            ValueError: outside a step, for none where the critic takes one.
         """
         condition = self.conditions_of.real if condition is None else condition
+        if condition is None and spec_of(self.critic) is not None:
+            raise ValueError(
+                f"'{self.critic.name}' scores samples with their conditions. Expected "
+                "`condition`. Received: None"
+            )
         found = call(self.critic, x, condition, training=self.critic_training)
         return tf.cast(found, self.flow_dtype)
 

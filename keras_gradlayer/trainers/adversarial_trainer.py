@@ -11,24 +11,26 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, _replicas, _xla
 from keras_gradlayer._conditions import unpair
-from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _loop
-from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
+from keras_gradlayer.trainers._feed import Feed, grouped
 from keras_gradlayer.trainers._optimizers import (
-    averages,
+    Averaging,
     check_callbacks,
     check_together,
+    is_held,
     make_optimizer,
 )
 from keras_gradlayer.trainers._restored import Restored
-from keras_gradlayer.trainers.adversarial_model import AdversarialModel
+from keras_gradlayer.trainers.adversarial_model import AdversarialModel, Sides
 
 _NOT_TAKEN = {
     "validation_data": "there is no loss on held-out pairs. Score samples with "
     "kgl.callbacks.Scores, or watch the critic with kgl.callbacks.FlowMonitor(validation_data)",
     "loss": "the objective is the loss: GAN(..., objective=...)",
     "metrics": "samples are scored with kgl.callbacks.Scores",
+    "sample_weight": "all samples count alike. Draw more often those that shall count more",
+    "class_weight": "all samples count alike. Draw more often those that shall count more",
     "optimizer": "each part has an optimizer of its own: critic_optimizer, and for a GAN "
     "generator_optimizer",
 }
@@ -225,12 +227,12 @@ class AdversarialTrainer(AdversarialModel):
         _data.check_shares(data, self.replicas)
         if seen is not None:
             self.check_samples(unpair(seen)[0])
-            self.learn_conditions(data, seen)
+            self.learn_conditions(data if isinstance(x, tf.data.Dataset) else seen)
         loop = self.loop
         loop.checked = seen is not None
         loop.epoch_steps = _data.epoch_steps(data, steps_per_epoch)
         loop.callbacks = [c for c in ready if hasattr(c, "trace_key")]
-        data, group = self._grouped(data, listed)
+        data, group = grouped(self, data, listed)
         if loop.epoch_steps is not None:
             # Finite, since others than Keras may read all of it.
             steps = loop.epoch_steps * max(epochs - initial_epoch, 1) + loop.skip
@@ -238,10 +240,10 @@ class AdversarialTrainer(AdversarialModel):
             if group > 1:  # Keras would take the number of groups for that of batches
                 data = data.filter(lambda *x: True)
         loop.new_run(Feed(group, self.strategy), fitting=True)
-        untouched = self._untouched()
         restored = Restored(loop, initial_epoch)
         if ready:
             callbacks.append(restored)
+        averaging = Averaging(self)
         try:
             history = super().fit(
                 data,
@@ -257,64 +259,58 @@ class AdversarialTrainer(AdversarialModel):
             loop.callbacks, loop.skip, loop.taken = [], 0, 0
             if ready:
                 callbacks.callbacks.remove(restored)
-        for part in ("generator", "critic"):
-            optimizer = getattr(self, f"{part}_optimizer", None)
-            if optimizer is not None and optimizer is not self.optimizer:
-                optimizer.finalize_variable_values(getattr(self, part).trainable_variables)
-        for optimizer, variables, values in untouched:
-            if not optimizer.iterations.numpy():  # there are no averages to end with
-                for v, value in zip(variables, values):
-                    v.assign(value)
+        averaging.finish()
         return history
 
-    def learn_conditions(self, data: tf.data.Dataset, seen: tuple | None = None) -> None:
+    def learn_conditions(self, data: tf.data.Dataset | tuple[np.ndarray, np.ndarray]) -> None:
         """Take the conditions of data of (samples, conditions), unless some are known; `fit` does.
 
-        They are what samples are drawn for where no condition is given.
+        They are what samples are drawn for where no condition is given. Of a dataset they are those
+        of its first 16,384 rows, or 64 MB.
         """
-        if self.condition_spec is not None and not self.conditions.known:
-            self.conditions.learn(_data.all_conditions(data, seen, self.condition_spec))
+        if self.condition_spec is None or self.conditions.known:
+            return
+        if isinstance(data, tf.data.Dataset):
+            self.conditions.learn(_data.first_conditions(data, self.condition_spec))
+        else:
+            self.conditions.learn(data[1])
 
-    def _untouched(self):
-        """Optimizers that average and have taken no step, with what they train and its values."""
-        found = []
-        for part in ("generator", "critic"):
-            optimizer = getattr(self, f"{part}_optimizer", None)
-            if optimizer is not None and averages(optimizer) and not optimizer.iterations.numpy():
-                variables = getattr(self, part).trainable_variables
-                found.append((optimizer, variables, [tf.identity(v) for v in variables]))
-        return found
-
-    def _grouped(self, data, listed):
-        """The data as Keras is given it, and how many batches an element holds."""
-        steps, epoch_steps = self.compile_settings["steps_per_execution"], self.loop.epoch_steps
-        can = not self.run_eagerly and self.replicas == 1 and can_be_grouped(data)
-        if steps == "auto":
-            watched = any(map(watches_batches, listed))
-            steps = group_size(data, epoch_steps) if can and not watched else 1
-        if epoch_steps is not None:  # the same order, whichever way the steps are taken
-            data = data.repeat()
-        group = 1
-        if can and steps > 1:
-            group = group_size(data, min(steps, epoch_steps))
-            data = data.batch(group, drop_remainder=True).prefetch(2)
-        self.steps_per_execution = steps
-        return data, group
-
-    def train_on_batch(self, x: ArrayLike, *args, **kwargs) -> dict | list:
+    def train_on_batch(
+        self,
+        x: ArrayLike,
+        condition: ArrayLike | None = None,
+        *,
+        return_dict: bool = False,
+        **unknown,
+    ) -> dict | list:
         """One critic update, and the generator's move if it is due; as Keras has it.
 
         The step callbacks that take part are those whose `set_model(trainer)` was called since the
-        last `fit`.
+        last `fit`. A conditional GAN keeps the conditions of the first batches, up to 4,096, to
+        draw from where none is given.
+
+        Args:
+            x: array of samples (n, *sample shape), float.
+            condition: for a conditional GAN, one for each sample, as for `fit`.
+            return_dict: whether to return the means by name.
+            **unknown: `y`, another name of `condition`; nothing else.
+
+        Raises:
+            TypeError: for other arguments of Keras' `train_on_batch`.
+            ValueError: for samples and conditions that `fit` does not take.
         """
+        condition = unknown.pop("y", None) if condition is None else condition
+        self._refuse("train_on_batch", unknown)
         if not hasattr(x, "dtype"):
             x = _checks.array("x", x, "an array of samples")
-        _data.check_float(x.dtype)
+        x, condition = unpair(_data.as_arrays(x, condition, self.condition_spec))
         self.check_shape(x)
+        if condition is not None:
+            self.conditions.learn_more(condition)
         self.loop.new_run(Feed(1, self.strategy), fitting=False)
         self.steps_per_execution = 1
         self.reset_metrics()  # which Keras 3.13 leaves to go on
-        return super().train_on_batch(x, *args, **kwargs)
+        return super().train_on_batch(x, condition, return_dict=return_dict)
 
     def reset_metrics(self) -> None:
         """Begin an epoch, or go on with the one that an interrupted run began."""
@@ -370,23 +366,12 @@ class AdversarialTrainer(AdversarialModel):
     def check_callbacks(self) -> None:
         """Check that the step callbacks go together, and that they hold the critic."""
         check_together(self.loop.callbacks)
-        if self.loop.fitting and self.objective.name == "wasserstein" and not self._is_held():
+        if self.loop.fitting and self.objective.name == "wasserstein" and not is_held(self):
             _checks.warn(
                 "Nothing holds the critic Lipschitz, so its scores can grow without bound. Pass "
                 "callbacks=[kgl.callbacks.GradientPenalty()] to fit, as callbacks are not saved "
                 "with a model; or use WeightClipping, or layers with spectral normalization."
             )
-
-    def _is_held(self):
-        """Whether a callback, a constraint or spectral normalization bounds the critic."""
-        return (
-            any(c.restrains for c in self.loop.callbacks)
-            or any(v.constraint for v in self.critic.trainable_variables)
-            or any(
-                isinstance(layer, keras.layers.SpectralNormalization)
-                for layer in nested_layers(self.critic)
-            )
-        )
 
     def trace_key(self) -> tuple:
         """Equal for two fits only if they trace the same programs."""
@@ -401,7 +386,15 @@ class AdversarialTrainer(AdversarialModel):
         """A function of tensors, compiled as `compile` says."""
         if self.replicas > 1:
             step = functools.partial(_replicas.run, self.strategy, step)
+        step = functools.partial(self._cleared, step)
         if self.run_eagerly:
             return step
         jit = self.jit_compile
         return tf.function(step, jit_compile=jit, reduce_retracing=True, autograph=False)
+
+    def _cleared(self, step, *args):
+        """A step that leaves none of its tensors here: those of a graph are of no use outside."""
+        try:
+            return step(*args)
+        finally:
+            self.conditions_of = Sides()

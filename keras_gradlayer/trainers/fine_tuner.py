@@ -58,7 +58,9 @@ class FineTuner(LayerTrainer):
             Several latents, such as style and noise, become parts of one vector, in order.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1), without coupling
             between the rows of a batch in inference mode. That of a conditional GAN takes [sample,
-            condition], or the sample alone. Of one with several outputs, as in an AC-GAN, name the
+            condition] in any order, or the sample alone; where both are of one shape, as with
+            images from images, the inputs' names must tell which is which, such as "sample" and
+            "condition". Of one with several outputs, as in an AC-GAN, name the
             score: `keras.Model(critic.inputs, critic.outputs[0])`.
         step_size: η, a positive finite number; a Keras schedule (of
             `keras.optimizers.schedules`) of the number of layers stacked; or a rule that chooses

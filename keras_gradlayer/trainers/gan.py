@@ -31,7 +31,9 @@ class GAN(AdversarialTrainer):
         generator: a Keras model, latent -> sample. It is trained in place. That of a conditional
             GAN takes [latent, condition] in any order, or the condition alone.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1). It is trained in
-            place. That of a conditional GAN takes [sample, condition].
+            place. That of a conditional GAN takes [sample, condition] in any order; where both are
+            of one shape, as with images from images, the inputs' names must tell which is which,
+            such as "sample" and "condition".
         objective: `"wasserstein"`, `"minimax"`, `"non_saturating"`, `"kl"`, `"hinge"`,
             `"least_squares"`, or an `Objective`.
         latent: the latent distribution, from `kgl.latents`; a standard normal in the shape of

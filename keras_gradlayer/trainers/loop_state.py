@@ -27,7 +27,7 @@ class LoopState:
         fitting: whether `fit` drives the loop, and not `train_on_batch`.
         started: whether the present fit has taken its first update.
         ready: whether what the updates need is as it was when they were last taken.
-        checked: whether the data have been checked.
+        checked: whether the present data have been checked, or the first batch by hand.
         bad_batches: how many batches of this fit were not finite; of one replica alone.
         programs: the compiled steps.
         variables: what step callbacks change while programs run, by class and name.
@@ -44,7 +44,7 @@ class LoopState:
     fitting: bool = False
     started: bool = False
     ready: bool = False
-    checked: bool = True
+    checked: bool = False
     bad_batches: keras.Variable | None = None
     programs: Programs | None = None
     variables: dict = dataclasses.field(default_factory=dict)
@@ -61,6 +61,8 @@ class LoopState:
             self.started, self.ready = False, False
         if fitting:
             self.bad_batches.assign(0.0)
+        elif self.fitting:
+            self.checked = False
         self.feed, self.fitting, self.epoch_updates = feed, fitting, 0
 
     def inner_loops(self) -> list[int]:
