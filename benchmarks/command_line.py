@@ -18,7 +18,7 @@ import tensorflow as tf
 from timing import interleaved, ratio, use_all_cores
 
 import keras_gradlayer as kgl
-from keras_gradlayer.commands import runs
+from keras_gradlayer.commands import runs, signals
 
 
 def points():
@@ -41,20 +41,18 @@ def compare(make, epochs, iterations, rounds):
     """The ratio of updates a second, as text."""
     generator, critic, samples = make()
     preset = kgl.presets.wgan_gp()
-    gan = kgl.GAN(generator, critic, preset.objective)
-    gan.compile(
-        generator_optimizer=preset.generator_optimizer, critic_optimizer=preset.critic_optimizer
-    )
+    gan = preset.gan(generator, critic)
     samples = samples.repeat()
-    steps = preset.callbacks[0].critic_steps * iterations
+    steps = preset.critic_steps * iterations
 
     def plain():
         fit = functools.partial(gan.fit, samples, epochs=epochs, steps_per_epoch=steps)
         fit(callbacks=preset.callbacks, verbose=0)
 
     def command_line():
-        with tempfile.TemporaryDirectory() as out:
-            runs.fit(gan, samples, pathlib.Path(out), epochs, preset.callbacks, steps)
+        with tempfile.TemporaryDirectory() as out, signals.Signals() as received:
+            run = runs.Run(pathlib.Path(out), "", received)
+            run.fit(gan, samples, epochs, preset.callbacks, steps)
 
     times = interleaved([plain, command_line], rounds, warmup=1)
     return ratio(*times)

@@ -1,8 +1,9 @@
 """Conditional models: they take [x, condition] where others take x."""
 
 import keras
-import numpy as np
 import tensorflow as tf
+
+from keras_gradlayer import _random
 
 
 def call(part, x, condition=None, **kwargs):
@@ -72,20 +73,19 @@ def draw(model, n, seed=None, condition=None):
     z = model.latent.sample(n, seed)
     if getattr(model, "condition_spec", None) is None and condition is None:
         return z
-    condition = _conditions_of_data(model, n, seed) if condition is None else condition
+    if condition is None:  # where there is no noise, they follow from other numbers
+        noise = z if all(model.latent.shape) else _random.normal((n, 2), seed)
+        condition = _conditions_of_data(model, noise)
     return pair(*given(model, z, condition))
 
 
-def _conditions_of_data(model, n, seed=None):
+def _conditions_of_data(model, z):
     if not model.conditions.known:
         raise ValueError(
             f"'{model.name}' is conditional and has seen no data. Expected `condition`, or a fit "
             "with conditions first."
         )
-    first = (
-        np.random.default_rng(seed).integers(2**62) if isinstance(seed, (int, np.integer)) else 0
-    )
-    return model.conditions.draw(first + tf.range(n, dtype="int64"))
+    return model.conditions.of(z)
 
 
 def draw_rows(model, seeds):
@@ -107,7 +107,12 @@ def given(model, z, condition):
             raise ValueError(f"'{model.name}' takes no condition. Received: {condition!r}")
         return z, None
     if condition is None:
-        return z, _conditions_of_data(model, tf.shape(z, "int64")[0])
+        if not all(model.latent.shape):
+            raise ValueError(
+                f"'{model.name}' takes no noise: its samples differ by the condition alone. "
+                "Expected `condition`. Received: None"
+            )
+        return z, _conditions_of_data(model, z)
     if isinstance(condition, keras.KerasTensor):
         return z, condition
     return z, to_spec(condition, model.condition_spec)

@@ -1,5 +1,6 @@
 """Configs of objects with parts in them."""
 
+import inspect
 from typing import Any, Self
 
 import keras
@@ -25,5 +26,12 @@ class Configured:
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Rebuild the object with its parts."""
         deserialize = keras.saving.deserialize_keras_object
+        arguments = inspect.signature(cls).parameters.values()
+        needed = {p.name for p in arguments if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+        if missing := needed - config.keys():
+            raise ValueError(
+                f"The config of a {cls.__name__} must have {', '.join(sorted(needed))}. "
+                f"Received: one without {', '.join(sorted(missing))}"
+            )
         given = [name for name in cls._PARTS if name in config]  # not all in files of before
         return cls(**{**config, **{name: deserialize(config[name]) for name in given}})

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_gradlayer import callbacks
+from keras_gradlayer import _checks, callbacks
 from keras_gradlayer.trainers import GAN, DualingGAN, UnrolledGAN
 
 __all__ = [
@@ -76,7 +76,8 @@ def wgan(limit: float = 0.01, critic_steps: int = 5, learning_rate: float = 5e-5
 
     >>> preset = wgan()
     """
-    optimizers = [keras.optimizers.RMSprop(learning_rate) for _ in range(2)]
+    rate = _checks.positive_number("learning_rate", learning_rate)
+    optimizers = [keras.optimizers.RMSprop(rate) for _ in range(2)]
     return _preset("wasserstein", optimizers, critic_steps, callbacks.WeightClipping(limit))
 
 
@@ -254,7 +255,8 @@ def dualing_gan(variant: str = "score", learning_rate: float = 1e-3) -> Preset:
 
 def _adams(learning_rate, beta_2, beta_1=0.5):
     """One for each player."""
-    return [keras.optimizers.Adam(learning_rate, beta_1, beta_2) for _ in range(2)]
+    rate = _checks.positive_number("learning_rate", learning_rate)
+    return [keras.optimizers.Adam(rate, beta_1, beta_2) for _ in range(2)]
 
 
 def _preset(objective, optimizers, critic_steps, *added, **given):

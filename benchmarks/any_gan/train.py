@@ -300,7 +300,8 @@ def pix2pix(out, steps=3000):
     y = layers.Concatenate()([layers.ReLU()(layers.Dropout(0.3)(y)), a])
     fake = layers.Conv2DTranspose(1, 4, strides=(1, 2), padding="same", activation="tanh")(y)
     generator = keras.Model(given, fake)
-    x, given = layers.Input((14, 28, 1)), layers.Input((14, 28, 1))
+    x = layers.Input((14, 28, 1), name="sample")
+    given = layers.Input((14, 28, 1), name="condition")  # of one shape: names tell
     joint = layers.Concatenate()([x, given])
     critic = keras.Model([x, given], layers.Dense(1)(down(joint, [32, 64], normalize=True)))
     data = save_data(out, halves("train"), halves("test"))

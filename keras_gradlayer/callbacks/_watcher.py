@@ -23,7 +23,7 @@ class Watcher(keras.callbacks.Callback):
     def __init__(self, samples: int, seed: int, every: int = 1):
         super().__init__()
         self.every = _checks.positive_int("every", every)
-        self.samples, self.seed = _checks.positive_int("samples", samples), seed
+        self.samples, self.seed = _checks.positive_int("samples", samples), _checks.seed(seed)
 
     def set_model(self, model: keras.Model) -> None:
         """Check that the model's samples can be drawn."""

@@ -7,6 +7,7 @@ from keras_gradlayer import _checks
 from keras_gradlayer._conditions import call
 from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.callbacks.step_callback import StepCallback
+from keras_gradlayer.models._graph import Graph, is_graph
 
 _STOCHASTIC = (  # spatial dropout is a Dropout
     keras.layers.Dropout,
@@ -21,7 +22,8 @@ class ConsistencyPenalty(StepCallback):
 
     Adds `weight * E max(0, (f(x') − f(x''))² + 0.1 · mean (φ(x') − φ(x''))² − margin)` to the
     critic's loss. x' and x'' are two passes of one real sample with different dropout, and φ is
-    what the critic's last layer is given. Use it beside `GradientPenalty`.
+    what the critic's last layer is given, the last that does more than reshape or select. Use it
+    beside `GradientPenalty`.
 
     Source: Wei et al., "Improving the Improved Training of Wasserstein GANs", ICLR 2018, Eq. (4),
     with the squared distances and the mean over features of its published code; λ2 = 2 and, in
@@ -32,8 +34,8 @@ class ConsistencyPenalty(StepCallback):
         margin: M', non-negative.
 
     Raises:
-        ValueError: if a number is negative or not finite, or the critic has no dropout or is
-            neither Functional nor Sequential.
+        ValueError: if a number is negative or not finite, or the critic has no dropout, is
+            neither Functional nor Sequential, or does not end with one layer of one input.
 
     Example:
         >>> callbacks = [kgl.callbacks.GradientPenalty(10.0), ConsistencyPenalty(weight=2.0)]
@@ -48,22 +50,20 @@ class ConsistencyPenalty(StepCallback):
         """Join the trainer's step, if its critic has what this needs."""
         critic = getattr(model, "critic", None)
         layers = [] if critic is None else nested_layers(critic)
-        if critic is not None and not any(isinstance(layer, _STOCHASTIC) for layer in layers):
+        random = [layer for layer in layers if isinstance(layer, _STOCHASTIC)]
+        if critic is not None and not any(map(_strength, random)):
+            which = "has them with a rate of 0" if random else "has none"
             raise ValueError(
                 "ConsistencyPenalty compares two passes with different dropout. Expected a critic "
-                f"with keras.layers.Dropout in it. Received: '{critic.name}', which has none"
+                f"with keras.layers.Dropout in it. Received: '{critic.name}', which {which}"
             )
-        if critic is not None and not getattr(critic, "inputs", None):
-            raise ValueError(
-                "ConsistencyPenalty needs what the last layer is given. Expected a Functional or "
-                f"Sequential critic. Received: '{critic.name}' of type {type(critic).__name__}"
-            )
+        if critic is not None:
+            _features_and_score(critic)
         super().set_model(model)
 
     def critic_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """The weighted term, a scalar."""
-        critic = self.model.critic
-        both = keras.Model(critic.inputs, [critic.layers[-1].input, critic.outputs[0]])
+        both = _features_and_score(self.model.critic)
         condition = self.conditions[0]
         (features_1, scores_1), (features_2, scores_2) = (
             call(both, real, condition, training=True) for _ in "12"
@@ -91,6 +91,34 @@ class ConsistencyPenalty(StepCallback):
         rise = tf.abs(tf.reshape(scores_1, [-1]) - tf.reshape(scores_2, [-1]))
         run = tf.norm(tf.reshape(x_1 - x_2, (tf.shape(x_1)[0], -1)), axis=1)
         return tf.reduce_mean(tf.nn.relu(rise / run - margin))
+
+
+def _strength(layer):
+    return getattr(layer, "stddev" if isinstance(layer, keras.layers.GaussianNoise) else "rate")
+
+
+def _features_and_score(critic):
+    """A model that gives φ and f: what the layer that makes the score is given, and the score."""
+    if not is_graph(critic):
+        raise ValueError(
+            "ConsistencyPenalty needs what the last layer is given. Expected a Functional or "
+            f"Sequential critic. Received: '{critic.name}' of type {type(critic).__name__}"
+        )
+    graph = Graph(critic)
+    ends = graph.ends(graph.output)
+    calls = [call_ for call_ in map(graph.call_of, ends) if call_ is not None]
+    given = [x for call_ in calls for x in call_.inputs]
+    if len(given) != 1:
+        raise ValueError(
+            "ConsistencyPenalty needs what the last layer is given. Expected a critic that ends "
+            "with one layer of one input, such as a Dense. Received: "
+            f"'{critic.name}', whose score is made of {len(given)} tensors"
+        )
+    (last,), (features,), (score,) = calls, given, ends
+    if is_graph(last.layer):  # a model inside the model: φ is in there
+        args, kwargs = last.arguments
+        features, score = _features_and_score(last.layer)(*args, **kwargs)
+    return keras.Model(graph.inputs, [features, graph.replay({id(ends[0]): score})])
 
 
 def _mean_square(a, b):

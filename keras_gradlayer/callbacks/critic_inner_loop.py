@@ -23,4 +23,4 @@ class CriticInnerLoop(StepCallback):
 
     def __init__(self, steps: int):
         super().__init__()
-        self.critic_steps = _checks.positive_int("steps", steps)
+        self.critic_steps = _checks.positive_int("steps", steps, most=2**31 - 1)

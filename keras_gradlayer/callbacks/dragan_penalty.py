@@ -34,7 +34,7 @@ class DRAGANPenalty(GradientPenalty):
     ):
         super().__init__(weight, target=target)
         self.stddev = _checks.positive_number("stddev", stddev)
-        if noise not in ("uniform", "normal"):
+        if not _checks.among(noise, ("uniform", "normal")):
             raise ValueError(f"`noise` must be 'uniform' or 'normal'. Received: noise={noise!r}")
         self.noise = noise
 

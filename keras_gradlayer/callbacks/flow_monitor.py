@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from keras_gradlayer import _checks
 from keras_gradlayer._conditions import rows, to_spec, unpair
 from keras_gradlayer.callbacks._watcher import Watcher
 from keras_gradlayer.models._followed import CHUNK
@@ -66,7 +67,7 @@ class FlowMonitor(Watcher):
         self._real = None
         if self.validation_data is not None:
             self._real, self._given = _first_rows(self.validation_data, self.samples, model)
-            if not len(self._real) or self._real.shape[1:] != tuple(model.sample_shape):
+            if not self._real.size or self._real.shape[1:] != tuple(model.sample_shape):
                 raise ValueError(
                     "`validation_data` must be samples of the shape that the critic takes, "
                     f"(n, {', '.join(map(str, model.sample_shape))}). "
@@ -143,16 +144,24 @@ def _measure(follow, z, step, iterations=5):
 
 def _first_rows(data, count, model):
     """Samples, and for a conditional model their conditions."""
+    x, condition = _rows(data, count, model)
+    x = _checks.array("validation_data", x, "samples, an array or a tf.data.Dataset")
+    _checks.finite("`validation_data`", x if x.ndim else x[None])
+    return x.astype("float32"), condition
+
+
+def _rows(data, count, model):
     spec = model.condition_spec
     if isinstance(data, tf.data.Dataset):
         data = data.map(lambda *batch: batch[: 1 if spec is None else 2])
         data = tuple(map(np.array, zip(*data.unbatch().take(count).as_numpy_iterator())))
         data = data if spec is not None else data[0]
     if spec is None:
-        return np.asarray(data[:count], "float32"), None
+        known = hasattr(data, "shape") or isinstance(data, (list, tuple))
+        return data[:count] if known and np.ndim(data) else data, None
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise ValueError(
             "`validation_data` of a conditional GAN must be (samples, conditions). "
             f"Received: {type(data).__name__}"
         )
-    return np.asarray(data[0][:count], "float32"), to_spec(data[1][:count], spec)
+    return data[0][:count], to_spec(data[1][:count], spec)

@@ -4,10 +4,11 @@ import keras
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._conditions import call, unpair
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.callbacks.step_callback import StepCallback
 from keras_gradlayer.models.sampler import Sampler
-from keras_gradlayer.models.splitting import cut
+from keras_gradlayer.models.splitting import check_insert, cut
 
 
 class GradientLayers(StepCallback):
@@ -26,7 +27,7 @@ class GradientLayers(StepCallback):
     Args:
         step_size: η, a positive finite number.
         insert: `"bottom"`, which moves the latent, or the name of the layer before them.
-        layers: how many, an integer of at least 1.
+        layers: how many, an integer from 1 to 1,000.
 
     Raises:
         ValueError: if a number is out of range, or the generator cannot be cut there.
@@ -39,7 +40,8 @@ class GradientLayers(StepCallback):
     def __init__(self, step_size: float, insert: str = "bottom", layers: int = 1):
         super().__init__()
         self.step_size = _checks.positive_number("step_size", step_size)
-        self.layers = _checks.positive_int("layers", layers)
+        self.layers = _checks.positive_int("layers", layers, most=1000)
+        check_insert(insert)
         if insert == "top":
             raise ValueError(
                 "While a generator trains, gradient layers go in at the bottom or after a layer. "
@@ -60,17 +62,20 @@ class GradientLayers(StepCallback):
         return type(self), (self.step_size, self.insert, self.layers)
 
     def generate(self, z: tf.Tensor) -> tf.Tensor:
-        """The samples that latents lead to, through the gradient layers."""
+        """The samples that latents, or (latents, conditions), lead to through the layers."""
         (base, head), critic = self._parts, self.model.critic
-        x = tf.cast(base(z, training=True), "float32")
+        z, condition = unpair(z)
+
+        def climbed(x):
+            return call(critic, call(head, x, condition, training=False), condition, training=False)
+
+        x = tf.cast(call(base, z, condition, training=True), self.model.flow_dtype)
         frozen = [(v, tf.stop_gradient(tf.convert_to_tensor(v))) for v in head.variables]
         for _ in range(self.layers):
             with keras.StatelessScope(state_mapping=frozen):
-                gradient = input_gradient(
-                    lambda x: critic(head(x, training=False), training=False), x
-                )
+                gradient = input_gradient(climbed, x)
             x += self.step_size * gradient
-        return head(x, training=True)
+        return call(head, x, condition, training=True)
 
     def sampler(self) -> Sampler:
         """An independent copy of the generator with its gradient layers as they are now."""
@@ -83,4 +88,6 @@ class GradientLayers(StepCallback):
         sampler = Sampler.copy_of(base, gan.critic, head, gan.latent, self.step_size, self.layers)
         for _ in range(self.layers):
             sampler.stack.append()
+        if gan.conditions is not None:
+            sampler.conditions.set_weights(gan.conditions.get_weights())
         return sampler

@@ -33,7 +33,7 @@ class GradientPenalty(StepCallback):
     def __init__(self, weight: float = 10.0, one_sided: bool = False, target: float = 1.0):
         super().__init__()
         self.weight = _checks.positive_number("weight", weight, zero_ok=True)
-        self.one_sided = bool(one_sided)
+        self.one_sided = _checks.boolean("one_sided", one_sided)
         self.target = _checks.positive_number("target", target, zero_ok=True)
 
     def critic_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:

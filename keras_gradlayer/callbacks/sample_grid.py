@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import pictures
+from keras_gradlayer import _checks, pictures
 from keras_gradlayer.callbacks._watcher import Watcher, output_range_of
 
 _MARK = ".sample_grid"  # a run has begun to draw here
@@ -44,6 +44,7 @@ class SampleGrid(Watcher):
         self, directory: str | os.PathLike, every: int = 1, samples: int = 64, seed: int = 0
     ):
         super().__init__(samples, seed, every)
+        _checks.path("directory", directory)
         self.directory = pathlib.Path(directory)
         self._strip = {}
 
@@ -78,9 +79,10 @@ class SampleGrid(Watcher):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Draw the rows."""
-        if self._seen is None:
-            return
-        self._look(self._seen)  # stopped by a callback that comes after this one
+        if self._seen is None:  # resumed where no epoch was left
+            self._begin(self.params.get("epochs") or 0)
+        else:
+            self._look(self._seen)  # stopped by a callback that comes after this one
         path, epochs = self.directory / "by_depth.png", list(self._strip)
         count = len(epochs) if self._stack is None else self._stack.depth + 1
         # At most twelve, the first and the last among them.

@@ -9,8 +9,16 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_gradlayer import _checks
+from keras_gradlayer._files import write_text
 from keras_gradlayer.callbacks._watcher import Watcher, output_range_of
-from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
+from keras_gradlayer.metrics._measure import (
+    check_comparable,
+    check_scorer,
+    loss_of,
+    main_score,
+    measure,
+)
 from keras_gradlayer.metrics.scorer import DIRECTIONS, SCORES, Scorer, ScoreReport
 
 
@@ -67,15 +75,19 @@ class Scores(Watcher):
         path: str | os.PathLike | None = None,
     ):
         check_scorer(scorer)
-        if mode not in (None, "min", "max"):
+        if not _checks.among(mode, (None, "min", "max")):
             raise ValueError(f'`mode` must be "min" or "max". Received: mode={mode!r}')
         if samples is None:
             samples = getattr(scorer, "count", 10_000)
         super().__init__(samples, seed, every)
+        if monitor is not None:
+            _checks.instance_of("monitor", monitor, str, "the name of a score or None")
+        if path is not None:
+            _checks.path("path", path)
         if monitor is not None and isinstance(scorer, Scorer):  # of a function it is not yet known
             main_score(scorer, dict.fromkeys((*SCORES, *DIRECTIONS)), monitor)
         self.scorer, self.monitor, self.mode = scorer, monitor, mode
-        self.restore_best_layers = restore_best_layers
+        self.restore_best_layers = _checks.boolean("restore_best_layers", restore_best_layers)
         self.path = None if path is None else pathlib.Path(path)
         self.history, self.conditions = [], {}
 
@@ -124,6 +136,8 @@ class Scores(Watcher):
         if not any(state.items() <= h.items() for h in self.history):
             self._look(epoch)
         self.monitor = main_score(self.scorer, self._scores_of(self.history[-1]), self.monitor)
+        if self.restore_best_layers and not epoch:
+            check_comparable(self._scores_of(self.history[-1]), self.monitor)
 
     def _layers(self):
         return {"layers": self.model.stack.depth} if hasattr(self.model, "stack") else {}
@@ -141,7 +155,7 @@ class Scores(Watcher):
         if self.path is not None:
             record = {"conditions": self.conditions, "scores": self.history}
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps(record, indent=1) + "\n")
+            write_text(self.path, json.dumps(record, indent=1) + "\n")
 
     def _read(self, epoch):
         """The scores that an interrupted run has written before this epoch."""

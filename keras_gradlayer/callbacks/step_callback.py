@@ -65,7 +65,10 @@ class StepCallback(keras.callbacks.Callback):
         model.join(self)
 
     def generate(self, z: tf.Tensor) -> tf.Tensor | None:
-        """Samples of latents in the place of the generator's own; for one callback of a GAN."""
+        """Samples of latents in the place of the generator's own; for one callback of a GAN.
+
+        A conditional GAN gives (latents, conditions).
+        """
 
     def critic_inputs(self, x: tf.Tensor) -> tf.Tensor:
         """What the critic is given in the place of `x`, for real and generated samples alike."""

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import pathlib
+import shlex
 import sys
 import traceback
 import warnings
@@ -15,10 +16,18 @@ from keras_gradlayer.serving.versions import local_path
 _PACKAGE = pathlib.Path(keras_gradlayer.__file__).parent
 
 
-def new_folder(path):
-    """Make a local folder, which must be new or empty."""
+class Interrupted(KeyboardInterrupt):
+    """A run was told to stop, and says how far it is saved."""
+
+    def __init__(self, signum, message):
+        super().__init__(message)
+        self.status = 128 + signum
+
+
+def new_folder(path, own=()):
+    """Make a local folder, which must be new or empty but for files of one's own."""
     path = local_path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()}.difference(own)):
         raise click.UsageError(f"{path} exists and is not an empty folder; nothing was written.")
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -47,13 +56,14 @@ def run(command, args=None):
         with warnings.catch_warnings():
             warnings.showwarning = _in_one_line(warnings.showwarning)
             sys.exit(command.main(args, standalone_mode=False) or 0)
-    except click.Abort:
-        click.echo(
-            "\nkeras-gradlayer: interrupted "
-            "(train, finetune and sharded sample runs continue with --resume)",
-            err=True,
-        )
-        sys.exit(130)
+    except click.Abort as e:
+        what, status = "(train, finetune and sharded sample runs continue with --resume)", 130
+        if isinstance(e.__cause__, Interrupted):
+            given = [str(a) for a in (sys.argv[1:] if args is None else args) if a != "--resume"]
+            again = shlex.join(["keras-gradlayer", *given, "--resume"])
+            what, status = f"{e.__cause__}; continue with: {again}", e.__cause__.status
+        click.echo(f"\nkeras-gradlayer: interrupted {what}", err=True)
+        sys.exit(status)
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.ctx.get_help())
         sys.exit(2)

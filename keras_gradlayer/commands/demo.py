@@ -18,7 +18,7 @@ import keras_gradlayer as kgl
 from keras_gradlayer import experiments, pictures
 from keras_gradlayer.commands.console import need, new_folder
 from keras_gradlayer.commands.options import COUNT, FOLDER, PARTICLES, SEED, option, parse_particles
-from keras_gradlayer.commands.runs import Progress
+from keras_gradlayer.commands.progress import Progress
 
 EXPERIMENTS = [module.name for module in pkgutil.iter_modules(experiments.__path__)]
 

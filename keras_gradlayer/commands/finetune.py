@@ -11,7 +11,7 @@ from keras_gradlayer._conditions import draw, unpair
 from keras_gradlayer.commands import arrays, options, report, sources
 from keras_gradlayer.commands.arrays import is_array
 from keras_gradlayer.commands.options import COUNT, POSITIVE, flag, grouped, option
-from keras_gradlayer.commands.runs import finish, fit, open_run
+from keras_gradlayer.commands.runs import open_run
 from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
 
 
@@ -150,7 +150,8 @@ def command(inputs, flow, training, scores, run):
         given = {"split": "test[:250]", "batch_size": 50}
         given |= {"labels": True} if conditional else {}
         validation = sources.load_images(data, value_range, shape, **given)
-    out = open_run(run.out, run.resume, "tuner.keras", real=real)
+    opened = open_run(run.out, run.resume, "tuner.keras", real=real)
+    out = opened.folder
     if scorer:
         path = out / "scores.json"
         restore = {"restore_best_layers": True, "path": path, "samples": count}
@@ -160,14 +161,13 @@ def command(inputs, flow, training, scores, run):
     callbacks.append(kgl.callbacks.FlowMonitor(validation, samples=250))
     tuner.learn_conditions(samples)
     latents = draw(tuner, 64, run.seed)
-    if not (out / "before.png").exists():
-        pictures.sample_picture(out / "before.png", tuner(latents, layers=0), value_range)
-    fit(tuner, samples, out, flow.layers, callbacks, steps_per_epoch=training.critic_steps)
+    pictures.sample_picture(out / "before.png", tuner(latents, layers=0), value_range)
+    opened.fit(tuner, samples, flow.layers, callbacks, steps_per_epoch=training.critic_steps)
     tuner.sampler().save(out / "sampler.keras")
     pictures.sample_picture(out / "after.png", tuner.predict(latents, verbose=0), value_range)
     pictures.log_curves(out / "curves.png", out / "log.csv", "epoch")
     step_sizes = [float(eta) for eta in tuner.stack.step_sizes]
     page = report.write_report(out, step_sizes)
-    finish(tuner, out / "tuner.keras")
+    opened.finish(tuner, "tuner.keras")
     layers = report.describe_layers(step_sizes)
     click.echo(f"{layers}; sampler: {out / 'sampler.keras'}; {page}")

@@ -1,12 +1,25 @@
 """Options that several commands share, and groups of options."""
 
+import math
 import pathlib
 from types import SimpleNamespace
 
 import click
 
 COUNT = click.IntRange(1)
-POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+class _Finite(click.FloatRange):
+    """A float in a range, and neither NaN, which no range keeps out, nor infinity."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+POSITIVE = _Finite(min=0, min_open=True)
 FOLDER = click.Path(path_type=pathlib.Path)
 
 

@@ -1,109 +1,182 @@
 """A training run: its folder, its fit with progress, log and backup, and how it is resumed."""
 
+import contextlib
 import json
 import math
 import shutil
+import uuid
 
 import click
 import keras
-from tqdm import tqdm
 
-from keras_gradlayer.commands.console import need, new_folder
+from keras_gradlayer._files import rename, write_text
+from keras_gradlayer.commands.backups import Backups
+from keras_gradlayer.commands.console import Interrupted, need, new_folder
+from keras_gradlayer.commands.fingerprints import fingerprints
+from keras_gradlayer.commands.lock import LOCK, hold
+from keras_gradlayer.commands.progress import Progress
+from keras_gradlayer.commands.signals import Signals
 from keras_gradlayer.serving.versions import local_path
+
+_RECORD = "run.json"
+
+
+class Run:
+    """A run in a folder of its own, opened by `open_run`."""
+
+    def __init__(self, folder, run, signals):
+        self.folder, self.signals = folder, signals
+        beside = [folder / "log.csv", folder / "scores.json"]
+        self.backups = Backups(folder / "backup", run, beside)
+
+    def fit(self, model, samples, epochs, callbacks, steps_per_epoch=None):
+        """Fit with a progress bar, a log, and a backup after each epoch for --resume.
+
+        All of them work by epoch, so that `fit` can compile many updates into one program.
+        """
+        steps = steps_per_epoch or int(samples.cardinality())
+        epoch, updates = self.backups.restore(model, epochs, steps)
+        if not (epoch or updates):  # the first epoch draws its pictures again
+            shutil.rmtree(self.folder / "grid", ignore_errors=True)
+        model.loop.skip, model.loop.taken = epoch * steps + updates, updates
+        self.signals.model = model
+        model.fit(
+            samples,
+            epochs=epochs,
+            initial_epoch=epochs if _is_full(model) else epoch,
+            steps_per_epoch=steps_per_epoch,
+            verbose=0,
+            callbacks=[
+                _First(self),  # before anything is written
+                *callbacks,  # those that write into the logs before those that read them
+                _Log(str(self.folder / "log.csv"), append=True),
+                _Last(self),
+                Progress(),
+            ],
+        )
+        self.signals.model = None
+
+    def finish(self, model, name):
+        """Save what says that a run is finished, whole or not at all, and drop the rest."""
+        draft = self.folder / f"unfinished-{name}"
+        model.save(draft)
+        rename(draft, self.folder / name)
+        shutil.rmtree(self.folder / "backup", ignore_errors=True)
+        (self.folder / LOCK).unlink(missing_ok=True)
 
 
 def open_run(path, resume, result, **known):
-    """The folder of a new run, or with `resume` of an unfinished one with the same settings.
+    """A new run in that folder, or with `resume` the unfinished one with the same settings.
 
-    run.json keeps the options and the settings that the command has worked out, `known`. A finished
-    run has the file `result`.
+    run.json keeps the options and the settings that the command has worked out, `known`, with the
+    fingerprints of what they name. A finished run has the file `result`. Until the command ends, no
+    other run may be in the folder, and signals end this one in order.
     """
     need("matplotlib", "jinja2", extra="plots")
     path = local_path(path)
-    settings = click.get_current_context().params | known
+    context = click.get_current_context()
+    settings = context.params | known
     settings = {k: v for k, v in settings.items() if k not in ("out", "resume")}
-    record = path / "run.json"
-    unfinished = record.is_file() and not (path / result).exists()
-    if not resume:
-        if unfinished:
-            raise click.UsageError(f"{path} holds an unfinished run: continue it with --resume.")
-        new_folder(path)
-        record.write_text(json.dumps(settings, indent=2))
-        return path
-    if not unfinished:
+    settings |= fingerprints(settings)
+    _check_folder(path, resume, result)
+    context.with_resource(hold(path))
+    _check_folder(path, resume, result)  # another may have come before
+    before = _read_record(path) if resume else {"run": uuid.uuid4().hex}
+    _check_same(path, before, settings)
+    record = settings | {"run": before.get("run", "")}
+    if record != before:
+        write_text(path / _RECORD, json.dumps(record, indent=2))
+    return Run(path, record["run"], context.with_resource(Signals()))
+
+
+def _check_folder(path, resume, result):
+    """Check that the folder has an unfinished run to resume, or is new or empty."""
+    begun = (path / _RECORD).exists() or (path / "backup").is_dir()
+    unfinished = begun and not (path / result).exists()
+    if resume and not unfinished:
         raise click.UsageError(f"--resume: there is no unfinished run in {path}.")
-    for name, before in json.loads(record.read_text()).items():
-        # as text, which older versions kept all settings as
-        if str(settings.get(name)) != str(before):
-            raise click.UsageError(
-                f"--resume: the run in {path} began with --{name.replace('_', '-')} {before}. "
-                f"Received: {settings.get(name)}"
-            )
-    if not (path / "backup").exists():  # no epoch ended: the first one writes these again
-        shutil.rmtree(path / "grid", ignore_errors=True)
-        (path / "scores.json").unlink(missing_ok=True)
-    return path
+    if unfinished and not resume:
+        raise click.UsageError(f"{path} holds an unfinished run: continue it with --resume.")
+    if not resume:
+        new_folder(path, own=(LOCK, f".{_RECORD}.part"))
 
 
-def fit(model, samples, out, epochs, callbacks, steps_per_epoch=None):
-    """Fit with a progress bar, a log, and a backup after each epoch for --resume.
-
-    All of them work by epoch, so that `fit` can compile many updates into one program.
-    """
-    backup = out / "backup"
-    model.fit(
-        samples,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        verbose=0,
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_end=_check_loss),  # before anything is written
-            *callbacks,  # those that write into the logs before those that read them
-            # An epoch that is interrupted while it is scored is repeated, and has its row.
-            keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
-            _Log(str(out / "log.csv"), append=backup.exists()),
-            Progress(),
-        ],
+def _read_record(path):
+    """The settings that the run began with."""
+    with contextlib.suppress(ValueError, FileNotFoundError):  # no JSON, or no text
+        record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+        if isinstance(record, dict):
+            return record
+    raise click.UsageError(
+        f"--resume: {path / _RECORD} is damaged or missing. Expected a JSON object of settings; "
+        "with {} in it the run goes on with the options that are given."
     )
 
 
-def finish(model, path):
-    """Save what says that a run is finished, whole or not at all, and drop the backup."""
-    draft = path.with_name(f"unfinished-{path.name}")
-    model.save(draft)
-    draft.replace(path)
-    shutil.rmtree(path.parent / "backup")
+def _check_same(path, before, settings):
+    changed = {
+        name: f"{_label(name)} {before[name]}. Received: {settings.get(name)}"
+        for name in before
+        # as text, which older versions kept all settings as
+        if name != "run" and str(settings.get(name)) != str(before[name])
+    }
+    if changed:
+        raise click.UsageError(
+            f"--resume: the run in {path} began with {'; '.join(changed.values())}. To go on with "
+            f"what is given now, remove {', '.join(changed)} from {path / _RECORD}."
+        )
 
 
-def _check_loss(epoch, logs):
-    if not math.isfinite(logs["loss"]):
-        raise FloatingPointError(f"NaN or infinite loss in epoch {epoch + 1}.")
+def _label(name):
+    option = name.removesuffix("_sha256")
+    return f"--{option.replace('_', '-')}" + " of SHA-256" * (option != name)
+
+
+def _is_full(model):
+    """Whether a tuner has all the layers that there is room for."""
+    return hasattr(model, "stack") and model.stack.depth == model.stack.max_layers
+
+
+class _First(keras.callbacks.Callback):
+    """At the end of an epoch, before all others."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.run.signals.received:  # before this fit, which forgot it
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise FloatingPointError(f"NaN or infinite loss in epoch {epoch + 1}.")
+        loop, received = self.model.loop, self.run.signals.received
+        if received and loop.epoch_updates < loop.epoch_steps and not _is_full(self.model):
+            self._stop(epoch, loop.epoch_updates, received)
+
+    def _stop(self, epoch, updates, received):
+        # What is drawn and scored before the first epoch has no layers.
+        if epoch or not (hasattr(self.model, "stack") and self.model.stack.depth):
+            self.run.backups.save(self.model, epoch, updates)
+            raise Interrupted(received, f"and saved in epoch {epoch + 1}, at update {updates}")
+        raise Interrupted(received, "in the first epoch, which will begin again")
+
+
+class _Last(keras.callbacks.Callback):
+    """At the end of an epoch, when all is written: one that is interrupted before is repeated."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.run.backups.save(self.model, epoch + 1)
+        if received := self.run.signals.received:
+            raise Interrupted(received, f"and saved after epoch {epoch + 1}")
 
 
 class _Log(keras.callbacks.CSVLogger):
     def on_epoch_end(self, epoch, logs=None):
         self.keys = self.keys or sorted(logs)  # Keras would add empty columns for validation
         super().on_epoch_end(epoch, logs)
-
-
-class Progress(keras.callbacks.Callback):
-    """A progress bar of epochs, or of another unit, with the critic's estimate of W1."""
-
-    def __init__(self, unit="epoch"):
-        super().__init__()
-        self.unit, self.bar = unit, None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Start the bar, at the epoch that a resumed run starts at."""
-        if self.bar is None:
-            self.bar = tqdm(total=self.params["epochs"], initial=epoch, unit=self.unit)
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Advance the bar."""
-        self.bar.set_postfix(wasserstein=f"{logs['wasserstein']:.4g}", refresh=False)
-        self.bar.update()
-
-    def on_train_end(self, logs=None):
-        """Leave the bar as it is."""
-        if self.bar is not None:
-            self.bar.close()

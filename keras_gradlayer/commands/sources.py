@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_gradlayer as kgl
-from keras_gradlayer import _images
+from keras_gradlayer import _images, _loading
 from keras_gradlayer._conditions import on_samples, pair, unpair
 from keras_gradlayer.commands import arrays
 from keras_gradlayer.commands.demo import TOYS
@@ -39,10 +39,7 @@ def load_model(path):
         model = kgl.models.convert(path)
         click.echo(f"{path} is of Keras 2: '{model.name}' was converted.")
         return model
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (TypeError, ValueError) as e:
-        raise click.UsageError(f"{path} cannot be loaded. Keras said: {e}") from e
+    return _loading.load_model(path)
 
 
 def _is_old(path):

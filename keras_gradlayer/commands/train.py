@@ -8,7 +8,7 @@ import keras
 import keras_gradlayer as kgl
 from keras_gradlayer import pictures
 from keras_gradlayer.commands.options import BATCH_SIZE, COUNT, POSITIVE, RUN, flag, grouped, option
-from keras_gradlayer.commands.runs import finish, fit, open_run
+from keras_gradlayer.commands.runs import open_run
 from keras_gradlayer.commands.sources import IMAGES, load_data
 
 METHODS = {
@@ -61,16 +61,18 @@ def command(inputs, network, method, training, run):
         kgl.models.dcgan_critic(shape, network.width, **CRITICS.get(method.method, {})),
     )
     samples = load_data(inputs.data, training.batch_size, run.seed, shape).repeat()
-    out = open_run(run.out, run.resume, "gan.keras")
+    opened = open_run(run.out, run.resume, "gan.keras")
+    out = opened.folder
     epochs = max(1, training.iterations // 100)
     moves = training.iterations // epochs  # in an epoch
-    fit(gan, samples, out, epochs, preset.callbacks, steps_per_epoch=preset.critic_steps * moves)
+    steps = preset.critic_steps * moves
+    opened.fit(gan, samples, epochs, preset.callbacks, steps_per_epoch=steps)
     gan.generator.save(out / "generator.keras")
     gan.critic.save(out / "critic.keras")
     latents = gan.latent.sample(64, seed=run.seed)
     pictures.sample_picture(out / "samples.png", gan.predict(latents, verbose=0))
     pictures.log_curves(out / "curves.png", out / "log.csv", f"{moves} iterations")
-    finish(gan, out / "gan.keras")
+    opened.finish(gan, "gan.keras")
     click.echo(f"{moves * epochs} generator updates; generator, critic: {out}")
 
 

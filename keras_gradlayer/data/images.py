@@ -12,6 +12,8 @@ from keras_gradlayer import _checks
 from keras_gradlayer._conditions import pair, unpair
 from keras_gradlayer.data._batching import batches_of
 
+_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+
 
 def cifar10(
     split: str = "train",
@@ -80,7 +82,7 @@ def stacked_mnist(
     images, _ = _load("mnist", split, batch_size, seed, data_dir)
     data = tf.data.Dataset.from_tensor_slices(images)
     if shuffle:
-        channels = [data.shuffle(len(images), seed=3 * seed + i) for i in range(3)]
+        channels = [data.shuffle(len(images), seed=(3 * seed + i) % 2**63) for i in range(3)]
     else:
         channels = [tf.data.Dataset.from_tensor_slices(np.roll(images, -i, 0)) for i in range(3)]
     stacked = tf.data.Dataset.zip(*channels).map(lambda *x: tf.concat(x, axis=-1))
@@ -113,7 +115,7 @@ def image_folder(
     Example: `data = image_folder("photos", (64, 64, 3))`
     """
     _checks.positive_int("batch_size", batch_size)
-    _checks.positive_int("seed", seed, zero_ok=True)
+    _checks.seed(seed, negative=False)
     data = _read_images(directory, image_shape, shuffle=False, labels=labels)
     try:
         images = _in_memory(f"'{directory}'", data, batch_size)
@@ -136,9 +138,14 @@ def stream_folder(
 
 def _read_images(directory, image_shape, shuffle, labels=False):
     """Single images as bytes, read as they are used; with labels, pairs."""
-    height, width, channels = image_shape
+    _checks.path("directory", directory)
+    height, width, channels = _checks.image_shape(image_shape)
     if channels not in (1, 3):
         raise ValueError(f"`image_shape` must end with 1 or 3 channels. Received: {image_shape}")
+    folder = pathlib.Path(directory)
+    if not folder.is_dir():
+        raise ValueError(f"`directory` must be a folder of images. Received: {folder}")
+    _check_files(folder)
     data = keras.utils.image_dataset_from_directory(
         directory,
         labels="inferred" if labels else None,
@@ -153,10 +160,30 @@ def _read_images(directory, image_shape, shuffle, labels=False):
     return data.map(lambda x, *label: pair(tf.cast(tf.round(x), "uint8"), *label or [None]))
 
 
+def _check_files(folder):
+    """Check that there are images, and that they are files with names that TensorFlow takes."""
+    names = [p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES]
+    if not names:
+        raise ValueError(
+            f"No images found. Expected `directory` to have {', '.join(_SUFFIXES)} files. "
+            f"Received: {folder}"
+        )
+    for path in names:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as e:
+            raise ValueError(f"Names of images must be UTF-8. Received: {ascii(str(path))}") from e
+        if not os.path.isfile(path) and not (path.is_dir() and not path.is_symlink()):
+            raise ValueError(
+                f"Expected image files in '{folder}'. Received: {path}, which is no file or a link "
+                "to none"
+            )
+
+
 def _first_unreadable(directory):
     """The first file with the name of an image that cannot be decoded."""
     for path in sorted(pathlib.Path(directory).rglob("*")):
-        if path.suffix.lower() in (".bmp", ".gif", ".jpeg", ".jpg", ".png"):
+        if path.suffix.lower() in _SUFFIXES:
             try:
                 tf.io.decode_image(path.read_bytes())
             except tf.errors.InvalidArgumentError:
@@ -174,6 +201,8 @@ def _images(
     labels=False,
     prepare=tf.identity,
 ):
+    for option, value in (("shuffle", shuffle), ("labels", labels)):
+        _checks.boolean(option, value)
     images, classes = _load(name, split, batch_size, seed, data_dir, prepare)
     return _scaled(batches_of((images, classes) if labels else images, batch_size, shuffle, seed))
 
@@ -181,7 +210,7 @@ def _images(
 def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
     """All images of a data set, as bytes, and their labels."""
     _checks.positive_int("batch_size", batch_size)
-    _checks.positive_int("seed", seed, zero_ok=True)
+    _checks.seed(seed, negative=False)
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)  # TFDS logs errors of its import, and goes on without
     try:
@@ -193,7 +222,19 @@ def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
         ) from e
     finally:
         logging.set_verbosity(verbosity)
-    data = load(name, split=split, data_dir=data_dir)
+    _checks.instance_of("split", split, str, "the name of a split, such as 'train[:1000]'")
+    try:
+        data = load(name, split=split, data_dir=data_dir)
+        count = len(data)
+    except (ValueError, AssertionError) as e:  # an unknown split, or one of no images
+        raise ValueError(
+            f"`split` must name images of {name}, as 'train' or 'test[:1000]' do. "
+            f"Received: split={split!r}. TensorFlow Datasets said: {e}"
+        ) from e
+    if not count:
+        raise ValueError(
+            f"`split` must name images of {name}. Received: split={split!r}, which has none"
+        )
     images = data.map(
         lambda x: (prepare(x["image"]), x["label"]), num_parallel_calls=tf.data.AUTOTUNE
     )

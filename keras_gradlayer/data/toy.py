@@ -64,22 +64,27 @@ def swiss_roll(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dat
     Angle t uniform in [1.5π, 4.5π), at radius t, with Gaussian noise of standard deviation 0.25,
     all divided by 16. Source, arguments and errors: as for `eight_gaussians`.
     """
-    rng = np.random.default_rng(_checks.positive_int("seed", seed, zero_ok=True))
-    t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=_checks.positive_int("n", n)))
+    rng = np.random.default_rng(_checks.seed(seed, negative=False))
+    t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=_count(n)))
     points = t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1)
     return _dataset((points + rng.normal(scale=0.25, size=points.shape)) / 16, batch_size, seed)
 
 
+def _count(n):
+    _checks.fits_memory("n", _checks.positive_int("n", n), 64 * n)
+    return n
+
+
 def _mixture(mixture, n, seed):
-    rng = np.random.default_rng(_checks.positive_int("seed", seed, zero_ok=True))
-    mode = np.arange(_checks.positive_int("n", n)) % len(mixture.centers)
+    rng = np.random.default_rng(_checks.seed(seed, negative=False))
+    mode = np.arange(_count(n)) % len(mixture.centers)
     return mixture.centers[mode] + rng.normal(scale=mixture.stddev, size=(n, 2))
 
 
 def _dataset(points, batch_size, seed):
-    if not 1 <= batch_size <= len(points):
+    if _checks.positive_int("batch_size", batch_size) > len(points):
         raise ValueError(
-            "`batch_size` must be at least 1 and at most the number of points. "
+            "`batch_size` must be at most the number of points. "
             f"Received: batch_size={batch_size} for {len(points)} points"
         )
     return batches_of(points.astype("float32"), batch_size, seed=seed).prefetch(tf.data.AUTOTUNE)

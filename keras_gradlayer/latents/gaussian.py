@@ -30,7 +30,7 @@ class Gaussian(Latent):
         self, n: int | tf.Tensor, seed: int | keras.random.SeedGenerator | None = None
     ) -> tf.Tensor:
         """Draw `n` samples in bulk, shape (n, *shape)."""
-        return _random.normal((n, *self.shape), seed, self.stddev)
+        return _random.normal(self._many(n), seed, self.stddev)
 
     def _sample_stateless(self, seed):
         return tf.random.stateless_normal(self.shape, seed, stddev=self.stddev)

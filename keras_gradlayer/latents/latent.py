@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from keras_gradlayer import _checks
+
 
 class Latent:
     """A distribution of independent float32 entries, serializable and stateless.
@@ -26,15 +28,7 @@ class Latent:
     """
 
     def __init__(self, shape: int | tuple[int, ...]):
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        whole = all(isinstance(d, (int, np.integer)) and d > 0 for d in shape)
-        if not shape or not (whole or shape == (0,)):
-            raise ValueError(
-                "`shape` must be the shape of one sample, positive integers without the batch, or "
-                "(0,) for a model without noise. "
-                f"Received: shape={shape}"
-            )
-        self.shape = tuple(int(d) for d in shape)
+        self.shape = _checks.sample_shape("shape", shape, empty_ok=True)
 
     def sample(
         self, n: int | tf.Tensor, seed: int | keras.random.SeedGenerator | None = None
@@ -62,17 +56,23 @@ class Latent:
         Raises:
             ValueError: if `seeds` are not integers of 64 bits.
         """
-        seeds = seeds if tf.is_tensor(seeds) else np.asarray(seeds)
-        if not tf.as_dtype(seeds.dtype).is_integer or len(seeds.shape) != 1:
+        expected = "integers of 64 bits, shape (n,)"
+        seeds = seeds if tf.is_tensor(seeds) else _checks.array("seeds", seeds, expected)
+        known = tf.as_dtype(seeds.dtype).is_integer and len(seeds.shape) == 1
+        if not known or (seeds.dtype == "uint64" and np.any(np.asarray(seeds) >= 2**63)):
             raise ValueError(
-                "`seeds` must be integers of 64 bits, shape (n,). "
-                f"Received: {seeds.dtype} of shape {tuple(seeds.shape)}"
+                f"`seeds` must be {expected}. Received: {seeds.dtype} of shape {tuple(seeds.shape)}"
             )
         return tf.map_fn(
             lambda s: self._sample_stateless(tf.stack([s, tf.zeros_like(s)])),
             tf.cast(seeds, "int64"),
             fn_output_signature=tf.TensorSpec(self.shape, "float32"),
         )
+
+    def _many(self, n):
+        """The shape of `n` samples."""
+        n = n if tf.is_tensor(n) else _checks.positive_int("n", n, zero_ok=True)
+        return (n, *self.shape)
 
     def _sample_stateless(self, seed):
         """One sample, a function of the two integers of `seed`."""

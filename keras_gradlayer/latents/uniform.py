@@ -1,11 +1,9 @@
 """Uniform latents."""
 
-import math
-
 import keras
 import tensorflow as tf
 
-from keras_gradlayer import _random
+from keras_gradlayer import _checks, _random
 from keras_gradlayer.latents.latent import Latent
 
 
@@ -27,17 +25,13 @@ class Uniform(Latent):
 
     def __init__(self, shape: int | tuple[int, ...], low: float = -1.0, high: float = 1.0):
         super().__init__(shape)
-        if not -math.inf < low < high < math.inf:
-            raise ValueError(
-                f"`low` must be below `high`, both finite. Received: low={low}, high={high}"
-            )
-        self.low, self.high = float(low), float(high)
+        self.low, self.high = _checks.interval(("low", "high"), (low, high))
 
     def sample(
         self, n: int | tf.Tensor, seed: int | keras.random.SeedGenerator | None = None
     ) -> tf.Tensor:
         """Draw `n` samples in bulk, shape (n, *shape)."""
-        return _random.uniform((n, *self.shape), seed, self.low, self.high)
+        return _random.uniform(self._many(n), seed, self.low, self.high)
 
     def _sample_stateless(self, seed):
         return tf.random.stateless_uniform(self.shape, seed, self.low, self.high)

@@ -27,6 +27,11 @@ class FrozenParts(Configured, keras.layers.Layer):
             object.__setattr__(self, name, part)
             if isinstance(part, keras.layers.Layer):
                 setattr(self._followed, name, part)
+        self._make_twins()
+
+    def _make_twins(self):
+        """Have a twin of each variable before a call, in whose scope values may be casts."""
+        self._frozen("variables")
 
     def _frozen(self, kind):
         """The parts' weights or variables: of the same values, but never trainable."""
@@ -35,8 +40,11 @@ class FrozenParts(Configured, keras.layers.Layer):
 
     def _twin(self, v):
         if id(v) not in self._twins:
+            value = v.value
+            if not isinstance(value, tf.Variable):  # a copy, as in an autocast scope
+                return v
             with tf.init_scope():
-                twin = keras.Variable(v.value, dtype=v.dtype, trainable=False, name=v.name)
+                twin = keras.Variable(value, dtype=v.dtype, trainable=False, name=v.name)
             self._twins[id(v)] = twin, v  # which keeps `v` alive, and so its id its own
         return self._twins[id(v)][0]
 

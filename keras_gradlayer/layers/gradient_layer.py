@@ -96,6 +96,7 @@ class GradientLayer(FrozenParts):
         given = x_shape[1:], self.variable_dtype, condition_tensor(self.potential, condition_shape)
         _checks.scores_shape("potential", self.potential, *given)
         _checks.depends_on_input("potential", self._potential, *given)
+        self._make_twins()
 
     def _potential(self, x, condition=None):
         return _scores(self.potential, x, condition)
@@ -127,9 +128,5 @@ def condition_tensor(part: keras.layers.Layer | Callable, shape) -> keras.KerasT
     return None if shape is None else keras.KerasTensor(shape, dtype)
 
 
-def _require_callable(potential):
-    if not callable(potential):
-        raise TypeError(
-            "`potential` must be a Keras model or layer, or a callable. "
-            f"Received: potential={potential!r} of type {type(potential).__name__}"
-        )
+def _require_callable(part, name="potential"):
+    _checks.instance_of(name, part, Callable, "a Keras model or layer, or a callable")

@@ -1,23 +1,21 @@
 """A stack of gradient layers, one for each critic of a history."""
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks, _random, objectives
-from keras_gradlayer._checksum import checksum
 from keras_gradlayer._conditions import spec_of
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.layers._steps import follow
-from keras_gradlayer.layers.frozen_parts import FrozenParts, variables_of
+from keras_gradlayer.layers.critic_history import CriticHistory
+from keras_gradlayer.layers.frozen_parts import variables_of
 from keras_gradlayer.layers.gradient_layer import _require_callable, _scores, condition_tensor
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
-class GradientLayerStack(FrozenParts):
+class GradientLayerStack(CriticHistory):
     """Replays a history of critics: `G_T ∘ … ∘ G_1` with `G_k(z) = z + η ∇ φ(f_k(g1(z)))`.
 
     Use it to keep many gradient layers that share one architecture and differ in the weights, as
@@ -92,27 +90,13 @@ class GradientLayerStack(FrozenParts):
         self.objective = objectives.get(objective)
         self.step_size = _checks.positive_number("step_size", step_size)
         self.max_layers = _checks.positive_int("max_layers", max_layers)
-        self.steps_per_layer = _checks.positive_int("steps_per_layer", steps_per_layer)
+        self.steps_per_layer = _checks.steps("steps_per_layer", steps_per_layer)
         self.temperature = _checks.positive_number("temperature", temperature, zero_ok=True)
         self.penalty = penalty
+        if head is not None:
+            _require_callable(head, "head")
         self._hold(potential=potential, head=head)
-        self._depth = self.add_weight(
-            shape=(), dtype="int32", initializer="zeros", trainable=False, name="depth"
-        )
-        self._step_sizes = self.add_weight(
-            shape=(self.max_layers,),
-            dtype="float64",  # η itself, whatever the layers compute in
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-            name="step_sizes",
-        )
-        self._history = None
-        self._strategy = tf.distribute.get_strategy()
-        put = tf.function(self._put, autograph=False)
-        self._store = lambda *layer: put(*layer)  # a tf.function would be saved with the model
-        if getattr(potential, "built", True):
-            self._allocate_history()
+        self._make_room()
 
     def build(
         self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None
@@ -127,138 +111,9 @@ class GradientLayerStack(FrozenParts):
             given = tuple(spec.shape[1:]), spec.dtype
         _checks.scores_shape("potential", self.potential, *given, condition)
         _checks.depends_on_input("potential", self.climbed, shape, dtype, condition)
+        self._make_twins()
         if self._history is None:
             self._allocate_history()
-
-    def _allocate_history(self):
-        self._history = [
-            self.add_weight(
-                shape=(self.max_layers, *v.shape),
-                dtype=v.dtype,
-                initializer="zeros",
-                trainable=False,
-                autocast=False,
-                name=f"history_{i}",
-            )
-            for i, v in enumerate(variables_of(self.potential))
-        ]
-        for i, h in enumerate(self._history):
-            setattr(self._followed, f"history_{i}", h)
-
-    @property
-    def layer_count(self) -> keras.Variable:
-        """The variable that holds the depth."""
-        return self._depth
-
-    @property
-    def depth(self) -> int:
-        """How many layers are stacked."""
-        return int(self._depth.numpy())
-
-    @property
-    def step_sizes(self) -> np.ndarray:
-        """η of each stacked layer, float64 of shape (depth,)."""
-        return self._step_sizes.numpy()[: self.depth]
-
-    def append(
-        self, potential: keras.layers.Layer | None = None, step_size: float | None = None
-    ) -> None:
-        """Stack one more layer with the variables `potential` has now.
-
-        Args:
-            potential: where to take the variables from, a layer with the same variable shapes as
-                the stack's own potential, which is the default.
-            step_size: η of this layer; by default that of the stack.
-
-        Raises:
-            ValueError: if the stack is full or not built, or the variables do not fit.
-        """
-        step_size = self.step_size if step_size is None else step_size
-        _checks.positive_number("step_size", step_size)
-        depth, values = self.depth, variables_of(self.potential if potential is None else potential)
-        if depth == self.max_layers:
-            raise ValueError(
-                f"The stack is full: it holds {depth} layers and was made for "
-                f"max_layers={self.max_layers}. Make one with a larger `max_layers`."
-            )
-        if self._history is None:
-            raise ValueError(
-                "`append()` needs a potential that has its variables. Received one that is not "
-                "built: call it or the stack on data first."
-            )
-        expected = [tuple(h.shape[1:]) for h in self._history]
-        received = [tuple(v.shape) for v in values]
-        if received != expected:
-            raise ValueError(
-                "The potential's variables do not fit the stack. Expected the shapes "
-                f"{expected}. Received: {received}"
-            )
-        self._store(
-            [tf.convert_to_tensor(v) for v in values],
-            tf.constant(step_size, "float64"),
-            tf.constant(depth),
-        )
-
-    def _put(self, values, step_size, depth):
-        """Write one layer, in place: as a program, for the many small steps of it."""
-        for rows, value in zip(self._rows(), [*values, step_size]):
-            self._assign(rows, [depth], value[None])
-        self._depth.assign(depth + 1)
-
-    def _assign(self, variable, rows, values):
-        """Set some rows of a variable in place, on every replica of this process."""
-        for copy in self._strategy.experimental_local_results(variable.value):
-            copy.scatter_update(tf.IndexedSlices(values, rows))
-
-    def truncate(self, depth: int) -> None:
-        """Drop the layers above `depth`; the next to be stacked takes their place.
-
-        Raises:
-            ValueError: if there are not that many.
-        """
-        if not 0 <= depth <= self.depth:
-            raise ValueError(f"`depth` must be from 0 to {self.depth}. Received: depth={depth}")
-        self._depth.assign(depth)
-
-    def restore(self, layer: int) -> None:
-        """Give the potential the variables it had when a layer was stacked.
-
-        Args:
-            layer: which one, from 0.
-
-        Raises:
-            ValueError: if it is not stacked.
-        """
-        for v, value in zip(variables_of(self.potential), self._values(layer)):
-            v.assign(value)
-
-    def copy_history(self, other: Self) -> None:
-        """Take over the layers of a stack for the same potential; this one must be empty."""
-        depth = other.depth
-        for mine, theirs in zip(self._rows(), other._rows()):
-            self._assign(mine, range(depth), theirs.value[:depth])
-        self._depth.assign(depth)
-
-    def fingerprint(self, first: int = 0, before: int = 0, last: int | None = None) -> int:
-        """A checksum of the stacked layers: stacks of equal layers have equal ones.
-
-        Args:
-            first: the layer to begin with.
-            before: the fingerprint of the layers before it.
-            last: the layer to end before; the depth by default.
-        """
-        for k in range(first, self.depth if last is None else last):
-            before = checksum((tf.gather(h.value, k) for h in self._rows()), before)
-        return before
-
-    def _rows(self):
-        """The variables that hold a row for each layer."""
-        return [*(self._history or []), self._step_sizes]
-
-    def _stored(self):
-        """The same, with their names in a file."""
-        names = [*(f"history_{i}" for i in range(len(self._history or []))), "step_sizes"]
-        return zip(names, self._rows())
 
     def call(
         self,
@@ -270,7 +125,13 @@ class GradientLayerStack(FrozenParts):
     ) -> tf.Tensor:
         """Move `x` through the layers from `first` up to `layers`."""
         depth = tf.convert_to_tensor(self._depth)
-        layers = depth if layers is None else tf.clip_by_value(tf.cast(layers, "int32"), 0, depth)
+        rows = x.shape[0]
+        if layers is None:
+            layers = depth
+        else:
+            layers = tf.minimum(_checks.layer_numbers("layers", layers, rows), depth)
+        if not tf.is_tensor(first):
+            first = _checks.positive_int("first", first, zero_ok=True)
         z = tf.cast(x, self.variable_dtype)
         seeds = _random.row_seeds(z) if self.temperature and seeds is None else seeds
         per_row = layers.shape.rank == 1
@@ -358,40 +219,6 @@ class GradientLayerStack(FrozenParts):
         with keras.StatelessScope(state_mapping=own):
             return _scores(self.potential, x, condition)
 
-    def _values(self, layer):
-        """The variables that a layer was stacked with."""
-        with tf.init_scope():  # also while a graph is traced
-            depth = self.depth
-        if not 0 <= layer < depth:
-            raise ValueError(
-                f"`layer` must be one of the {depth} stacked layers, from 0. "
-                f"Received: layer={layer}"
-            )
-        return [tf.gather(h.value, layer) for h in self._history]
-
     def compute_output_spec(self, x: keras.KerasTensor, *args, **kwargs) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
         return keras.KerasTensor(x.shape, self.compute_dtype)
-
-    def save_own_variables(self, store: MutableMapping) -> None:
-        """Save the stacked layers, not the room kept for more, and the parts."""
-        super().save_own_variables(store)
-        depth = self.depth
-        store["depth"] = depth
-        for name, rows in self._stored():
-            store[name] = rows.value[:depth].numpy()
-
-    def load_own_variables(self, store: Mapping) -> None:
-        """Load the stacked layers into the front of the history, and the parts."""
-        super().load_own_variables(store)
-        depth = int(np.asarray(store["depth"]))
-        if depth > self.max_layers:
-            raise ValueError(
-                f"The file holds {depth} stacked layers. Expected at most "
-                f"max_layers={self.max_layers}."
-            )
-        for name, rows in self._stored():
-            if depth:
-                values = tf.convert_to_tensor(np.asarray(store[name]), rows.dtype)
-                self._assign(rows, range(depth), values)
-        self._depth.assign(depth)

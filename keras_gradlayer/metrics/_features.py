@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from keras_gradlayer import _checks
+
 
 def two_sets(a, b, least=1, names=("a", "b")):
     """Both as finite float matrices with equal numbers of columns, in their own precision."""
-    a, b = floats(a), floats(b)
+    a, b = floats(names[0], a), floats(names[1], b)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
         rows = {1: "", 2: " with at least two rows each"}.get(least, f" with {least} rows or more")
         raise ValueError(
@@ -28,7 +30,7 @@ def blocks(rows, columns, values=2**20):
     return [slice(i, i + size) for i in range(0, rows, size)]
 
 
-def floats(x):
+def floats(name, x):
     """An array of float32 or float64 as it is, any other as float64."""
-    x = np.asarray(x)
+    x = _checks.array(name, x)
     return x if x.dtype in ("float32", "float64") else x.astype("float64")

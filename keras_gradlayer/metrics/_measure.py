@@ -28,7 +28,19 @@ def measure(scorer, batches, value_range):
             "`scorer` must give a dict of scores by name, none of them 'epoch' or 'layers'. "
             f"Received: {scores!r}"
         )
-    return {name: float(value) for name, value in scores.items()}
+    try:
+        return {name: float(value) for name, value in scores.items()}
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"`scorer` must give numbers by name. Received: {scores!r}") from e
+
+
+def check_comparable(scores, name):
+    """Check that the samples as they are have a score that others can be compared with."""
+    if not np.isfinite(scores[name]):
+        raise ValueError(
+            "`scorer` must give a finite score of the samples as they are, or none could be said "
+            f"to be better. Received: {name}={scores[name]}"
+        )
 
 
 def main_score(scorer, scores, monitor=None):

@@ -20,7 +20,7 @@ def classifier_score(logits: ArrayLike) -> float:
         logits: array of shape (n, classes).
 
     Raises:
-        ValueError: if `logits` does not have this shape.
+        ValueError: if `logits` does not have this shape or is not finite.
 
     Example:
         >>> round(classifier_score(1e3 * np.eye(10)), 3)
@@ -65,7 +65,8 @@ def split_classifier_score(logits: ArrayLike, splits: int = 10) -> SplitScore:
 
 
 def _checked(logits):
-    logits = np.asarray(logits, "float64")
+    logits = _checks.array("logits", logits).astype("float64")
     if logits.ndim != 2 or not logits.size:
         raise ValueError(f"`logits` must have the shape (n, classes). Received: {logits.shape}")
+    _checks.finite("`logits`", logits)
     return logits

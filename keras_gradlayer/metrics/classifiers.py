@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _checks
+from keras_gradlayer._loading import load_model
 
 
 class Classifier:
@@ -47,11 +48,7 @@ class Classifier:
         elif not pathlib.Path(source).is_file():
             raise FileNotFoundError(f"There is no classifier at {source}.")
         else:
-            try:
-                self._model = keras.saving.load_model(source, compile=False)
-            except (TypeError, ValueError) as e:
-                said = " ".join(str(e).split())
-                raise ValueError(f"{source} cannot be loaded. Keras said: {said}") from e
+            self._model = load_model(source)
             name = pathlib.Path(source).stem
         self._input_shape = _input_shape(self._model, name)
         variables = getattr(self._model, "weights", getattr(self._model, "variables", ()))

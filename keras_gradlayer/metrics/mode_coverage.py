@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_gradlayer import _checks
 from keras_gradlayer.metrics._features import two_sets
 
 
@@ -41,6 +42,8 @@ def mode_coverage(
         1
     """
     samples, centers = two_sets(samples, centers, names=("samples", "centers"))
+    _checks.positive_number("stddev", stddev)
+    _checks.positive_number("radius", radius)
     distance = np.linalg.norm(samples[:, None] - centers[None], axis=-1)
     nearest, close = distance.argmin(axis=1), distance.min(axis=1) <= radius * stddev
     return ModeCoverage(
@@ -82,7 +85,8 @@ def stacked_mode_coverage(labels: ArrayLike, classes: int = 10) -> StackedModeCo
         >>> stacked_mode_coverage([[3, 1, 4], [3, 1, 4], [2, 7, 1]]).modes
         2
     """
-    labels = np.asarray(labels)
+    labels = _checks.array("labels", labels, "an array of integers")
+    _checks.positive_int("classes", classes)
     whole = labels.ndim == 2 and labels.size and labels.dtype.kind in "iu"
     if not whole or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(

@@ -19,6 +19,7 @@ from keras_gradlayer.metrics.kernel_distance import kernel_distance
 from keras_gradlayer.metrics.precision_recall import PrecisionRecall, precision_recall
 
 BATCH = 250  # images at a time
+_FAR = 10.0  # no generator of the classifier's [-1, 1] gives more
 DIRECTIONS = {
     **dict.fromkeys(("classifier_score", "classifier_score_splits"), "max"),
     **dict.fromkeys(("frechet_distance", "kernel_distance"), "min"),
@@ -137,7 +138,8 @@ class Scorer:
             "real", real, self.value_range
         )
         least, most = _images.rescaled(np.array([low, high]), self.value_range)
-        if not (-1.5 <= least < 0 and most <= 1.5):  # interpolation may overshoot
+        # Interpolation may overshoot; a set that fills less than a tenth has another range.
+        if not (-1.5 <= least < 0 and most <= 1.5 and most - least > 0.2):
             raise ValueError(
                 f"`real` must be images in {_interval(self.value_range)}. "
                 f"Received: values from {low:.4g} to {high:.4g}"
@@ -159,6 +161,12 @@ class Scorer:
         conditions = self.conditions(len(features), shape)
         if not np.isfinite(high - low + features.sum(dtype="float64")):
             return ScoreReport(dict.fromkeys(SCORES, np.nan), conditions)
+        least, most = _images.rescaled(np.array([low, high]), value_range)
+        if max(-least, most) > _FAR:
+            raise ValueError(
+                f"`samples` must be images in {_interval(value_range)}. "
+                f"Received: values from {low:.4g} to {high:.4g}"
+            )
         if low >= (middle := sum(value_range) / 2):
             _checks.warn(
                 f"No sample has a value below {middle:g}. Expected images in "
@@ -221,13 +229,7 @@ class Scorer:
 
 
 def _range(value_range):
-    low, high = value_range
-    if not (_images.bounded(value_range) and low < high):
-        raise ValueError(
-            "`value_range` must be two finite numbers, the smaller first. "
-            f"Received: value_range={value_range}"
-        )
-    return float(low), float(high)
+    return _checks.value_range("value_range", value_range)
 
 
 def _interval(value_range):
@@ -250,6 +252,10 @@ def sample_batches(
 
     Example: `report = scorer(sample_batches(sampler, 50_000))`
     """
+    _checks.instance_of("model", model, keras.Model, "a Keras model")
+    _checks.positive_int("count", count)
+    if layers is not None:
+        _checks.positive_int("layers", layers, zero_ok=True)
     arguments = {} if layers is None else {"layers": layers}
     draw = tf.function(
         lambda z: model(z, training=False, **arguments),
@@ -274,6 +280,8 @@ def sample_batches(
 def _batches(name, images, count, value_range):
     """The first `count` images, in small batches, with what stands beside them."""
     expected = "an array of images or an iterable of batches that are arrays of images"
+    if isinstance(images, (str, bytes)):
+        raise TypeError(f"`{name}` must be {expected}. Received: {images!r}")
     images = [images] if hasattr(images, "shape") else images
     _checks.instance_of(name, images, Iterable, expected)
     left = count

@@ -27,21 +27,24 @@ def sliced_wasserstein(
         seed: integer of at least 0 that fixes the directions.
 
     Raises:
-        ValueError: if the samples' shapes differ, or for other seeds and numbers of directions.
+        ValueError: if the samples' shapes differ or they are not finite, or for other seeds and
+            numbers of directions.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(100, 1))
         >>> round(sliced_wasserstein(x, x + 2), 6)
         2.0
     """
-    real, fake = floats(real), floats(fake)
-    _checks.positive_int("seed", seed, zero_ok=True)
+    real, fake = floats("real", real), floats("fake", fake)
+    _checks.seed(seed, negative=False)
     _checks.positive_int("projections", projections)
     if real.shape[1:] != fake.shape[1:] or real.ndim < 2 or not (real.size and fake.size):
         raise ValueError(
             "`real` and `fake` must be samples of one shape, (n, ...) and (m, ...). "
             f"Received: {real.shape} and {fake.shape}"
         )
+    _checks.finite("`real`", real)
+    _checks.finite("`fake`", fake)
     real, fake = real.reshape(len(real), -1), fake.reshape(len(fake), -1)
     rng, total = np.random.default_rng(seed), 0.0
     for _ in range(projections):

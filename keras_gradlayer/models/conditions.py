@@ -16,7 +16,12 @@ from keras_gradlayer.models.latent_inputs import has_latents, one_latent
 
 _MOST_ROWS = 4096
 _MOST_BYTES = 2**26
-_NAME = re.compile("label|class|cond|digit|categor", re.IGNORECASE)
+_NAME = re.compile("label|class|cond|digit|categor|source", re.IGNORECASE)
+_OTHER = {
+    "sample": re.compile("sample|target|real|fake|generated", re.IGNORECASE),
+    "latent": re.compile("latent|noise|^z$", re.IGNORECASE),
+}
+_NO_NAME = re.compile(r"(keras_tensor|input|input_layer)(_?\d+)?(:\d+)?")  # Keras' own
 
 
 def standard_inputs(
@@ -60,12 +65,19 @@ def standard_inputs(
                 f"`critic` does not take samples of shape {shape}, which is what it would be "
                 f"given. It takes {' and '.join(str(tuple(x.shape[1:])) for x in critic_inputs)}"
             )
-        (condition,) = (x for x in critic_inputs if x is not samples[0])
-        alike = [x for x in inputs if x.shape[1:] == condition.shape[1:]]
+        (other,) = (x for x in critic_inputs if x is not samples[0])
+        alike = [x for x in inputs if x.shape[1:] == other.shape[1:]]
         if not alike or not is_graph(critic):
             raise _checks.StructureError(critic, "input", critic.inputs)
-        critic = _ordered(critic, [samples[0], condition])
-        given = alike[-1]
+        sample = samples[0]
+        if len(samples) > 1:
+            sample = _by_name("critic", "sample", samples, inputs)
+        (condition,) = (x for x in critic_inputs if x is not sample)
+        critic = _ordered(critic, [sample, condition])
+        given = alike[0]
+        if len(alike) > 1:
+            latent = _by_name("generator", "latent", alike, [condition])
+            (given,) = (x for x in alike if x is not latent)
     elif len(inputs) == 2:
         given = likely[0] if len(likely) == 1 else inputs[1]
     else:
@@ -79,6 +91,29 @@ def standard_inputs(
 def _is_condition(x):
     """Whether an input looks like classes rather than noise."""
     return "int" in x.dtype or tuple(x.shape[1:]) in ((), (1,)) or bool(_NAME.search(x.name))
+
+
+def _by_name(part, what, inputs, theirs):
+    """Which of two inputs of one shape is the sample or latent, beside conditions named `theirs`.
+
+    Names tell, or integers: any choice would run, and the wrong one train on nonsense.
+    """
+    theirs = {x.name for x in theirs if not _NO_NAME.fullmatch(x.name)}
+
+    def says(x):
+        given = "int" in x.dtype or x.name in theirs or bool(_NAME.search(x.name))
+        return bool(_OTHER[what].search(x.name)) - given
+
+    first, second = map(says, inputs)
+    if first == second:
+        shape = tuple(inputs[0].shape[1:])
+        raise ValueError(
+            f"`{part}` takes two inputs of shape {shape}. Expected names that tell the {what} from "
+            f"the condition, as 'condition' does: keras.Model([a, b], {part}([a, b])) with "
+            f"b = keras.Input({shape}, name='condition'), and so for a, in the order that it has. "
+            f"Received: inputs of the names {inputs[0].name!r} and {inputs[1].name!r}"
+        )
+    return inputs[0] if first > second else inputs[1]
 
 
 def _ordered(model, inputs):
@@ -133,7 +168,8 @@ class Conditions(keras.layers.Layer):
     @property
     def known(self) -> int:
         """How many there are, 0 before any data were seen."""
-        return int(np.count_nonzero(self.frequencies.numpy()))
+        with tf.init_scope():  # also asked while a function is traced
+            return int(np.count_nonzero(self.frequencies.numpy()))
 
     def learn(self, rows: ArrayLike) -> None:
         """Take the distribution of these rows, each a condition."""
@@ -147,9 +183,25 @@ class Conditions(keras.layers.Layer):
             room[: len(found)] = found
             variable.assign(room)
 
+    def learn_more(self, rows: ArrayLike) -> None:
+        """Take these rows to those that are known, until there are as many as there is room for."""
+        frequencies = self.frequencies.numpy()
+        if frequencies.sum() < len(frequencies):
+            known = np.repeat(self.values.numpy(), frequencies, axis=0)
+            self.learn(np.concatenate([known, np.asarray(rows)]))
+
     def draw(self, seeds: ArrayLike) -> tf.Tensor:
         """The condition of each seed, shape (n, *shape)."""
         return tf.gather(self.values.value, self.rows(seeds))
+
+    def of(self, z: ArrayLike) -> tf.Tensor:
+        """The condition of each latent: drawn at random, but by the latent's own values alone."""
+        bits = tf.bitcast(tf.cast(z, "float32"), "int32")
+        bits = tf.cast(tf.reshape(bits, [tf.shape(bits)[0], -1]), "int64")
+        places = tf.bitwise.left_shift(
+            tf.range(tf.shape(bits, "int64")[1]), tf.constant(32, "int64")
+        )
+        return self.draw(tf.reduce_sum(_random_bits(places + bits), axis=1))
 
     def rows(self, seeds: ArrayLike) -> tf.Tensor:
         """Which of the values belongs to each seed, int64 of shape (n,)."""

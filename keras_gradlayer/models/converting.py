@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer import _checks
 from keras_gradlayer.models import _old_configs, _old_weights
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ def convert(path: str | os.PathLike) -> keras.Model:
         >>> convert(tmp_path / "old.h5").output_shape
         (None, 3)
     """
+    _checks.path("path", path)
     path = pathlib.Path(path)
     version = keras_version(path)
     if version is None:

@@ -22,7 +22,7 @@ def copy_model(
     Raises:
         ValueError: if the model's config does not rebuild it.
     """
-    _checks.output_shape(model, input_shape, condition=condition)
+    _checks.shape_of_outputs(name, model, input_shape, condition=condition, what="inputs")
     try:
         twin = type(model).from_config(model.get_config())
         twin.dtype_policy = model.dtype_policy  # which the configs of models leave out

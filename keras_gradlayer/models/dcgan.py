@@ -3,12 +3,13 @@
 import keras
 from keras import layers
 
+from keras_gradlayer import _checks
 from keras_gradlayer.models.mlp import dropouts
 
 
 def _stages(image_shape):
     """How many factors of two lie between the image and a core of at least 4 pixels."""
-    height, width, channels = image_shape
+    height, width, channels = _checks.image_shape(image_shape)
     n = 0
     while height % 2 == 0 and width % 2 == 0 and min(height, width) // 2 >= 4:
         height, width, n = height // 2, width // 2, n + 1
@@ -37,13 +38,17 @@ def dcgan_generator(
         width: channels before the last layer; the core has width * 2^(stages - 1).
 
     Raises:
-        ValueError: if the image's sides are not even or below 8.
+        ValueError: if the image's sides are not even or below 8, or for numbers out of range.
 
     Example:
         >>> generator = dcgan_generator((32, 32, 3), width=32)
     """
     n, h, w, channels = _stages(image_shape)
+    _checks.positive_int("latent_dim", latent_dim)
+    _checks.positive_int("width", width)
     filters = [width * 2**k for k in reversed(range(n))]
+    _checks.fits_memory("latent_dim", latent_dim, 4 * latent_dim * h * w * filters[0])
+    _checks.fits_memory("width", width, 4 * 25 * filters[0] ** 2)
     stack = [
         layers.Input((latent_dim,)),
         layers.Dense(h * w * filters[0], use_bias=False),
@@ -89,12 +94,14 @@ def dcgan_critic(
             ICLR 2018), as for the hinge loss.
 
     Raises:
-        ValueError: if the image's sides are not even or below 8.
+        ValueError: if the image's sides are not even or below 8, or for numbers out of range.
 
     Example:
         >>> critic = dcgan_critic((32, 32, 3), width=32)
     """
     n, *_ = _stages(image_shape)
+    _checks.positive_int("width", width)
+    _checks.fits_memory("width", width, 4 * 25 * (width * 2**n) ** 2)
     stack = [layers.Input(tuple(image_shape))]
     held = layers.SpectralNormalization if spectral_normalization else lambda layer: layer
     for k in range(n):

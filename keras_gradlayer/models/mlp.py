@@ -1,6 +1,10 @@
 """Fully connected critics, for points in the plane and other small data."""
 
+import math
+
 import keras
+
+from keras_gradlayer import _checks
 
 
 def mlp_critic(
@@ -16,10 +20,18 @@ def mlp_critic(
         depth: number of hidden layers.
         dropout: rate of a dropout after each hidden layer; 0 for none.
 
+    Raises:
+        ValueError: for arguments out of range.
+
     Example:
         >>> critic = mlp_critic((2,))
     """
-    stack = [keras.layers.Input(tuple(input_shape)), keras.layers.Flatten()]
+    input_shape = _checks.sample_shape("input_shape", input_shape)
+    _checks.positive_int("units", units)
+    _checks.positive_int("depth", depth, zero_ok=True, most=1000)
+    weights = units * (math.prod(input_shape) + depth * units)
+    _checks.fits_memory("units", units, 4 * weights)
+    stack = [keras.layers.Input(input_shape), keras.layers.Flatten()]
     for _ in range(depth):
         stack += [keras.layers.Dense(units, activation="relu"), *dropouts(dropout)]
     return keras.Sequential([*stack, keras.layers.Dense(1)], name="mlp_critic")
@@ -27,4 +39,6 @@ def mlp_critic(
 
 def dropouts(rate):
     """A dropout of that rate, or none at 0."""
+    if _checks.fraction("dropout", rate) == 1:
+        raise ValueError(f"`dropout` must be below 1. Received: dropout={rate!r}")
     return [keras.layers.Dropout(rate)] if rate else []

@@ -58,7 +58,8 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         z: latents of shape (batch, *latent.shape); of a conditional sampler also [z, condition].
         layers: how many gradient layers to apply, as for `GradientLayerStack`; all by default.
         condition: what to sample, for a conditional sampler, (batch, ...): as its generator takes
-            it, or integer classes. Drawn from those of the training data by default.
+            it, or integer classes. By default drawn from those of the training data, by the
+            latent's own values: a latent gives the same sample in any batch.
 
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
 
@@ -80,6 +81,9 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         copies: bool = True,
         **kwargs,
     ):
+        _checks.instance_of("base", base, keras.layers.Layer, "a Keras model")
+        _checks.instance_of("stack", stack, GradientLayerStack, "a GradientLayerStack")
+        _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
         super().__init__(autocast=False, **kwargs)  # the parts have policies of their own
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
         self._copies = copies
@@ -201,6 +205,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
     ) -> tf.Tensor:
         """Replay `layers` gradient layers, all by default."""
         z, condition = given(self, z, condition)
+        _checks.latents(z, self.latent.shape)
         x = self.positions(pair(z, condition), layers)
         return call(self.head, x, condition, training=False)
 
@@ -233,15 +238,22 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         """
         strategy = tf.distribute.get_strategy()
         one = strategy.num_replicas_in_sync == 1
+        if x is None or isinstance(x, (str, bytes, int, float)):
+            raise TypeError(
+                f"`x` must be latents, an array of shape (n, {str(self.latent.shape)[1:]}, or what "
+                f"else Keras takes. Received: x={x!r}"
+            )
         x, condition = unpair(x)
         if kwargs or not hasattr(x, "shape") or self.run_eagerly or not one:
             return super().predict(pair(x, condition), batch_size, verbose, **kwargs)
-        x = tf.convert_to_tensor(x)
-        if tuple(x.shape[1:]) != self.latent.shape or not len(x):
+        if not tf.is_tensor(x):
+            x = tf.convert_to_tensor(_checks.array("x", x, "latents, an array of floats"))
+        if not x.shape.rank or not len(x):
             raise ValueError(
                 f"Latents must have the shape (n, {str(self.latent.shape)[1:]}, with n of at "
                 f"least 1. Received: {tuple(x.shape)}"
             )
+        _checks.latents(x, self.latent.shape)
         rows = self._chunk if batch_size is None else batch_size
         # A power of two for few rows: each number of rows is a program of its own.
         n, few = len(x), 2 ** (len(x) - 1).bit_length()

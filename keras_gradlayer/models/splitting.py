@@ -46,6 +46,8 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
         >>> generator = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(2, "tanh")])
         >>> base, head = split(generator)       # a linear Dense, and tanh
     """
+    _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model")
+    check_insert(insert)
     _check_ends(generator)
     if insert == "bottom":
         shape, dtype = generator.inputs[0].shape[1:], generator.variable_dtype
@@ -97,25 +99,44 @@ def cut(
     output_activation: str | Callable | None,
 ) -> tuple[keras.Model, keras.Model]:
     """Base and head of a `FineTuner`, from its arguments of these names."""
-    if output_activation != "auto" and insert != "top":
+    auto = _checks.among(output_activation, ("auto",))
+    if not auto and insert != "top":
         raise ValueError(
             "`output_activation` goes with insert='top'. Received: "
             f"output_activation={output_activation!r} with insert={insert!r}"
         )
+    check_insert(insert)
     _check_ends(generator)
     base = generator
     if generator is None:
+        if insert not in ("top", "bottom"):
+            raise ValueError(
+                "Without a generator there is no layer to insert after. Expected `insert` of 'top' "
+                f"or 'bottom'. Received: insert={insert!r}"
+            )
         base = _one_layer("base", layers.Identity, latent.shape, None)
     elif insert == "bottom":
         dtype = generator.variable_dtype
         return _one_layer("base", layers.Identity, latent.shape, dtype), generator
-    elif output_activation == "auto":
+    elif auto:
         return split(generator, insert)
-    name = "tanh" if output_activation == "auto" else output_activation
+    name = "tanh" if auto else output_activation
     values = call(base, keras.KerasTensor((None, *latent.shape)), spec_of(base))
     dtype = keras.backend.result_type(values.dtype, base.variable_dtype)
-    activation = functools.partial(layers.Activation, name)
+    try:
+        activation = functools.partial(layers.Activation, keras.activations.get(name))
+    except (TypeError, ValueError) as e:
+        raise ValueError(
+            "`output_activation` must be 'auto', None, or an activation of Keras or its name. "
+            f"Received: output_activation={name!r}"
+        ) from e
     return base, _one_layer("head", activation, values.shape[1:], dtype)
+
+
+def check_insert(insert: str) -> None:
+    """Check that it can name a place."""
+    what = "'top', 'bottom' or the name of a layer"
+    _checks.instance_of("insert", insert, str, what)
 
 
 def _check_ends(generator):

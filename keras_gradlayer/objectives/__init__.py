@@ -28,7 +28,7 @@ def get(identifier: str | Objective) -> Objective:
     """The objective of that name, or the objective itself."""
     if isinstance(identifier, Objective):
         return identifier
-    if identifier not in _BY_NAME:
+    if not isinstance(identifier, str) or identifier not in _BY_NAME:
         raise ValueError(
             f"`objective` must be one of {', '.join(map(repr, _BY_NAME))} or an Objective. "
             f"Received: objective={identifier!r}"

@@ -34,7 +34,15 @@ class Concave(Objective):
     """
 
     def __init__(self, f: str | Callable, alternative: float = 0.0):
-        self.f = keras.activations.get(f)
+        try:
+            found = None if f is None else keras.activations.get(f)
+        except (TypeError, ValueError):
+            found = None
+        if not callable(found):
+            raise ValueError(
+                f"`f` must be the name of an activation of Keras, or a function. Received: f={f!r}"
+            )
+        self.f = found
         self.alternative = _checks.fraction("alternative", alternative)
 
     def potential(self, scores: tf.Tensor) -> tf.Tensor:

@@ -28,7 +28,7 @@ class Candidates(NamedTuple):
         """
         seed = _checks.positive_int("seed", seed, zero_ok=True)
         models = generator, critic, "top", latent, output_activation, "auto"
-        _, flow = make_flow(*models, step_size=1.0, max_layers=1)
+        _, flow, _ = make_flow(*models, step_size=1.0, max_layers=1)
         without_conditions(flow)
         real = np.asarray(real, "float32")
         if real.shape[1:] != flow.sample_shape or not len(real):

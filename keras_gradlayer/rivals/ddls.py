@@ -58,7 +58,7 @@ def ddls(
             "DDLS follows the gradient of the latent's log density. Expected a "
             f"kgl.latents.Gaussian. Received: latent={latent!r}"
         )
-    _, flow = make_flow(
+    _, flow, _ = make_flow(
         generator,
         critic,
         "bottom",

@@ -62,7 +62,7 @@ def dot(
     if lipschitz != "auto":
         lipschitz = _checks.positive_number("lipschitz", lipschitz)
     penalty = _Distance(1.0)
-    _, flow = make_flow(
+    _, flow, _ = make_flow(
         generator,
         critic,
         insert,

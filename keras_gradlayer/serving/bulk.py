@@ -123,6 +123,7 @@ def plan_samples(
         )
     if layers is not None and _checks.positive_int("layers", layers, zero_ok=True) > sampler.depth:
         raise ValueError(f"The model has {sampler.depth} layers. Received: layers={layers}")
+    _checks.boolean("resume", resume)
     manifest = {
         "count": count,
         "seed": int(seed),
@@ -225,6 +226,7 @@ def _check_same(out, before, now):
 
 def _place(out):
     """The folder as text: `pathlib` would make gs:/bucket of gs://bucket."""
+    _checks.path("out", out)
     out = os.fspath(out)
     return out.rstrip("/") if "://" in out else os.path.abspath(os.path.expanduser(out))
 

@@ -87,14 +87,16 @@ def export_sampler(
     path = local_path(path)
     sizes = _increasing(allowed_batch_sizes)
     choose_version(path, version)
-    for value in (scores or {}).values():
-        if not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
-            raise ValueError(f"`scores` must be finite numbers by name. Received: scores={scores}")
+    given = {} if scores is None else scores
+    values = given.values() if isinstance(given, Mapping) else [None]
+    if not all(isinstance(v, (int, float, np.number)) and math.isfinite(v) for v in values):
+        raise ValueError(f"`scores` must be finite numbers by name. Received: scores={scores!r}")
     source = source_of(finished(model), latent, data_range)
     if source.stack is not None and not source.depth:
         said = "has no gradient layers: what is exported is the generator as it was."
         _checks.warn(f"'{model.name}' {said}")
     module, signatures = tf.Module(), make_signatures(source)
+    _checks.finite_weights("model", signatures["sample"].variables)
     # The variables that are computed with; others, such as the critic in training, stay behind.
     used = {id(v): v for f in signatures.values() for v in f.variables}
     module.weights = list(used.values())
@@ -139,8 +141,9 @@ def _save(module, folder, signatures):
 
 
 def _increasing(sizes):
-    sizes = [_checks.positive_int("allowed_batch_sizes", n) for n in sizes]
-    if not 1 <= len(sizes) <= _MOST_SIZES or sizes != sorted(set(sizes)):
+    known = isinstance(sizes, (tuple, list, np.ndarray))
+    sizes = [_checks.positive_int("allowed_batch_sizes", n) for n in sizes] if known else sizes
+    if not known or not 1 <= len(sizes) <= _MOST_SIZES or sizes != sorted(set(sizes)):
         raise ValueError(
             f"`allowed_batch_sizes` must be 1 to {_MOST_SIZES} increasing integers. "
             f"Received: allowed_batch_sizes={sizes}"

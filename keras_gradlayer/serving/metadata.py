@@ -7,11 +7,14 @@ import pathlib
 import keras
 import tensorflow as tf
 
+from keras_gradlayer import _checks
 from keras_gradlayer._version import __version__
+from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.serving.signatures import Source
 from keras_gradlayer.serving.versions import find_version
 
 FILE = "assets.extra/sampler.json"
+_NEEDED = ("latent", "depth", "step_sizes", "sample_shape", "data_range")
 
 
 def facts_of(source: Source) -> dict:
@@ -72,6 +75,46 @@ def read_metadata(path: str | pathlib.Path) -> dict:
             f"Received: {file.parents[1]}"
         )
     try:
-        return json.loads(file.read_text())
-    except json.JSONDecodeError as e:
-        raise ValueError(f"{file} is damaged: {e}") from e
+        facts = json.loads(file.read_text())
+    except ValueError as e:  # of no JSON, or no text
+        raise ValueError(f"{file} is damaged. Expected JSON. Received: {e}") from e
+    if not isinstance(facts, dict):
+        raise ValueError(f"{file} is damaged. Expected a JSON object. Received: {facts!r}"[:300])
+    return facts
+
+
+def checked_facts(path: str | pathlib.Path) -> tuple[dict, Latent]:
+    """What `read_metadata` gives, and its latent, after a look at what samples are drawn by.
+
+    Raises:
+        ValueError: also where something is missing, or is not what it should be.
+        TypeError: for a latent that is none.
+    """
+    facts = read_metadata(path)
+    if missing := [name for name in _NEEDED if name not in facts]:
+        raise ValueError(
+            f"{find_version(path) / FILE} must have {', '.join(_NEEDED)}. "
+            f"Received: one without {', '.join(missing)}"
+        )
+    depth = _checks.positive_int("depth", facts["depth"], zero_ok=True)
+    sizes = facts["step_sizes"]
+    if not isinstance(sizes, list) or len(sizes) != depth:
+        raise ValueError(
+            f"`step_sizes` must be one for each of depth={depth} layers. "
+            f"Received: step_sizes={sizes!r}"
+        )
+    for size in sizes:
+        _checks.positive_number("step_sizes", size)
+    _checks.sample_shape("sample_shape", facts["sample_shape"])
+    bounds = facts["data_range"]
+    if not (isinstance(bounds, list) and len(bounds) == 2 and None in bounds):
+        _checks.value_range("data_range", bounds)
+    try:
+        latent = keras.saving.deserialize_keras_object(facts["latent"])
+    except Exception as e:  # a config that need not be one raises anything
+        raise ValueError(
+            "`latent` must be the config of a distribution of kgl.latents. "
+            f"Received: latent={facts['latent']!r}"[:300]
+        ) from e
+    _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
+    return facts, latent

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
 from keras_gradlayer._conditions import to_spec
+from keras_gradlayer._loading import load_model
 from keras_gradlayer.serving import signatures
 from keras_gradlayer.serving.clients.local_client import LocalClient
-from keras_gradlayer.serving.metadata import facts_of, package_versions, read_metadata
+from keras_gradlayer.serving.metadata import checked_facts, facts_of, package_versions
 
 _FACTS = (
     "latent",
@@ -59,17 +60,17 @@ class SeededSampler:
         if isinstance(model, (str, os.PathLike)) and str(model).endswith(".keras"):
             if not tf.io.gfile.exists(str(model)):
                 raise ValueError(f"There is no file {model}.")
-            model = keras.saving.load_model(model, compile=False)
+            model = load_model(model)
         if isinstance(model, (str, os.PathLike)):
-            facts = read_metadata(model)
+            facts, self._latent = checked_facts(model)
             self._owner = LocalClient(model).loaded  # functions alone do not keep variables
             self._functions = self._owner.signatures
-            self._latent = keras.saving.deserialize_keras_object(facts["latent"])
         else:
             self._owner = signatures.source_of(signatures.finished(model))
             facts = facts_of(self._owner)
             self._functions = signatures.make_signatures(self._owner)
             self._latent = self._owner.latent
+        _checks.finite_weights("model", self._functions["sample"].variables)
         bounds = [np.nan if b is None else b for b in facts["data_range"]]
         images = signatures.image_range(tuple(facts["sample_shape"]), bounds)
         self.depth = facts["depth"]
@@ -88,6 +89,8 @@ class SeededSampler:
         self.condition = None
         if condition is not None:
             self.condition = self._one_condition(condition)
+        if isinstance(model, (str, os.PathLike)):
+            self._compare(model)
 
     def blocks(
         self,
@@ -108,12 +111,11 @@ class SeededSampler:
             ValueError: for a `batch_size` or `layers` out of range.
         """
         _checks.positive_int("batch_size", batch_size)
-        if not -(2**63) <= start <= stop <= 2**63:
-            raise ValueError(
-                f"Seeds must be integers of 64 bits, in order. Received: {start} to {stop}"
-            )
-        if layers is not None and not 0 <= layers <= self.depth:
-            raise ValueError(f"`layers` must be 0 to {self.depth}. Received: layers={layers}")
+        _checks.seed(start, name="start")
+        if stop != start:
+            _checks.seed(stop - 1, name="stop - 1")
+        if layers is not None:
+            _checks.positive_int("layers", layers, zero_ok=True, most=self.depth)
         for first in range(start - start % batch_size, stop, batch_size):
             # Modulo 2**64: a block may begin before the least seed, or end after the greatest.
             seeds = np.arange(batch_size, dtype="uint64") + np.uint64(first % 2**64)
@@ -130,6 +132,38 @@ class SeededSampler:
         latents = self._latent.sample_rows(seeds)
         layers = tf.fill(tf.shape(seeds), layers)
         return self._functions["sample_layers"](latent=latents, layers=layers, **given)["samples"]
+
+    def _compare(self, path):
+        """Check that a SavedModel does what its metadata say."""
+
+        def compare(name, said, found):
+            if said != found:
+                raise ValueError(
+                    f"`{name}` in {path}'s sampler.json must be that of its SavedModel, {found}. "
+                    f"Received: {name}={said}"
+                )
+
+        functions, facts = self._functions, self.facts
+        [samples] = functions["sample"].structured_outputs.values()
+        compare("sample_shape", tuple(facts["sample_shape"]), tuple(samples.shape[1:]))
+        # As many step sizes as layers, in a variable with room for more.
+        own = [v for v in functions["sample_layers"].variables if "step_sizes" in v.name]
+        steps = [eta for v in own[:1] for eta in v.numpy().tolist() if eta]
+        compare("depth", facts["depth"], len(steps))
+        compare("step_sizes", facts["step_sizes"], steps)
+        expected = functions["serving_default"].structured_input_signature[1]["latent"]
+        compare("latent", self._latent.shape, tuple(expected.shape[1:]))
+        if facts["condition_shape"] and self.condition is None and "conditions" not in functions:
+            return
+        seeds = tf.constant([0, 1], "int64")
+        drawn = functions["sample"](seed=seeds, **self._conditions(seeds))["samples"]
+        latents = self._latent.sample_rows(seeds)
+        made = functions["serving_default"](latent=latents, **self._conditions(seeds))["samples"]
+        if not np.allclose(drawn, made, rtol=1e-2, atol=1e-3 * np.abs(drawn).max()):
+            raise ValueError(
+                f"`latent` in {path}'s sampler.json must be that of its SavedModel, which gives "
+                f"other samples for the same seeds. Received: latent={self._latent}"
+            )
 
     def _one_condition(self, condition):
         """A condition as the model takes it: of a class, its number or one-hot."""

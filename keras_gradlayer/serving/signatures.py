@@ -122,7 +122,8 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
 
     @traced(latents, *given)
     def serving_default(latent, *condition):
-        return {"samples": tf.cast(source.generate(_rows(latent), *condition), "float32")}
+        samples = source.generate(_rows(latent, *condition), *condition)
+        return {"samples": tf.cast(samples, "float32")}
 
     @traced(seeds, *given)
     def sample(seed, *condition):
@@ -130,15 +131,17 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
 
     @traced(latents, depths, *given)
     def sample_layers(latent, layers, *condition):
+        latent = _rows(latent, layers, *condition)
         if not source.depth:
             return serving_default(latent, *condition)  # all depths are clamped to 0
-        samples = source.generate(_rows(latent), *condition, layers=layers)
+        samples = source.generate(latent, *condition, layers=layers)
         return {"samples": tf.cast(samples, "float32")}
 
     @traced(samples, *scored)
     def score(samples, *condition):
         # Never one row alone: for that TensorFlow has other kernels, which round differently.
-        more = [tf.concat([_rows(x), x[:1]], axis=0) for x in (samples, *condition)]
+        given = _rows(samples, *condition), *condition
+        more = [tf.concat([x, x[:1]], axis=0) for x in given]
         scores = tf.reshape(tf.cast(source.score(*more), "float32"), [-1])
         return {"score": scores[:-1]}
 
@@ -191,10 +194,17 @@ def _once(model):
     return tf.function(run, autograph=False)
 
 
-def _rows(x):
-    """`x`, if it has rows; with none, convolutions on a CPU fail with errors that say nothing."""
-    check = tf.debugging.assert_positive(tf.shape(x)[0], "Expected one or more rows. Received: 0")
-    with tf.control_dependencies([check]):
+def _rows(x, *beside):
+    """`x`, if it has rows, and what stands beside it as many: one alone would be broadcast.
+
+    With none, convolutions on a CPU fail with errors that say nothing.
+    """
+    n = tf.shape(x)[0]
+    checks = [tf.debugging.assert_positive(n, "Expected one or more rows. Received: 0")]
+    for other in beside:
+        said = "Expected as many rows of each input. Received: others"
+        checks.append(tf.debugging.assert_equal(tf.shape(other)[0], n, said))
+    with tf.control_dependencies(checks):
         return tf.identity(x)
 
 

@@ -26,6 +26,7 @@ def versions(path: pathlib.Path) -> dict[int, pathlib.Path]:
 
 def local_path(path: str | pathlib.Path) -> pathlib.Path:
     """A path on this machine, with ~ as the home folder; a ValueError for one like gs://bucket."""
+    _checks.path("path", path)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # pathlib makes one slash of two
         raise ValueError(
             f"Expected a folder on this machine, to be copied from there. Received: {path}"

@@ -9,7 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer._conditions import call, pair
-from keras_gradlayer.metrics._measure import check_scorer, loss_of, main_score, measure
+from keras_gradlayer.metrics._measure import (
+    check_comparable,
+    check_scorer,
+    loss_of,
+    main_score,
+    measure,
+)
 from keras_gradlayer.metrics.scorer import Scorer
 from keras_gradlayer.step_rules.step_rule import Search
 
@@ -98,7 +104,10 @@ class LineSearch(Search):
         self._few = max(1, len(self._chunks) // 4)
         if self._known is None or self._known[0] != depth:
             batches = list(self._followed.batches())
-            self._known = depth, self._loss(batches[: self._few]), self._loss(batches)
+            few = self._scores(batches[: self._few])
+            if not depth:
+                check_comparable(*few)
+            self._known = depth, loss_of(*few), self._loss(batches)
         self._best = self._known[1]
 
     def helps(self, tuner: keras.Model, eta: float) -> bool:
@@ -127,8 +136,12 @@ class LineSearch(Search):
             yield pair(self._sample(z, c, step).numpy(), c)
 
     def _loss(self, batches):
+        return loss_of(*self._scores(batches))
+
+    def _scores(self, batches):
+        """The scores by name, and the name of the one that counts."""
         scores = measure(self.scorer, batches, self._value_range)
-        return loss_of(scores, main_score(self.scorer, scores))
+        return scores, main_score(self.scorer, scores)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; a scorer that is not registered is left out."""

@@ -95,9 +95,9 @@ class Search(StepRule):
         if step_size is not None:
             super().__init__(step_size)
         self.step_size = step_size
-        self.halvings = _checks.positive_int("halvings", halvings, zero_ok=True)
-        self.samples, self.seed = _checks.positive_int("samples", samples), seed
-        self._made_for = None
+        self.halvings = _checks.positive_int("halvings", halvings, zero_ok=True, most=100)
+        self.samples = _checks.positive_int("samples", samples)
+        self.seed, self._made_for = _checks.seed(seed), None
 
     def start(self, tuner: keras.Model) -> None:
         """Follow latents of its own through the layers."""

@@ -8,7 +8,7 @@ from keras_gradlayer import _checks
 from keras_gradlayer._conditions import pair, to_spec, unpair
 from keras_gradlayer.data._batching import batches_of
 
-_MOST_BATCHES, _FEW_BATCHES = 10_000, 1_000  # of data whose length is known, or not
+_MOST_ROWS, _MOST_BYTES = 2**14, 2**26  # of the conditions that a dataset is read for
 
 
 def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
@@ -43,7 +43,23 @@ def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
         check_float(tf.nest.flatten(data.element_spec)[0].dtype)
         unknown = int(data.cardinality()) == tf.data.UNKNOWN_CARDINALITY
         return data, None if unknown else _first_batch(data)
-    if not (hasattr(x, "shape") and hasattr(x, "dtype")):
+    x = as_arrays(x, condition, spec)
+    count = len(tf.nest.flatten(x)[0])
+    batch_size = 32 if batch_size is None else batch_size
+    if _checks.positive_int("batch_size", batch_size) > count:
+        raise ValueError(
+            "`batch_size` must be at most the number of samples. "
+            f"Received: batch_size={batch_size} for {count} samples"
+        )
+    return batches_of(x, batch_size, shuffle).prefetch(tf.data.AUTOTUNE), x
+
+
+def as_arrays(x, condition, spec):
+    """Samples of an array, or samples and conditions, checked; labels are left out.
+
+    Raises as `as_dataset`.
+    """
+    if not (hasattr(x, "shape") and hasattr(x, "dtype")) or not len(x.shape):
         raise TypeError(
             "`x` must be an array of samples or a tf.data.Dataset of batches. "
             f"Received: x of type {type(x).__name__}"
@@ -53,23 +69,16 @@ def as_dataset(x, condition=None, batch_size=None, shuffle=True, spec=None):
         condition = None
     if spec is not None and condition is None:
         raise ValueError(
-            "A conditional GAN is trained on samples and their conditions: fit(x, condition), or a "
+            "A conditional GAN is trained on samples and their conditions: (x, condition), or a "
             "dataset of (samples, conditions). Received: samples alone"
         )
     if not isinstance(x, np.ndarray):  # for which Keras would make a copy
         x = keras.ops.convert_to_numpy(x)
-    batch_size = 32 if batch_size is None else batch_size
-    if _checks.positive_int("batch_size", batch_size) > len(x):
-        raise ValueError(
-            "`batch_size` must be at most the number of samples. "
-            f"Received: batch_size={batch_size} for {len(x)} samples"
-        )
     check_float(x.dtype, x)
     check_finite(x)
     if condition is not None:
         condition = _as_conditions(condition, spec, len(x))
-    x = pair(x, condition)
-    return batches_of(x, batch_size, shuffle).prefetch(tf.data.AUTOTUNE), x
+    return pair(x, condition)
 
 
 def _as_conditions(condition, spec, count):
@@ -79,7 +88,9 @@ def _as_conditions(condition, spec, count):
             "Expected a condition for each sample. "
             f"Received: {len(condition)} conditions for {count} samples"
         )
-    return to_spec(condition, spec).numpy()
+    condition = to_spec(condition, spec).numpy()
+    check_finite(condition, "Conditions")
+    return condition
 
 
 def _with_conditions(data, spec):
@@ -92,14 +103,16 @@ def _with_conditions(data, spec):
     return data.map(lambda x, condition, *_: (x, to_spec(condition, spec)))
 
 
-def all_conditions(data, seen, spec):
-    """The conditions of the data: of an array, or of one pass over a dataset."""
-    _, condition = seen if seen is not None else (None, None)
-    if condition is None or len(condition) == data.element_spec[1].shape[0]:
-        batches = data.take(_MOST_BATCHES if int(data.cardinality()) > 0 else _FEW_BATCHES)
-        batches = batches.map(lambda _, condition, *__: to_spec(condition, spec))
-        condition = np.concatenate(list(batches.as_numpy_iterator()))
-    return condition
+def first_conditions(data, spec):
+    """The conditions of a dataset's first rows."""
+    found, rows, size = [], 0, 0
+    for batch in data.map(lambda _, condition, *__: to_spec(condition, spec)):
+        found.append(batch.numpy())
+        check_finite(found[-1], "Conditions")
+        rows, size = rows + len(found[-1]), size + found[-1].nbytes
+        if rows >= _MOST_ROWS or size >= _MOST_BYTES:
+            break
+    return np.concatenate(found)
 
 
 def epoch_steps(data, steps_per_epoch):
@@ -132,26 +145,26 @@ def _first_batch(data):
     x, condition = unpair(keras.tree.map_structure(lambda t: t.numpy(), batch))
     check_float(x.dtype, x)
     check_finite(x)
+    if condition is not None:
+        check_finite(condition, "Conditions")
     return pair(x, condition)
 
 
 def check_float(dtype, x=None):
     """Check that samples of this dtype are floats."""
-    if not tf.as_dtype(dtype).is_floating:
-        found = "" if x is None else f" from {x.min()} to {x.max()}"
+    if not _checks.is_float(dtype):
+        numbers = x is not None and np.dtype(x.dtype).kind in "iu"
+        found = f" from {x.min()} to {x.max()}" if numbers else ""
         raise ValueError(
             "Samples must be floats in the generator's output range. Received: "
-            f"{tf.as_dtype(dtype).name} values{found}. For images of 0 to 255 and a tanh generator "
-            "use `x / 127.5 - 1`."
+            f"{getattr(dtype, 'name', dtype)} values{found}. For images of 0 to 255 and a tanh "
+            "generator use `x / 127.5 - 1`."
         )
 
 
-def check_finite(x):
-    """Check that samples are finite."""
-    parts = range(0, len(x), 4096)  # no array of answers as long as the data
-    bad = int(np.size(x) - sum(np.sum(np.isfinite(x[i : i + 4096])) for i in parts))
-    if bad:
-        raise ValueError(f"Samples must be finite. Received: {bad} values that are NaN or infinite")
+def check_finite(x, what="Samples"):
+    """Check that samples, or their conditions, are finite."""
+    _checks.finite(what, x)
 
 
 def _samples_only(data, y):

@@ -44,6 +44,23 @@ def group_size(data: tf.data.Dataset, steps: int) -> int:
     return -(-steps // -(-steps // most))  # groups of much the same size
 
 
+def grouped(trainer, data: tf.data.Dataset, listed: list) -> tuple[tf.data.Dataset, int]:
+    """A trainer's data as Keras is given it, and how many batches an element holds."""
+    steps, epoch_steps = trainer.compile_settings["steps_per_execution"], trainer.loop.epoch_steps
+    can = not trainer.run_eagerly and trainer.replicas == 1 and can_be_grouped(data)
+    if steps == "auto":
+        watched = any(map(watches_batches, listed))
+        steps = group_size(data, epoch_steps) if can and not watched else 1
+    if epoch_steps is not None:  # the same order, whichever way the steps are taken
+        data = data.repeat()
+    group = 1
+    if can and steps > 1:
+        group = group_size(data, min(steps, epoch_steps))
+        data = data.batch(group, drop_remainder=True).prefetch(2)
+    trainer.steps_per_execution = steps
+    return data, group
+
+
 class Feed:
     """Hands out the batches of Keras' iterators, from groups of them or one by one.
 
@@ -68,6 +85,13 @@ class Feed:
             # samples, or samples and conditions
             self.present, self.next = pair(*parts) if len(parts) == 2 else parts[0], 0
         return self.present, self.next, self.group
+
+    def pass_over(self, iterator, n):
+        """Leave out the next `n`."""
+        while n > 0:
+            _, first, end = self.batches(iterator)
+            self.used(min(n, end - first))
+            n -= end - first
 
     def used(self, n):
         """The next `n` have been used."""

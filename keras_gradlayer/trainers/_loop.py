@@ -18,6 +18,10 @@ def train(trainer, iterator: Iterator) -> dict:
     """What Keras calls for each batch: critic updates, and the moves that fall between them."""
     loop, logs = trainer.loop, None
     left = loop.left(trainer.steps_per_execution)
+    if left == 0:  # an interrupted run took them
+        return trainer.get_metrics_result()
+    loop.feed.pass_over(iterator, loop.skip)
+    loop.skip = 0
     while left > 0 and not (trainer.stop_training and logs is not None):
         try:
             batches, first, end = loop.feed.batches(iterator)
@@ -29,7 +33,7 @@ def train(trainer, iterator: Iterator) -> dict:
             _prepare(trainer, loop.feed.batch(first))
         if not loop.started:
             logs = _start(trainer, loop.feed.batch(first))
-            if trainer.stop_training:
+            if trainer.stop_training and logs is not None:
                 break
         steps = min(left, end - first)
         if not moves_in_program(trainer):
@@ -57,11 +61,14 @@ def _prepare(trainer, real):
     """Have all that the updates need, and the programs for it."""
     loop = trainer.loop
     if not loop.checked:
-        x, condition = unpair(real)
-        parts = trainer.strategy.experimental_local_results(x)
-        trainer.check_samples(np.concatenate([part.numpy() for part in parts]))
+        here = trainer.strategy.experimental_local_results
+        x, condition = (
+            part if part is None else np.concatenate([share.numpy() for share in here(part)])
+            for part in unpair(real)
+        )
+        trainer.check_samples(x)
         if condition is not None and not trainer.conditions.known:  # the best there is
-            trainer.conditions.learn(condition.numpy())
+            trainer.conditions.learn(condition)
         loop.checked = True
     trainer.prepare(loop.feed.rows)
     key = trainer.trace_key()
@@ -78,7 +85,7 @@ def _start(trainer, real):
     """Begin a fit; logs, if the generator has moved already."""
     loop = trainer.loop
     if loop.fitting and not loop.inner_loops():
-        loop.since_move = 0  # moves fall on the ends of this fit's epochs
+        loop.since_move = loop.epoch_updates  # moves fall on the ends of this fit's epochs
     loop.started = True
     return trainer.begin(real)
 

@@ -1,8 +1,12 @@
-"""The optimizers that trainers are compiled with."""
+"""The optimizers and callbacks that trainers work with."""
+
+import math
 
 import keras
+import tensorflow as tf
 
-from keras_gradlayer._nesting import computes_in
+from keras_gradlayer import _checks
+from keras_gradlayer._nesting import computes_in, nested_layers
 
 
 def make_optimizer(
@@ -17,7 +21,18 @@ def make_optimizer(
     """
     if optimizer is None:
         optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
-    optimizer = keras.optimizers.get(optimizer)
+    try:
+        optimizer = keras.optimizers.get(optimizer)
+    except (TypeError, ValueError) as e:
+        raise ValueError(
+            f"`{name}` must be a Keras optimizer or its name. Received: {name}={optimizer!r}"
+        ) from e
+    rate = float(tf.convert_to_tensor(optimizer.learning_rate))
+    if not 0 <= rate < math.inf:
+        raise ValueError(
+            f"`{name}` must have a learning rate that is a positive finite number. "
+            f"Received: learning_rate={rate}"
+        )
     if not model.trainable_variables:
         raise ValueError(f"'{model.name}' has no trainable variables for `{name}` to train.")
     if optimizer.built:
@@ -37,6 +52,32 @@ def averages(optimizer: keras.optimizers.Optimizer) -> bool:
     return getattr(optimizer, "inner_optimizer", optimizer).use_ema
 
 
+class Averaging:
+    """Ends a fit with the weights that a trainer's optimizers have averaged (`use_ema`).
+
+    Where an optimizer has taken no step there are no averages, and the weights stay as they were.
+    """
+
+    def __init__(self, trainer: keras.Model):
+        self._ended = trainer.optimizer  # by Keras
+        self._parts = []
+        for part in ("generator", "critic"):
+            if (optimizer := getattr(trainer, f"{part}_optimizer", None)) is not None:
+                variables = getattr(trainer, part).trainable_variables
+                untouched = averages(optimizer) and not optimizer.iterations.numpy()
+                values = [v.numpy() for v in variables] if untouched else ()
+                self._parts.append((optimizer, variables, values))
+
+    def finish(self) -> None:
+        """Put the averages in place."""
+        for optimizer, variables, values in self._parts:
+            if optimizer is not self._ended:
+                optimizer.finalize_variable_values(variables)
+            if not optimizer.iterations.numpy():
+                for v, value in zip(variables, values):
+                    v.assign(value)
+
+
 def reset_averages(optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]) -> None:
     """Begin an optimizer's averages of the weights that it trains anew, from present values."""
     found = [v for v in optimizer.variables if v.name.endswith("_average")]
@@ -46,6 +87,10 @@ def reset_averages(optimizer: keras.optimizers.Optimizer, variables: list[keras.
 
 def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]) -> None:
     """Check that Keras' callbacks which act on an optimizer have the one that they act on."""
+    for callback in listed:
+        _checks.instance_of(
+            "callbacks", callback, keras.callbacks.Callback, "a list of Keras callbacks, made ones"
+        )
     kinds = (
         keras.callbacks.LearningRateScheduler,
         keras.callbacks.ReduceLROnPlateau,
@@ -59,3 +104,36 @@ def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]
             "keras.optimizers.schedules as the optimizers' learning rates, and their use_ema, "
             "whose averages fit ends with."
         )
+
+
+def check_together(callbacks: list[keras.callbacks.Callback]) -> None:
+    """Check that step callbacks go together."""
+    kinds = [type(c) for c in callbacks]
+    for kind in kinds:
+        if (count := kinds.count(kind)) > 1:
+            name = kind.__name__
+            raise ValueError(f"Expected one {name}. Received: {count}")
+    for a in callbacks:
+        for b in callbacks:
+            if any(cls.__name__ in a.excludes for cls in type(b).__mro__):
+                raise ValueError(
+                    f"{type(a).__name__} and {type(b).__name__} do the same in different ways. "
+                    "Expected one of them. Received: both"
+                )
+    makers = [type(c).__name__ for c in callbacks if c.generates]
+    if len(makers) > 1:
+        raise ValueError(
+            f"Expected one callback that makes the samples. Received: {', '.join(makers)}"
+        )
+
+
+def is_held(trainer: keras.Model) -> bool:
+    """Whether a callback, a constraint or spectral normalization bounds a trainer's critic."""
+    return (
+        any(c.restrains for c in trainer.loop.callbacks)
+        or any(v.constraint for v in trainer.critic.trainable_variables)
+        or any(
+            isinstance(layer, keras.layers.SpectralNormalization)
+            for layer in nested_layers(trainer.critic)
+        )
+    )

@@ -56,12 +56,15 @@ def make_flow(
     if latent is None:
         latent = default_latent(critic if generator is None else generator)
     _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
+    for name, part in (("generator", generator), ("critic", critic)):
+        _checks.finite_weights(name, getattr(part, "variables", ()))
     if generator is not None:
         if copy:
             generator = copy_model("generator", generator, latent.shape, condition)
         generator.trainable = False
     if insert == "auto":
-        insert = "top" if output_activation != "auto" else place_of(generator)
+        own = not _checks.among(output_activation, ("auto",))
+        insert = "top" if own else place_of(generator)
     base, head = cut(generator, insert, latent, output_activation)
     flow_shape = _checks.output_shape(base, latent.shape, condition=condition)[1:]
     sample_shape = _checks.output_shape(head, flow_shape, condition=condition)[1:]
@@ -84,7 +87,7 @@ def make_flow(
 
 def _in_game(critic, objective):
     """The critic as the objective has it, logits where it is about those, and the objective."""
-    auto = objective == "auto"
+    auto = _checks.among(objective, ("auto",))
     objective = objectives.get("minimax" if auto else objective)
     logits = without_sigmoid(critic) if objective.logits else None
     if logits is None:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer import _xla, objectives
-from keras_gradlayer._conditions import call, unpair
+from keras_gradlayer._conditions import call, spec_of, unpair
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.sampler import flow_dtype
@@ -59,6 +59,7 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         self.seed_generator = keras.random.SeedGenerator()
         self.strategy = tf.distribute.get_strategy()
         self.loop = LoopState()
+        self.loop.bad_batches = keras.Variable(0.0, trainable=False, dtype="float32")
         self.means = {
             name: keras.metrics.Mean(name=name)
             for name in ("critic_loss", "wasserstein", "penalty", *self.move_logs)
@@ -162,10 +163,18 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
 
         Args:
             x: samples as the critic sees them.
-            condition: their conditions; by default those of the batch of data. Those of the
-                generated samples are `conditions_of.fake`.
+            condition: their conditions; by default, within a step, those of the batch of data.
+                Those of the generated samples are `conditions_of.fake`.
+
+        Raises:
+            ValueError: outside a step, for none where the critic takes one.
         """
         condition = self.conditions_of.real if condition is None else condition
+        if condition is None and spec_of(self.critic) is not None:
+            raise ValueError(
+                f"'{self.critic.name}' scores samples with their conditions. Expected "
+                "`condition`. Received: None"
+            )
         found = call(self.critic, x, condition, training=self.critic_training)
         return tf.cast(found, self.flow_dtype)
 
@@ -190,10 +199,12 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         terms = [tf.cast(t, self.flow_dtype) for t in terms if t is not None]
         return tf.add_n([tf.zeros((), self.flow_dtype), *terms])
 
-    @staticmethod
-    def alarm(real: tf.Tensor) -> tf.Tensor:
+    def alarm(self, real: tf.Tensor) -> tf.Tensor:
         """NaN where the data are not finite, else 0: a ReLU may make a 0 of a NaN."""
-        return tf.cast(tf.where(tf.reduce_all(tf.math.is_finite(real)), 0.0, np.nan), real.dtype)
+        finite = tf.reduce_all(tf.math.is_finite(real))
+        if self.replicas == 1:
+            self.loop.bad_batches.assign_add(tf.where(finite, 0.0, 1.0))
+        return tf.cast(tf.where(finite, 0.0, np.nan), real.dtype)
 
     def log(self, **values) -> None:
         """Take values into the epoch's means."""

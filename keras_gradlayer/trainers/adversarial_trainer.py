@@ -11,18 +11,26 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, _replicas, _xla
 from keras_gradlayer._conditions import unpair
-from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _loop
-from keras_gradlayer.trainers._feed import Feed, can_be_grouped, group_size, watches_batches
-from keras_gradlayer.trainers._optimizers import averages, check_callbacks, make_optimizer
-from keras_gradlayer.trainers.adversarial_model import AdversarialModel
+from keras_gradlayer.trainers._feed import Feed, grouped
+from keras_gradlayer.trainers._optimizers import (
+    Averaging,
+    check_callbacks,
+    check_together,
+    is_held,
+    make_optimizer,
+)
+from keras_gradlayer.trainers._restored import Restored
+from keras_gradlayer.trainers.adversarial_model import AdversarialModel, Sides
 
 _NOT_TAKEN = {
     "validation_data": "there is no loss on held-out pairs. Score samples with "
     "kgl.callbacks.Scores, or watch the critic with kgl.callbacks.FlowMonitor(validation_data)",
     "loss": "the objective is the loss: GAN(..., objective=...)",
     "metrics": "samples are scored with kgl.callbacks.Scores",
+    "sample_weight": "all samples count alike. Draw more often those that shall count more",
+    "class_weight": "all samples count alike. Draw more often those that shall count more",
     "optimizer": "each part has an optimizer of its own: critic_optimizer, and for a GAN "
     "generator_optimizer",
 }
@@ -89,7 +97,9 @@ class AdversarialTrainer(AdversarialModel):
         for name in unknown:
             why = _NOT_TAKEN.get(name)
             raise TypeError(
-                f"{type(self).__name__}.{method} does not take `{name}`" + (f": {why}." * bool(why))
+                f"{type(self).__name__}.{method} does not take `{name}`"
+                + (f": {why}. " if why else ". ")
+                + f"Received: {name}={unknown[name]!r}"[:200]
             )
 
     def compile_steps(
@@ -100,6 +110,7 @@ class AdversarialTrainer(AdversarialModel):
     ) -> None:
         """The part of `compile` that is not about optimizers."""
         _xla.check_jit(jit_compile)
+        _checks.boolean("run_eagerly", run_eagerly)
         if steps_per_execution != "auto":
             _checks.positive_int("steps_per_execution", steps_per_execution)
         if self.replicas > 1 and not self.shares_batches:
@@ -193,13 +204,18 @@ class AdversarialTrainer(AdversarialModel):
             ValueError: for data that is empty, not finite, not float, or of another shape than
                 the critic takes, or callbacks that act on an optimizer that this trainer has not.
                 All of an array is checked, but only the first batch of a dataset, which is read
-                beforehand unless its length is unknown; `keras.callbacks.TerminateOnNaN` guards
-                against the others.
+                beforehand unless its length is unknown; Keras' `TerminateOnNaN` guards the rest.
+
+        A run that `keras.callbacks.BackupAndRestore` brings back goes on at the same batch, and
+        ends as one without a stop: for arrays and `kgl.data`, after `keras.utils.set_random_seed`,
+        and for a dataset made anew that gives the same batches each time (`shuffle` with a `seed`)
+        and has a known length or `steps_per_epoch`; bit for bit with TF_NUM_INTEROP_THREADS=1.
         """
         condition = unknown.pop("y", None) if condition is None else condition
         self._refuse("fit", unknown)
         if not self.compiled:
             raise ValueError(f"Call `compile` before `fit`: '{self.name}' is not compiled.")
+        _checks.boolean("shuffle", shuffle)
         for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
             _checks.positive_int(name, number, zero_ok=True)
         if steps_per_epoch is not None:
@@ -207,98 +223,100 @@ class AdversarialTrainer(AdversarialModel):
         ready = getattr(callbacks, "callbacks", ())  # of a CallbackList, which have joined already
         listed = keras.tree.flatten(ready or callbacks or ())
         check_callbacks(self, listed)
-        spec = self.condition_spec
-        data, seen = _data.as_dataset(x, condition, batch_size, shuffle, spec)
+        data, seen = _data.as_dataset(x, condition, batch_size, shuffle, self.condition_spec)
         _data.check_shares(data, self.replicas)
         if seen is not None:
             self.check_samples(unpair(seen)[0])
-        if seen is not None:
-            self.learn_conditions(data, seen)
+            self.learn_conditions(data if isinstance(x, tf.data.Dataset) else seen)
         loop = self.loop
         loop.checked = seen is not None
         loop.epoch_steps = _data.epoch_steps(data, steps_per_epoch)
         loop.callbacks = [c for c in ready if hasattr(c, "trace_key")]
-        data, group = self._grouped(data, listed)
+        data, group = grouped(self, data, listed)
         if loop.epoch_steps is not None:
             # Finite, since others than Keras may read all of it.
-            steps = loop.epoch_steps * max(epochs - initial_epoch, 1)
+            steps = loop.epoch_steps * max(epochs - initial_epoch, 1) + loop.skip
             data = data.take(-(-steps // group))
             if group > 1:  # Keras would take the number of groups for that of batches
                 data = data.filter(lambda *x: True)
         loop.new_run(Feed(group, self.strategy), fitting=True)
-        untouched = self._untouched()
+        restored = Restored(loop, initial_epoch)
+        if ready:
+            callbacks.append(restored)
+        averaging = Averaging(self)
         try:
             history = super().fit(
                 data,
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=callbacks,
+                callbacks=callbacks if ready else [*listed, restored],
                 shuffle=False,  # the data is shuffled already
                 initial_epoch=initial_epoch,
                 steps_per_epoch=loop.epoch_steps,
             )
         finally:
             self.steps_per_execution = 1  # which predict would take for its own
-            loop.callbacks = []
-        for part in ("generator", "critic"):
-            optimizer = getattr(self, f"{part}_optimizer", None)
-            if optimizer is not None and optimizer is not self.optimizer:
-                optimizer.finalize_variable_values(getattr(self, part).trainable_variables)
-        for optimizer, variables, values in untouched:
-            if not optimizer.iterations.numpy():  # there are no averages to end with
-                for v, value in zip(variables, values):
-                    v.assign(value)
+            loop.callbacks, loop.skip, loop.taken = [], 0, 0
+            if ready:
+                callbacks.callbacks.remove(restored)
+        averaging.finish()
         return history
 
-    def learn_conditions(self, data: tf.data.Dataset, seen: tuple | None = None) -> None:
+    def learn_conditions(self, data: tf.data.Dataset | tuple[np.ndarray, np.ndarray]) -> None:
         """Take the conditions of data of (samples, conditions), unless some are known; `fit` does.
 
-        They are what samples are drawn for where no condition is given.
+        They are what samples are drawn for where no condition is given. Of a dataset they are those
+        of its first 16,384 rows, or 64 MB.
         """
-        if self.condition_spec is not None and not self.conditions.known:
-            self.conditions.learn(_data.all_conditions(data, seen, self.condition_spec))
+        if self.condition_spec is None or self.conditions.known:
+            return
+        if isinstance(data, tf.data.Dataset):
+            self.conditions.learn(_data.first_conditions(data, self.condition_spec))
+        else:
+            self.conditions.learn(data[1])
 
-    def _untouched(self):
-        """Optimizers that average and have taken no step, with what they train and its values."""
-        found = []
-        for part in ("generator", "critic"):
-            optimizer = getattr(self, f"{part}_optimizer", None)
-            if optimizer is not None and averages(optimizer) and not optimizer.iterations.numpy():
-                variables = getattr(self, part).trainable_variables
-                found.append((optimizer, variables, [tf.identity(v) for v in variables]))
-        return found
-
-    def _grouped(self, data, listed):
-        """The data as Keras is given it, and how many batches an element holds."""
-        steps, epoch_steps = self.compile_settings["steps_per_execution"], self.loop.epoch_steps
-        can = not self.run_eagerly and self.replicas == 1 and can_be_grouped(data)
-        if steps == "auto":
-            watched = any(map(watches_batches, listed))
-            steps = group_size(data, epoch_steps) if can and not watched else 1
-        if epoch_steps is not None:  # the same order, whichever way the steps are taken
-            data = data.repeat()
-        group = 1
-        if can and steps > 1:
-            group = group_size(data, min(steps, epoch_steps))
-            data = data.batch(group, drop_remainder=True).prefetch(2)
-        self.steps_per_execution = steps
-        return data, group
-
-    def train_on_batch(self, *args, **kwargs) -> dict | list:
+    def train_on_batch(
+        self,
+        x: ArrayLike,
+        condition: ArrayLike | None = None,
+        *,
+        return_dict: bool = False,
+        **unknown,
+    ) -> dict | list:
         """One critic update, and the generator's move if it is due; as Keras has it.
 
         The step callbacks that take part are those whose `set_model(trainer)` was called since the
-        last `fit`.
+        last `fit`. A conditional GAN keeps the conditions of the first batches, up to 4,096, to
+        draw from where none is given.
+
+        Args:
+            x: array of samples (n, *sample shape), float.
+            condition: for a conditional GAN, one for each sample, as for `fit`.
+            return_dict: whether to return the means by name.
+            **unknown: `y`, another name of `condition`; nothing else.
+
+        Raises:
+            TypeError: for other arguments of Keras' `train_on_batch`.
+            ValueError: for samples and conditions that `fit` does not take.
         """
+        condition = unknown.pop("y", None) if condition is None else condition
+        self._refuse("train_on_batch", unknown)
+        if not hasattr(x, "dtype"):
+            x = _checks.array("x", x, "an array of samples")
+        x, condition = unpair(_data.as_arrays(x, condition, self.condition_spec))
+        self.check_shape(x)
+        if condition is not None:
+            self.conditions.learn_more(condition)
         self.loop.new_run(Feed(1, self.strategy), fitting=False)
         self.steps_per_execution = 1
         self.reset_metrics()  # which Keras 3.13 leaves to go on
-        return super().train_on_batch(*args, **kwargs)
+        return super().train_on_batch(x, condition, return_dict=return_dict)
 
     def reset_metrics(self) -> None:
-        """Begin an epoch."""
-        super().reset_metrics()
-        self.loop.epoch_updates = 0
+        """Begin an epoch, or go on with the one that an interrupted run began."""
+        self.loop.epoch_updates, self.loop.taken = self.loop.taken, 0
+        if not self.loop.epoch_updates:
+            super().reset_metrics()
 
     def make_train_function(self, force: bool = False) -> None:
         """The host side of the loop; the steps are compiled programs."""
@@ -317,15 +335,19 @@ class AdversarialTrainer(AdversarialModel):
 
     def check_samples(self, samples: np.ndarray) -> None:
         """Check samples of the data, and warn where they cannot be what is to be generated."""
+        self.check_shape(samples)
         _data.check_finite(samples)
+        low, high = float(np.min(samples)), float(np.max(samples))
+        if said := range_mismatch(low, high, self.output_range()):
+            _checks.warn(said)
+
+    def check_shape(self, samples: np.ndarray) -> None:
+        """Check the shape of samples of the data."""
         expected, received = self.sample_shape, tuple(samples.shape[1:])
         if received != expected:
             raise ValueError(
                 f"Samples must have the shape the critic takes, {expected}. Received: {received}"
             )
-        low, high = float(np.min(samples)), float(np.max(samples))
-        if said := range_mismatch(low, high, self.output_range()):
-            _checks.warn(said)
 
     def join(self, callback: keras.callbacks.Callback) -> None:
         """Take a `StepCallback` into the compiled update; it calls this in `set_model`."""
@@ -343,36 +365,13 @@ class AdversarialTrainer(AdversarialModel):
 
     def check_callbacks(self) -> None:
         """Check that the step callbacks go together, and that they hold the critic."""
-        callbacks = self.loop.callbacks
-        for a in callbacks:
-            for b in callbacks:
-                if any(cls.__name__ in a.excludes for cls in type(b).__mro__):
-                    raise ValueError(
-                        f"{type(a).__name__} and {type(b).__name__} do the same in different ways. "
-                        "Expected one of them. Received: both"
-                    )
-        makers = [type(c).__name__ for c in callbacks if c.generates]
-        if len(makers) > 1:
-            raise ValueError(
-                f"Expected one callback that makes the samples. Received: {', '.join(makers)}"
-            )
-        if self.loop.fitting and self.objective.name == "wasserstein" and not self._is_held():
+        check_together(self.loop.callbacks)
+        if self.loop.fitting and self.objective.name == "wasserstein" and not is_held(self):
             _checks.warn(
                 "Nothing holds the critic Lipschitz, so its scores can grow without bound. Pass "
                 "callbacks=[kgl.callbacks.GradientPenalty()] to fit, as callbacks are not saved "
                 "with a model; or use WeightClipping, or layers with spectral normalization."
             )
-
-    def _is_held(self):
-        """Whether a callback, a constraint or spectral normalization bounds the critic."""
-        return (
-            any(c.restrains for c in self.loop.callbacks)
-            or any(v.constraint for v in self.critic.trainable_variables)
-            or any(
-                isinstance(layer, keras.layers.SpectralNormalization)
-                for layer in nested_layers(self.critic)
-            )
-        )
 
     def trace_key(self) -> tuple:
         """Equal for two fits only if they trace the same programs."""
@@ -387,7 +386,15 @@ class AdversarialTrainer(AdversarialModel):
         """A function of tensors, compiled as `compile` says."""
         if self.replicas > 1:
             step = functools.partial(_replicas.run, self.strategy, step)
+        step = functools.partial(self._cleared, step)
         if self.run_eagerly:
             return step
         jit = self.jit_compile
         return tf.function(step, jit_compile=jit, reduce_retracing=True, autograph=False)
+
+    def _cleared(self, step, *args):
+        """A step that leaves none of its tensors here: those of a graph are of no use outside."""
+        try:
+            return step(*args)
+        finally:
+            self.conditions_of = Sides()

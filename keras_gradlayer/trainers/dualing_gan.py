@@ -106,13 +106,13 @@ class DualingGAN(GAN):
         latent: Latent | None = None,
         **kwargs,
     ):
-        if variant not in self._LOGS:
+        if not _checks.among(variant, self._LOGS):
             raise ValueError(
                 f"`variant` must be one of {tuple(self._LOGS)}. Received: variant={variant!r}"
             )
         allowed = ("minimax",) if variant == "linear" else ("minimax", "non_saturating")
         name = getattr(objective, "name", objective)
-        if name not in allowed:
+        if not _checks.among(name, allowed):
             raise ValueError(
                 f"With variant={variant!r} `objective` must be one of {allowed}. "
                 f"Received: objective={objective!r}"

@@ -13,6 +13,7 @@ from keras_gradlayer._nesting import nested_layers
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import GradientLayerStack
 from keras_gradlayer.models.sampler import Sampler
+from keras_gradlayer.models.splitting import check_insert
 from keras_gradlayer.step_rules.backtracking import Backtracking
 from keras_gradlayer.step_rules.step_rule import Scheduled, StepRule
 from keras_gradlayer.trainers._parts import (
@@ -57,7 +58,9 @@ class FineTuner(LayerTrainer):
             Several latents, such as style and noise, become parts of one vector, in order.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1), without coupling
             between the rows of a batch in inference mode. That of a conditional GAN takes [sample,
-            condition], or the sample alone. Of one with several outputs, as in an AC-GAN, name the
+            condition] in any order, or the sample alone; where both are of one shape, as with
+            images from images, the inputs' names must tell which is which, such as "sample" and
+            "condition". Of one with several outputs, as in an AC-GAN, name the
             score: `keras.Model(critic.inputs, critic.outputs[0])`.
         step_size: η, a positive finite number; a Keras schedule (of
             `keras.optimizers.schedules`) of the number of layers stacked; or a rule that chooses
@@ -154,15 +157,20 @@ class FineTuner(LayerTrainer):
         copy: bool = True,
         **kwargs,
     ):
-        if particles not in (None, "auto"):
+        if isinstance(particles, str) and particles != "auto":
+            raise ValueError(
+                f"`particles` must be 'auto', an integer or None. Received: particles={particles!r}"
+            )
+        if not _checks.among(particles, (None, "auto")):
             particles = _checks.positive_int("particles", particles)
-        if _checks.positive_number("refresh", refresh, zero_ok=True) > 1:
-            raise ValueError(f"`refresh` is a fraction, 0 to 1. Received: refresh={refresh}")
-        if particle_dtype not in (None, "float32", "bfloat16", "float16"):
+        _checks.fraction("refresh", refresh)
+        if not _checks.among(particle_dtype, (None, "float32", "bfloat16", "float16")):
             raise ValueError(
                 "`particle_dtype` must be 'float32', 'bfloat16', 'float16' or None. "
                 f"Received: particle_dtype={particle_dtype!r}"
             )
+        _checks.boolean("copy", copy)
+        check_insert(insert)
         rule = _rule(step_size)
         generator, flow, insert = make_flow(
             generator,
@@ -188,6 +196,8 @@ class FineTuner(LayerTrainer):
         if particles is None:
             self.means["replays"] = keras.metrics.Mean(name="replays")
         self.condition_spec, self.conditions = flow.condition_spec, flow.conditions
+        if isinstance(particles, int):
+            _checks.fits_memory("particles", particles, particles * self.particle_bytes())
         self(pair(keras.KerasTensor((None, *flow.latent.shape)), flow.condition_spec))
 
     @property
@@ -310,4 +320,9 @@ def _rule(step_size):
     """What chooses the steps, from what was given."""
     if isinstance(step_size, str) and step_size == "auto":
         return Backtracking()
+    if isinstance(step_size, str):
+        raise ValueError(
+            "`step_size` must be a positive finite number, 'auto', a Keras schedule or a step "
+            f"rule. Received: step_size={step_size!r}"
+        )
     return step_size if isinstance(step_size, StepRule) else Scheduled(step_size)

@@ -31,7 +31,9 @@ class GAN(AdversarialTrainer):
         generator: a Keras model, latent -> sample. It is trained in place. That of a conditional
             GAN takes [latent, condition] in any order, or the condition alone.
         critic: a Keras model, sample -> score of shape (batch,) or (batch, 1). It is trained in
-            place. That of a conditional GAN takes [sample, condition].
+            place. That of a conditional GAN takes [sample, condition] in any order; where both are
+            of one shape, as with images from images, the inputs' names must tell which is which,
+            such as "sample" and "condition".
         objective: `"wasserstein"`, `"minimax"`, `"non_saturating"`, `"kl"`, `"hinge"`,
             `"least_squares"`, or an `Objective`.
         latent: the latent distribution, from `kgl.latents`; a standard normal in the shape of
@@ -84,7 +86,12 @@ class GAN(AdversarialTrainer):
             raise _checks.StructureError(generator, "input", generator.inputs)
         latent = default_latent(generator) if latent is None else latent
         _checks.instance_of("latent", latent, Latent, "a distribution of kgl.latents")
-        sample_shape = _checks.output_shape(generator, latent.shape, condition=condition)[1:]
+        _checks.boolean("simultaneous", simultaneous)
+        for name, part in (("generator", generator), ("critic", critic)):
+            _checks.finite_weights(name, part.variables)
+        sample_shape = _checks.shape_of_outputs(
+            "generator", generator, latent.shape, condition=condition
+        )[1:]
         _checks.scores_shape("critic", critic, sample_shape, condition=condition)
         super().__init__(critic, objective, latent, **kwargs)
         if self.objective.logits and gives_probabilities(critic, sample_shape):
@@ -131,6 +138,7 @@ class GAN(AdversarialTrainer):
     def call(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Samples, with the generator in inference mode."""
         z, condition = given(self, z, condition)
+        _checks.latents(z, self.latent.shape)
         return call(self.generator, z, condition, training=False)
 
     def generate(

@@ -8,12 +8,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_gradlayer._conditions import call, pair, unpair
+from keras_gradlayer._conditions import call, draw, pair, unpair
 from keras_gradlayer.trainers._optimizers import averages, reset_averages
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
-from keras_gradlayer.trainers.particles import STORED, Particles, check_workers
+from keras_gradlayer.trainers.particles import STORED, Particles, check_workers, lost
 
 _log = logging.getLogger(__name__)
+_FAR = 1e3  # times the data: where samples cannot have come by training
+_SHORTER = "Take a smaller step_size, or 'auto', which halves it where it is too long."
 _MOST_BYTES = 2**30  # of the particles that "auto" carries
 
 
@@ -58,7 +60,8 @@ class LayerTrainer(AdversarialTrainer):
         Raises:
             ValueError: as there, and if all `max_layers` are already stacked.
         """
-        if self.stack.depth >= (room := self.stack.max_layers):
+        left = epochs > kwargs.get("initial_epoch", 0)
+        if left and self.stack.depth >= (room := self.stack.max_layers):
             raise ValueError(
                 f"All max_layers={room} layers are stacked. Expected room for another: make "
                 "a FineTuner with a larger `max_layers`, and take the layers over by "
@@ -123,30 +126,35 @@ class LayerTrainer(AdversarialTrainer):
     def _stack_layers(self, real):
         if self._started is not self.rule:  # set since
             self._start_rule()
+        if bad := [v.path for v in self.critic.variables if not np.isfinite(v.numpy()).all()]:
+            named = f"NaN or infinity in {', '.join(bad)}"
+            raise self._not_finite(f"weights are not finite ({named})", real)
         again = True
         while again:
             if self.stack.depth == self.stack.max_layers:  # or restored so
                 self._filled = self.stop_training = True
                 return self.get_metrics_result()
             step_size = self.rule.choose(self)
-            logs = self._stack_layer(real, step_size) if step_size else self._skip_layer()
+            logs = self._stack_layer(real, step_size) if step_size else self.get_metrics_result()
             self.after_move()
             again = self.rule.follows_on and not self.stop_training
         return logs
-
-    def _skip_layer(self):
-        if not all(np.isfinite(v).all() for v in self.critic.variables):
-            raise self._not_finite("weights are not finite")
-        return self.get_metrics_result()
 
     def _stack_layer(self, real, step_size):
         particles, before = self.carried, None
         if particles is not None:
             before, particles.version = particles.version, None  # until the layer is stacked, too
-        logs, flow_norm = self.loop.programs.move(real, tf.constant(step_size, self.flow_dtype))
+        step = tf.constant(step_size, self.flow_dtype)
+        logs, flow_norm, gone = self.loop.programs.move(real, step)
         if not np.isfinite(flow_norm):
             norm = f"squared flow norm {float(flow_norm)}"
-            raise self._not_finite(f"gradient is not finite ({norm})")
+            raise self._not_finite(f"gradient is not finite ({norm})", real)
+        if gone:
+            raise FloatingPointError(
+                f"The step overflows: step_size={step_size:.4g} along a gradient of norm "
+                f"{float(flow_norm) ** 0.5:.3g} takes {float(gone):.0%} of the samples out of what "
+                f"float32 can square. {self._left()} {_SHORTER}"
+            )
         self.stack.append(step_size=step_size)
         depth = self.stack.depth
         if particles is not None:
@@ -159,29 +167,52 @@ class LayerTrainer(AdversarialTrainer):
             self._filled = self.stop_training = True
         return {**logs, "layers": tf.constant(depth)}
 
-    def _not_finite(self, what):
-        return FloatingPointError(
-            f"The critic's {what}: the layer was not stacked, {self.stack.depth} layers remain. "
-            "Look for NaN in the data, or take a smaller learning rate."
-        )
+    def _left(self):
+        return f"The layer was not stacked, {self.stack.depth} layers remain."
+
+    def _not_finite(self, what, real):
+        """The error, with the reason that is found in the data, the samples, or neither."""
+        parts = self.strategy.experimental_local_results(unpair(real)[0])
+        x = np.concatenate([part.numpy() for part in parts])
+        samples = unpair(self.flow(draw(self, 64, seed=0)))[0]
+        reach = float(tf.reduce_max(tf.abs(samples)))
+        bad = int(self.loop.bad_batches.numpy()) or int(not np.isfinite(x).all())
+        if bad:
+            why = f"{bad} batches of the data held NaN or infinite values. Give it finite samples."
+        elif not reach <= _FAR * max(1.0, float(np.abs(x).max())):
+            why = (
+                f"The layers have moved samples as far as {reach:.3g}, and the data reach "
+                f"{float(np.abs(x).max()):.3g}. {_SHORTER}"
+            )
+        else:
+            why = (
+                "The data are finite, and samples reach no further than they: the critic diverged. "
+                "Take a smaller learning rate, or hold it by kgl.callbacks.GradientPenalty."
+            )
+        return FloatingPointError(f"The critic's {what}. {self._left()} {why}")
 
     def generator_move(
         self, real: tf.Tensor, step_size: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Move the particles, if any, along the present critic; logs and the squared flow norm."""
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Move the particles, if any, along the present critic.
+
+        Returns:
+            Logs, the squared flow norm, and the fraction of the samples that the step loses.
+        """
 
         def follow(z, condition):
             return self.stack.follow(z, step_size=step_size, condition=condition)
 
         if self.carried is not None:
-            flow_norm = self.carried.move(follow)
+            flow_norm, gone = self.carried.move(follow)
         else:
             real, condition = unpair(real)
             z = self._fresh(real.shape[0] or tf.shape(real)[0], condition)
-            _, gradient = follow(z, condition)
+            moved, gradient = follow(z, condition)
+            gone = tf.reduce_mean(lost(moved))
             flow_norm = tf.reduce_sum(tf.square(gradient)) / tf.cast(tf.shape(z)[0], z.dtype)
         self.log(flow_norm=flow_norm)
-        return self.get_metrics_result(), flow_norm
+        return self.get_metrics_result(), flow_norm, gone
 
     def rollback(self, depth: int) -> None:
         """Drop the layers above `depth`, and train on from the critic of the last that is left.
@@ -207,7 +238,8 @@ class LayerTrainer(AdversarialTrainer):
         if self.particles is None:
             return
         auto = self.particles == "auto"
-        batches = min(self.loop.critic_steps, max(1, _MOST_BYTES // (batch_size * self._bytes())))
+        most = max(1, _MOST_BYTES // (batch_size * self.particle_bytes()))
+        batches = min(self.loop.critic_steps, most)
         count = batches * batch_size if auto else self.particles
         if self.carried is None or self.carried.count != count:
             compiled = None if self.run_eagerly else self.jit_compile
@@ -218,7 +250,7 @@ class LayerTrainer(AdversarialTrainer):
             self._stored = {}
         self.carried.settle(self.flow.fingerprint(), self.seed_generator)
 
-    def _bytes(self):
+    def particle_bytes(self) -> int:
         """The size of a particle, in float32."""
         z = pair(keras.KerasTensor((None, *self.latent.shape)), self.condition_spec)
         return 4 * int(np.prod(self.flow.positions(z).shape[1:]))

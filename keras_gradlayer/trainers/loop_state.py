@@ -3,6 +3,8 @@
 import collections
 import dataclasses
 
+import keras
+
 from keras_gradlayer.trainers._feed import Feed
 
 # The compiled steps, and what they were traced for.
@@ -18,12 +20,15 @@ class LoopState:
         critic_steps: critic updates before each move.
         epoch_steps: updates in an epoch, `None` where only going through the data tells.
         epoch_updates: updates in this epoch so far.
+        skip: batches to pass over before the first update, since an interrupted run took them.
+        taken: updates that it took in the epoch that the next fit begins with.
         feed: where the batches come from.
         callbacks: the step callbacks that have joined.
         fitting: whether `fit` drives the loop, and not `train_on_batch`.
         started: whether the present fit has taken its first update.
         ready: whether what the updates need is as it was when they were last taken.
-        checked: whether the data have been checked.
+        checked: whether the present data have been checked, or the first batch by hand.
+        bad_batches: how many batches of this fit were not finite; of one replica alone.
         programs: the compiled steps.
         variables: what step callbacks change while programs run, by class and name.
     """
@@ -32,12 +37,15 @@ class LoopState:
     critic_steps: int = 1
     epoch_steps: int | None = None
     epoch_updates: int = 0
+    skip: int = 0
+    taken: int = 0
     feed: Feed | None = None
     callbacks: list = dataclasses.field(default_factory=list)
     fitting: bool = False
     started: bool = False
     ready: bool = False
-    checked: bool = True
+    checked: bool = False
+    bad_batches: keras.Variable | None = None
     programs: Programs | None = None
     variables: dict = dataclasses.field(default_factory=dict)
 
@@ -51,6 +59,10 @@ class LoopState:
         """Begin with other batches; those by hand go on where the last by hand ended."""
         if fitting or self.fitting:
             self.started, self.ready = False, False
+        if fitting:
+            self.bad_batches.assign(0.0)
+        elif self.fitting:
+            self.checked = False
         self.feed, self.fitting, self.epoch_updates = feed, fitting, 0
 
     def inner_loops(self) -> list[int]:

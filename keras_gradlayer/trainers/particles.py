@@ -11,6 +11,7 @@ from keras_gradlayer._chunking import chunk_rows
 from keras_gradlayer._conditions import draw_rows, pair
 from keras_gradlayer.models.sampler import Sampler
 
+_FAR = 1e18
 STORED = ("particles", "particle_seeds", "next_particle", "particle_version")
 
 
@@ -100,32 +101,33 @@ class Particles:
         turn.assign((turn + n) % count)
         return tf.cast(tf.gather(positions, rows), self.compute_dtype), self._conditions(rows)
 
-    def move(self, step: Callable) -> tf.Tensor:
+    def move(self, step: Callable) -> tuple[tf.Tensor, tf.Tensor]:
         """Move all by `step`, (z, condition) -> (moved, gradient).
 
         Returns:
-            The mean squared norm of the gradient.
+            The mean squared norm of the gradient, and the fraction of particles that were `lost`.
         """
         positions = self.positions
         count = positions.shape[0]
 
-        def move_rows(start, size, total):
+        def move_rows(start, size, norm, gone):
             rows = start + tf.range(size)
             z = tf.cast(tf.gather(positions, rows), self.compute_dtype)
             moved, gradient = step(z, self._conditions(rows))
             positions.scatter_update(tf.IndexedSlices(tf.cast(moved, self.dtype), rows))
-            return total + tf.reduce_sum(tf.square(gradient))
+            return norm + tf.reduce_sum(tf.square(gradient)), gone + tf.reduce_sum(lost(moved))
 
         chunk = min(self.chunk, count)
-        _, total = tf.while_loop(
-            lambda i, _: i < count // chunk,
-            lambda i, total: (i + 1, move_rows(i * chunk, chunk, total)),
-            (0, tf.zeros((), self.compute_dtype)),
+        zero = tf.zeros((), self.compute_dtype)
+        _, norm, gone = tf.while_loop(
+            lambda i, *_: i < count // chunk,
+            lambda i, *sums: (i + 1, *move_rows(i * chunk, chunk, *sums)),
+            (0, zero, zero),
         )
         rest = count % chunk
         if rest:
-            total = move_rows(count - rest, rest, total)
-        return total / count
+            norm, gone = move_rows(count - rest, rest, norm, gone)
+        return norm / count, gone / count
 
     def settle(self, version: int, seed_generator: keras.random.SeedGenerator) -> None:
         """Draw them if that is still to be done, or replay them if the flow is another by now."""
@@ -183,6 +185,12 @@ class Particles:
             version = int(np.asarray(store.get("particle_version", -1)))
             self.version = None if version < 0 else version
             self._settle_conditions(0)
+
+
+def lost(z: tf.Tensor) -> tf.Tensor:
+    """For each row 1 if it lies where float32 can no longer square it, else 0."""
+    reach = tf.reduce_max(tf.abs(z), axis=list(range(1, z.shape.rank)))
+    return tf.cast(~(reach < _FAR), z.dtype)
 
 
 def _replay(flow, compiled):

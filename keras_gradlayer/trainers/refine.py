@@ -38,7 +38,7 @@ def refine(
         generator: as for `FineTuner`, and copied as there.
         critic: the same.
         step_size: η of each step, a positive finite number.
-        steps: how many, an integer of at least 1.
+        steps: how many, an integer from 1 to 10,000.
         insert: as for `FineTuner`.
         objective: the game that the critic was trained in, as for `FineTuner`.
         latent: as for `FineTuner`.
@@ -57,7 +57,7 @@ def refine(
         >>> samples = sampler.predict(sampler.latent.sample(8, seed=0), verbose=0)
     """
     step_size = _checks.positive_number("step_size", step_size)
-    steps = _checks.positive_int("steps", steps)
+    steps = _checks.steps("steps", steps)
     _, flow, _ = make_flow(
         generator,
         critic,

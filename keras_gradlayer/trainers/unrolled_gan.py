@@ -31,7 +31,7 @@ class UnrolledGAN(GAN):
     Args:
         generator: as for `GAN`.
         critic: as for `GAN`.
-        steps: k, how many steps to look ahead; 0 is a `GAN`.
+        steps: k, how many steps to look ahead, from 1 to 1,000.
         step_size: `None` looks ahead through the critic's optimizer, `keras.optimizers.SGD`,
             `Adam` or `RMSprop`; a number is the size of plain gradient steps, whatever the
             optimizer.
@@ -45,7 +45,7 @@ class UnrolledGAN(GAN):
     Input shape: (batch, *latent.shape). Output shape: (batch, *sample shape).
 
     Raises:
-        ValueError: as for `GAN`, and if `steps` is not an integer of at least 0, or `step_size` not
+        ValueError: as for `GAN`, and if `steps` is not such an integer, or `step_size` not
             positive; from `compile`, if there is none and the optimizer cannot be followed.
 
     Example:
@@ -69,7 +69,7 @@ class UnrolledGAN(GAN):
         latent: Latent | None = None,
         **kwargs,
     ):
-        steps = _checks.positive_int("steps", steps, zero_ok=True)
+        steps = _checks.positive_int("steps", steps, most=1000)
         if step_size is not None:
             step_size = _checks.positive_number("step_size", step_size)
         super().__init__(generator, critic, objective, latent, **kwargs)
@@ -78,13 +78,10 @@ class UnrolledGAN(GAN):
     def compile(self, **kwargs) -> None:
         """Choose the optimizers, as for a `GAN`; the critic's must be one that can be unrolled."""
         super().compile(**kwargs)
-        if self.steps:
-            self._lookahead()
+        self._lookahead()
 
     def generator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         """V of the critic that the unrolled steps lead to."""
-        if not self.steps:
-            return super().generator_loss(real, fake)
 
         def critic_loss():
             scores = self.scores(real), self.scores(fake)

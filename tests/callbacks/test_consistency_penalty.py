@@ -69,6 +69,32 @@ def test_against_numpy(margin, monkeypatch):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("form", ["nested", "deeper", "reshaped"])
+def test_features_are_what_the_last_layer_is_given(form, monkeypatch):
+    """h = x W dropped out, and then f = h v: φ is h, of the same pass as f."""
+    x, layers = keras.Input((2,)), keras.layers
+    h = layers.Dense(4, use_bias=False)(x)
+    tail = keras.Sequential([layers.Input((4,)), layers.Dropout(0.5), layers.Dense(1)])
+    if form == "deeper":
+        tail = keras.Sequential([layers.Input((4,)), tail, layers.Activation("linear")])
+    if form == "reshaped":
+        tail = keras.Sequential([*tail.layers, layers.Reshape((1, 1)), layers.Flatten()])
+    y = tail(h)
+    model = keras.Model(x, layers.Reshape((1,))(y) if form == "deeper" else y)
+    rng = np.random.default_rng(0)
+    masks = 2.0 * rng.integers(0, 2, size=(2, 16, 4)).astype("float32")
+    drawn = iter(masks)
+    monkeypatch.setattr(
+        "keras.src.backend.random.dropout", lambda inputs, *_, **__: inputs * next(drawn)
+    )
+    real = oracles.points(16)
+    found = term(model, real, weight=1.0)
+    w, v, b = (w.astype("float64") for w in model.get_weights())
+    h1, h2 = (real @ w * m for m in masks)
+    expected = ((h1 - h2) @ v)[:, 0] ** 2 + 0.1 * np.mean((h1 - h2) ** 2, axis=1)
+    np.testing.assert_allclose(found, np.mean(expected), rtol=1e-5)
+
+
 def test_ratio_of_given_pairs():
     rng = np.random.default_rng(0)
     x1, x2 = rng.normal(size=(2, 9, 2, 3)).astype("float32")
@@ -101,6 +127,15 @@ def test_critics_that_it_cannot_work_with():
     gan.compile()
     with pytest.raises(ValueError, match="Expected a Functional or Sequential critic"):
         gan.fit(oracles.points(), callbacks=callbacks, verbose=0)
+
+
+def test_critics_that_end_with_no_one_layer():
+    """Of y = d(dropout(h)) + s(x) the last layer is given two scores, and φ was x."""
+    x = keras.Input((2,))
+    h = keras.layers.Dropout(0.5)(keras.layers.Dense(4)(x))
+    y = keras.layers.Dense(1)(h) + keras.layers.Dense(1)(x)
+    with pytest.raises(ValueError, match="one layer of one input.*score is made of 2 tensors"):
+        kgl.callbacks.ConsistencyPenalty().set_model(Trainer(keras.Model(x, y)))
 
 
 @pytest.mark.parametrize("name", ["weight", "margin"])

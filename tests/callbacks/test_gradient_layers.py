@@ -164,6 +164,50 @@ def test_contract(tmp_path):
     contract.check_trainer_modes(new, [callback])
 
 
+@pytest.mark.parametrize("insert", INSERTS)
+def test_each_class_follows_its_own_critic(insert):
+    """f(x, c) = w_c·x, and samples W z + V[c]: a closed form, and the sampler has the layers."""
+    z, c = keras.Input((3,)), keras.Input((1,), dtype="int32")
+    h = keras.layers.Dense(4, name="base", use_bias=False)(z)
+    offset = keras.layers.Flatten()(keras.layers.Embedding(2, 2)(c))
+    y = keras.layers.Dense(2, name="head", use_bias=False)(h) + offset
+    x, d = keras.Input((2,)), keras.Input((1,), dtype="int32")
+    directions = keras.layers.Flatten()(keras.layers.Embedding(2, 2)(d))
+    critic = keras.Model([x, d], keras.layers.Dot(1)([x, directions]))
+    critic.set_weights([np.array([[1.0, 0.0], [-1.0, 2.0]], "float32")])
+    gan = kgl.GAN(keras.Model([z, c], y), critic)
+    gan.compile(critic_optimizer=keras.optimizers.SGD(1e-3))
+    callback = kgl.callbacks.GradientLayers(0.1, insert, layers=2)
+    labels = np.arange(48) % 2
+    penalty = kgl.callbacks.GradientPenalty()
+    gan.fit(oracles.points(48), labels, callbacks=[callback, penalty], verbose=0)
+    assert gan.critic_optimizer.iterations > 0
+    latents, classes = gan.latent.sample(6, seed=0), tf.constant([[0], [1], [1], [0], [1], [0]])
+    weights = {w.shape: w.numpy().astype("float64") for w in gan.generator.weights}
+    a, b, offsets = weights[3, 4], weights[4, 2], weights[2, 2]
+    slope = np.asarray(critic.get_weights()[0], "float64")[np.ravel(classes)] @ b.T  # at h
+    expected = (np.array(latents) @ a) @ b + offsets[np.ravel(classes)]
+    expected += 0.2 * slope @ (a.T @ a if insert == "bottom" else np.eye(4)) @ b
+    np.testing.assert_allclose(callback.generate((latents, classes)), expected, rtol=1e-4)
+    sampler = callback.sampler()
+    np.testing.assert_allclose(sampler([latents, classes]), expected, rtol=1e-4)
+    np.testing.assert_array_equal(sampler(latents), sampler([latents, gan.conditions.of(latents)]))
+
+
+def test_in_float64():
+    """η of 1e-9 moves samples by what float32 would lose."""
+    critic = Linear([2.0, -1.0], dtype="float64")
+    layers = [keras.layers.Input((3,)), keras.layers.Dense(2, dtype="float64", name="base")]
+    identity = keras.layers.Activation("linear", dtype="float64", name="end")
+    gan = kgl.GAN(keras.Sequential([*layers, identity]), critic)
+    gan.compile()
+    callback = kgl.callbacks.GradientLayers(1e-9, "base")
+    callback.set_model(gan)
+    z = gan.latent.sample(5, seed=0)
+    moved = np.array(callback.generate(z)) - np.array(gan(z))
+    np.testing.assert_allclose(moved, np.tile([2e-9, -1e-9], (5, 1)), rtol=1e-5)
+
+
 def test_with_other_trainers():
     models = generator(), kgl.models.mlp_critic((2,), units=8)
     for gan in (kgl.UnrolledGAN(*models, steps=2), kgl.DualingGAN(*models)):
@@ -212,7 +256,7 @@ def test_bad_arguments():
     for bad in (0, -1.0, np.inf):
         with pytest.raises(ValueError, match="`step_size` must be a positive finite number"):
             kgl.callbacks.GradientLayers(bad)
-    with pytest.raises(ValueError, match="`layers` must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="`layers` must be an integer from 1"):
         kgl.callbacks.GradientLayers(0.1, layers=0)
     with pytest.raises(ValueError, match="Expected insert='bottom' or a layer's name"):
         kgl.callbacks.GradientLayers(0.1, "top")

@@ -80,7 +80,7 @@ def test_missing_packages(capsys, monkeypatch, tmp_path):
 
 
 def test_failures_of_our_own_are_one_line_at_status_1(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(demo, "run", lambda *_: runs._check_loss(3, {"loss": np.nan}))
+    monkeypatch.setattr(demo, "run", lambda *_: runs._First(None).on_epoch_end(3, {"loss": np.nan}))
     status, _, err = run(capsys, "demo", "--out", tmp_path)
     assert status == 1
     assert err.strip() == "keras-gradlayer: failed: NaN or infinite loss in epoch 4."

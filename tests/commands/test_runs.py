@@ -11,6 +11,8 @@ import tensorflow as tf
 
 import keras_gradlayer as kgl
 from keras_gradlayer.commands import runs
+from keras_gradlayer.commands.signals import Signals
+from keras_gradlayer.trainers.loop_state import LoopState
 from tests.commands.commandline import fails, run
 
 
@@ -47,9 +49,9 @@ def test_resume(capsys, tmp_path, finetune, monkeypatch):
     assert run(capsys, *finetune, "--out", tmp_path / "straight")[0] == 0
 
     broken = tmp_path / "broken"
-    interrupt(monkeypatch, at=2)
-    assert run(capsys, *finetune, "--out", broken)[0] == 130
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:  # undo would bring XLA back
+        interrupt(patch, at=2)
+        assert run(capsys, *finetune, "--out", broken)[0] == 130
     assert "continue it with --resume" in fails(capsys, *finetune, "--out", broken)
     before = (broken / "before.png").stat()
     message = fails(capsys, *finetune, "--out", broken, "--resume", "--step-size", 0.7)
@@ -61,18 +63,18 @@ def test_resume(capsys, tmp_path, finetune, monkeypatch):
     assert run(capsys, *finetune, "--out", broken, "--resume")[0] == 0
     logs = [(tmp_path / n / "log.csv").read_text().splitlines() for n in ("straight", "broken")]
     assert len(logs[0]) == len(logs[1]) == 4
-    assert logs[0][:3] == logs[1][:3]  # the third layer saw the data in another order
+    assert logs[0] == logs[1]
     assert keras.saving.load_model(broken / "tuner.keras").stack.depth == 3
     assert "there is no unfinished run" in fails(capsys, *finetune, "--out", broken, "--resume")
 
 
 def test_interrupted_before_the_first_epoch_ended(capsys, tmp_path, finetune, monkeypatch):
     finetune += ["--layers", 1, "--out", tmp_path / "early"]
-    interrupt(monkeypatch, at=0)
-    status, _, err = run(capsys, *finetune)
+    with monkeypatch.context() as patch:
+        interrupt(patch, at=0)
+        status, _, err = run(capsys, *finetune)
     assert status == 130
     assert "continue with --resume" in err
-    monkeypatch.undo()
     assert run(capsys, *finetune, "--resume")[0] == 0
     assert keras.saving.load_model(tmp_path / "early" / "tuner.keras").stack.depth == 1
 
@@ -91,9 +93,9 @@ def test_a_result_that_could_not_be_saved(capsys, models, finetune, monkeypatch,
         path.write_text("a part")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kind, "save", full)
-    assert "No space left" in fails(capsys, *arguments)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "save", full)
+        assert "No space left" in fails(capsys, *arguments)
     assert run(capsys, *arguments, "--resume")[0] == 0
     assert isinstance(keras.saving.load_model(models / "full" / f"{name}.keras"), kind)
     assert not list((models / "full").glob("unfinished*"))
@@ -104,15 +106,14 @@ def test_nothing_in_a_run_watches_batches(tmp_path):
     seen = []
 
     class Model:
+        loop = LoopState()
+
         def fit(self, *args, callbacks, **kwargs):
             seen.extend(callbacks)
 
-    runs.fit(Model(), None, tmp_path, 1, [])
+    runs.Run(tmp_path, "1", Signals()).fit(Model(), None, 1, [], steps_per_epoch=1)
     default = keras.callbacks.Callback
     assert len(seen) == 4
     for callback in seen:
-        if isinstance(callback, keras.callbacks.BackupAndRestore):
-            assert callback.save_freq == "epoch"
-            continue
         for hook in ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin"):
             assert getattr(callback, hook).__func__ is getattr(default, hook)

@@ -73,6 +73,36 @@ def test_nothing_in_it_is_trainable_anywhere(kind):
     assert any(np.array_equal(a, b) for a in frozen for b in last.potential.weights)
 
 
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize("kind", ["layer", "stack"])
+def test_weights_first_read_under_autocast(kind, built):
+    """They are the potential's own values, in its precision, and follow it."""
+    keras.utils.set_random_seed(0)
+    f = keras.Sequential([layers.Input((3,))] * built + [layers.Dense(8, "tanh"), layers.Dense(1)])
+    given = (f, 0.5) if kind == "layer" else (f, 0.5, 2)
+    inner = {"layer": kgl.layers.GradientLayer, "stack": kgl.layers.GradientLayerStack}[kind](
+        *given
+    )
+
+    class Reads(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(dtype="mixed_float16")
+            self.inner = inner
+
+        def call(self, x):
+            read = [tf.reduce_sum(tf.cast(w, "float32")) for w in self.weights]
+            return self.inner(x) + 0 * tf.add_n([0.0, *read])
+
+    outer = Reads()
+    for _ in range(2):
+        outer(X[:, :3])
+        f.set_weights([w + 1 / 3 for w in f.get_weights()])
+        found = inner.get_weights()[-4:] if kind == "layer" else inner.get_weights()
+        assert outer.trainable_variables == []
+        for w in f.get_weights():
+            assert any(w.dtype == v.dtype and np.array_equal(w, v) for v in found)
+
+
 def tokens():
     argmax = layers.Lambda(lambda x: tf.argmax(x, axis=-1))
     return keras.Sequential([layers.Input((6,)), argmax, layers.Embedding(6, 4), layers.Dense(1)])

@@ -188,7 +188,7 @@ def test_loading_more_layers_than_there_is_room_for(tmp_path):
             kgl.layers.GradientLayerStack(oracles.smooth_critic((3,)), 0.5, max_layers=2),
         ]
     )
-    with pytest.raises(ValueError, match="holds 3 stacked layers. Expected at most max_layers=2"):
+    with pytest.raises(ValueError, match="at most 2 layers, the stack's max_layers. Received: 3"):
         small.load_weights(tmp_path / "m.weights.h5")
 
 
@@ -196,7 +196,9 @@ def test_loading_more_layers_than_there_is_room_for(tmp_path):
 @pytest.mark.parametrize("value", [0, -1, 1.5, None])
 def test_bad_counts(name, value):
     arguments = {"max_layers": 2, name: value}
-    with pytest.raises(ValueError, match=f"`{name}` must be an integer of at least 1. Received"):
+    with pytest.raises(
+        ValueError, match=f"`{name}` must be an integer (of at least|from) 1.*Received"
+    ):
         kgl.layers.GradientLayerStack(oracles.Linear([1.0]), 0.1, **arguments)
 
 
@@ -248,5 +250,5 @@ def test_truncate_and_restore():
     for bad in (-1, 4):
         with pytest.raises(ValueError, match=f"from 0 to 3. Received: depth={bad}"):
             stack.truncate(bad)
-    with pytest.raises(ValueError, match="one of the 3 stacked layers"):
+    with pytest.raises(ValueError, match="`layer` must be an integer from 0 to 2"):
         stack.restore(3)

@@ -1,12 +1,15 @@
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_gradlayer as kgl
-from keras_gradlayer._conditions import to_spec
+from keras_gradlayer._conditions import draw, to_spec
 from keras_gradlayer.models._followed import Followed
-from keras_gradlayer.models.conditions import Conditions, standard_inputs
+from keras_gradlayer.models.conditions import standard_inputs
 from tests import oracles
 
 
@@ -160,28 +163,10 @@ def test_conditions_of_every_kind():
         to_spec(np.eye(4), one_hot)
 
 
-def test_the_distribution_of_conditions_is_that_of_the_data(tmp_path):
-    conditions = Conditions((1,), "int32")
-    conditions.learn(np.array([[7]] * 1 + [[3]] * 3))
-    assert conditions.known == 2
-    drawn = np.ravel(conditions.draw(np.arange(4000)))
-    # the share of 3 is 0.75, with a standard deviation of 0.007
-    assert np.mean(drawn == 3) == pytest.approx(0.75, abs=0.03)
-    assert set(drawn) == {3, 7}
-    # by its own seed, whatever else is drawn, in a compiled function too
-    program = tf.function(conditions.draw, jit_compile=True)
-    np.testing.assert_array_equal(program(tf.range(30, dtype="int64"))[20:], drawn[20:30, None])
-    images = np.random.default_rng(0).normal(size=(5000, 2, 2))
-    many = Conditions((2, 2), "float32")
-    many.learn(images)
-    assert many.known == 4096
-    assert len({tuple(np.ravel(x)) for x in many.draw(range(100)).numpy()}) > 90
-
-
 def test_images_from_images_take_no_latent():
     c = keras.Input((4, 4, 1))
     generator = keras.Model(c, keras.layers.Conv2D(1, 3, padding="same", activation="tanh")(c))
-    target, given = keras.Input((4, 4, 1)), keras.Input((4, 4, 1))
+    target, given = keras.Input((4, 4, 1)), keras.Input((4, 4, 1), name="condition")
     h = keras.layers.Flatten()(keras.layers.Concatenate()([target, given]))
     critic = keras.Model([target, given], keras.layers.Dense(1)(h))
     tuner = kgl.FineTuner(generator, critic, 0.1, max_layers=2)
@@ -197,6 +182,55 @@ def test_images_from_images_take_no_latent():
     expected = before + 0.1 * (1 - np.tanh(before) ** 2) * w
     np.testing.assert_allclose(np.arctanh(moved), expected, atol=1e-4)
     np.testing.assert_allclose(sampler([z, x], layers=0), generator(x), atol=1e-6)
+    with pytest.raises(ValueError, match="takes no noise: .* Expected `condition`"):
+        sampler.predict(z, verbose=0)
+    _, drawn = draw(sampler, 32, seed=-1)  # some of the data, not one of them over and over
+    assert all(any(np.array_equal(c, -image) for image in x) for c in drawn)
+    assert len({c.tobytes() for c in drawn.numpy()}) > 15
+
+
+@pytest.mark.parametrize(
+    ("names", "generators", "sample"),
+    [
+        (("source", "target"), None, 1),  # in the order of pix2pix
+        (("sample", None), None, 0),
+        (("photo", "map"), "photo", 1),  # as the generator calls it
+        (("condition", "sample_of_it"), "z", 1),
+    ],
+)
+def test_inputs_of_one_shape_are_told_by_their_names(names, generators, sample, tmp_path):
+    """f = 2 a − 3 b of the inputs a, b: the penalty's gradient tells which one is the sample."""
+    c = keras.Input((3,), name=generators)
+    generator = keras.Model(c, keras.layers.Dense(3)(c))
+    a, b = (keras.Input((3,), name=name) for name in names)
+    score = keras.layers.Dot(1)([2 * a - 3 * b, keras.ops.ones_like(a)])
+    gan = kgl.GAN(generator, keras.Model([a, b], score))
+    gan.save(tmp_path / "gan.keras")
+    x, c = np.ones((4, 3), "float32"), np.full((4, 3), 10.0, "float32")
+    expected = 3 * (2 * 1 - 3 * 10 if sample == 0 else 2 * 10 - 3 * 1)
+    for model in (gan, keras.saving.load_model(tmp_path / "gan.keras")):
+        np.testing.assert_allclose(np.ravel(model.critic([x, c])), expected)
+
+
+def test_inputs_of_one_shape_that_no_name_tells():
+    """Keras' own names say nothing, even if both models have the same."""
+    for name, theirs in ((None, None), ("input_1", "input_2"), ("left", "right")):
+        c = keras.Input((3,), name=name)
+        generator = keras.Model(c, keras.layers.Dense(3)(c))
+        a, b = keras.Input((3,), name=name), keras.Input((3,), name=theirs)
+        critic = keras.Model([a, b], keras.layers.Dot(1)([a, b]))
+        for make_it in (kgl.GAN, lambda g, d: kgl.FineTuner(g, d, 0.1)):
+            if name == "left":
+                assert make_it(generator, critic).condition_spec is not None
+                continue
+            with pytest.raises(ValueError, match="names that tell the sample from the condition"):
+                make_it(generator, critic)
+    z, c = keras.Input((3,)), keras.Input((3,))
+    generator = keras.Model([z, c], keras.layers.Dense(2)(keras.layers.Concatenate()([z, c])))
+    x, c = keras.Input((2,)), keras.Input((3,))
+    critic = keras.Model([x, c], keras.layers.Dense(1)(keras.layers.Concatenate()([x, c])))
+    with pytest.raises(ValueError, match="names that tell the latent from the condition"):
+        kgl.GAN(generator, critic)
 
 
 def test_a_critic_with_a_second_head():
@@ -232,6 +266,34 @@ def test_conditional_gan_trains_and_exports(tmp_path):
     gan.save(tmp_path / "gan.keras")
     loaded = keras.saving.load_model(tmp_path / "gan.keras")
     np.testing.assert_array_equal(loaded.predict([z, c[:, None]], verbose=0), expected)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_nothing_of_a_step_is_left_in_a_trainer(by_hand):
+    x, labels = data()
+    gan, graphs = kgl.GAN(*parts()), []
+    gan.compile()
+
+    class Watch(kgl.callbacks.StepCallback):
+        def critic_loss(self, real, fake):
+            assert self.conditions[0].shape[1:] == (1,)
+            graphs.append(weakref.ref(self.conditions[0].graph))
+
+    watch = Watch()
+    if by_hand:
+        watch.set_model(gan)
+        gan.train_on_batch(x, labels)
+    else:
+        gan.fit(x, labels, verbose=0, callbacks=[watch, kgl.callbacks.GradientPenalty()])
+    assert graphs
+    assert gan.conditions_of == (None, None)
+    expected = gan.critic([x, labels[:, None]])
+    np.testing.assert_allclose(gan.scores(x, labels[:, None]), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="with their conditions. Expected `condition`"):
+        gan.scores(x)
+    gan.loop.programs = None
+    gc.collect()
+    assert all(graph() is None for graph in graphs)
 
 
 def test_watching_and_searching_callbacks_know_conditions(tmp_path):

@@ -35,7 +35,7 @@ def test_what_keras_takes(sampler):
 
 
 def test_bad_latents(sampler):
-    with pytest.raises(ValueError, match=r"shape \(n, 2,\).*Received: \(7, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(n, 2\).*Received: \(7, 3\)"):
         sampler.predict(np.zeros((7, 3), "float32"))
     with pytest.raises(ValueError, match="n of at least 1. Received: .0, 2."):
         sampler.predict(np.zeros((0, 2), "float32"))

@@ -323,7 +323,9 @@ def test_resuming_with_other_settings(toy, images, tmp_path):
         kgl.serving.write_shard(sampler, tmp_path, 3)
     with pytest.raises(ValueError, match="`shard` must be an integer of at least 0"):
         kgl.serving.write_shard(sampler, tmp_path, 1.0)
-    with pytest.raises(ValueError, match="`layers` must be 0 to 20. Received: layers=21"):
+    with pytest.raises(
+        ValueError, match="`layers` must be an integer from 0 to 20. Received: layers=21"
+    ):
         next(sampler.blocks(0, 3, layers=21))
     with pytest.raises(ValueError, match="`batch_size` must be an integer of at least 1"):
         next(sampler.blocks(0, 3, batch_size=0))

@@ -24,6 +24,11 @@ from tests.serving.conftest import ROOT, model_server
 from tests.serving.server import Server
 
 EXPORT = ROOT / "export"
+LINTER_SKIPS = (  # left to whoever applies the files
+    "CKV_K8S_43",  # the image's digest
+    "CKV_K8S_15",  # the pull policy
+    "CKV_K8S_21",  # the namespace
+)
 
 
 def test_models_config():
@@ -79,7 +84,42 @@ def test_kustomization():
         ["kubectl", "kustomize", EXPORT], capture_output=True, text=True, check=True
     )
     kinds = [m["kind"] for m in yaml.safe_load_all(result.stdout)]
-    assert sorted(kinds) == ["ConfigMap", "Deployment", "PersistentVolumeClaim", "Service"]
+    expected = ["ConfigMap", "Deployment", "NetworkPolicy", "PersistentVolumeClaim", "Service"]
+    assert sorted(kinds) == expected
+
+
+def test_the_server_is_confined():
+    """Not root, nothing to write or to gain, bounded, and reached by those who should."""
+    text = (EXPORT / "kubernetes.yaml").read_text()
+    by_kind = {m["kind"]: m for m in yaml.safe_load_all(text)}
+    pod = by_kind["Deployment"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    for container in pod["containers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"]
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert {"cpu", "memory"} <= set(container["resources"]["limits"])
+    policy = by_kind["NetworkPolicy"]["spec"]
+    labels = by_kind["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"] == labels
+    assert policy["egress"] == []
+    assert all(rule["from"] for rule in policy["ingress"])
+    compose = yaml.safe_load((EXPORT / "compose.yaml").read_text())["services"]["sampler"]
+    assert all(port.startswith("127.0.0.1:") for port in compose["ports"])
+    assert compose["read_only"]
+    assert compose["cap_drop"] == ["ALL"]
+    assert "-p 127.0.0.1:8500:8500" in (EXPORT / "README.md").read_text()
+
+
+@pytest.mark.skipif(not shutil.which("checkov"), reason="checkov is not on PATH")
+def test_a_linter_of_manifests():
+    command = ["checkov", "-d", EXPORT, "--framework", "kubernetes", "--compact", "--quiet"]
+    skipped = ["--skip-check", ",".join(LINTER_SKIPS)]
+    result = subprocess.run([*command, *skipped], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
 
 
 def script(capsys, monkeypatch, name, *args):
@@ -119,7 +159,7 @@ def test_client_script(capsys, monkeypatch, toy, images, tmp_path, protocol):
 def test_client_script_without_a_server(capsys, monkeypatch, tmp_path):
     args = ["--url", "http://localhost:1", "--out", tmp_path / "out"]
     status, _, err = script(capsys, monkeypatch, "client", *args)
-    assert status == 2
+    assert status == 1
     assert "could not be reached" in err
     assert not (tmp_path / "out").exists()
 

@@ -111,7 +111,7 @@ def test_a_rule_is_saved_with_the_tuner(tmp_path):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="`halvings` must be an integer of at least 0"):
+    with pytest.raises(ValueError, match="`halvings` must be an integer from 0 to 100"):
         kgl.step_rules.Backtracking(halvings=-1)
     with pytest.raises(ValueError, match="`step_size` must be a positive finite number"):
         kgl.step_rules.Backtracking(-1.0)

@@ -184,5 +184,5 @@ def test_another_scorer_is_asked_for_again(tmp_path):
 def test_bad_input():
     with pytest.raises(TypeError, match="`scorer` must be a kgl.metrics.Scorer or a function"):
         search(3)
-    with pytest.raises(ValueError, match="`halvings` must be an integer of at least 0"):
+    with pytest.raises(ValueError, match="`halvings` must be an integer from 0 to 100"):
         search(spread, halvings=-1)

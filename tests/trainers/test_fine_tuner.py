@@ -202,7 +202,7 @@ def test_bad_arguments():
         kgl.FineTuner(generator, keras.Sequential([keras.layers.Dense(2)]), 0.1)
     with pytest.raises(ValueError, match="`particles` must be an integer of at least 1"):
         kgl.FineTuner(generator, critic, 0.1, particles=0)
-    with pytest.raises(ValueError, match="`refresh` is a fraction, 0 to 1. Received: refresh=1.5"):
+    with pytest.raises(ValueError, match="`refresh` must be a fraction from 0 to 1"):
         kgl.FineTuner(generator, critic, 0.1, refresh=1.5)
     with pytest.raises(TypeError, match="`critic` must be a Keras model. Received: critic=None"):
         kgl.FineTuner(generator, None, 0.1)

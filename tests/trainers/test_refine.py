@@ -61,5 +61,5 @@ def test_bad_arguments():
     critic = oracles.smooth_critic((2,))
     with pytest.raises(ValueError, match="`step_size` must be a positive finite number"):
         kgl.refine(None, critic, -1.0, 3)
-    with pytest.raises(ValueError, match="`steps` must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="`steps` must be an integer from 1"):
         kgl.refine(None, critic, 0.1, 0)

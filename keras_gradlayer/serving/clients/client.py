@@ -11,13 +11,17 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from keras_gradlayer import _checks
 
+MOST_BYTES = 2**28
+"""How much a server may answer to a request."""
+
 
 class Client(AbstractContextManager):
     """What the clients of both protocols share; `connect` makes one.
 
     Inputs are checked against the signature that the server publishes before anything is sent.
-    Requests of many rows are sent in batches of `batch_size`. Where a server is busy or drops a
-    connection, there are four retries within a second or two.
+    Requests of many rows are sent in batches of `batch_size`. Answers are checked, too: their
+    outputs, rows, shapes and types, and that numbers are finite; they have up to 256 MB. Where a
+    server is busy or drops a connection, there are four retries within a second or two.
 
     Args:
         model: the model's name on the server.
@@ -31,7 +35,7 @@ class Client(AbstractContextManager):
         ValueError: for inputs that do not fit, or that the server refuses.
         ConnectionError: if the server cannot be reached or has no room, after the retries.
         TimeoutError: if a batch takes longer than `timeout`.
-        RuntimeError: for other failures of the server.
+        RuntimeError: for other failures of the server, and for answers that do not fit.
     """
 
     def __init__(
@@ -48,12 +52,19 @@ class Client(AbstractContextManager):
                 "Either a `version` or a `label` names what to ask. "
                 f"Received: version={version}, label={label!r}"
             )
+        _checks.name("model", model)
+        if label is not None:
+            _checks.name("label", label)
+        headers = {} if headers is None else headers
+        pairs = headers.items() if isinstance(headers, Mapping) else [(None, None)]
+        if not all(isinstance(text, str) for pair in pairs for text in pair):
+            raise ValueError(f"`headers` must be texts by name. Received: headers={headers!r}")
         self.model = model
         self.batch_size = _checks.positive_int("batch_size", batch_size)
         self.timeout = _checks.positive_number("timeout", timeout)
         self.version = None if version is None else _checks.positive_int("version", version)
         self.label = label
-        self.headers = dict(headers or {})
+        self.headers = dict(headers)
         self._known = None
 
     def generate(self, latents: ArrayLike, condition: ArrayLike | None = None) -> np.ndarray:
@@ -68,7 +79,7 @@ class Client(AbstractContextManager):
         self, latents: ArrayLike, layers: ArrayLike, condition: ArrayLike | None = None
     ) -> np.ndarray:
         """Samples after `layers` gradient layers, an integer or (n,) of them; 0 is none."""
-        if np.ndim(layers) == 0:
+        if np.ndim(layers) == 0 and np.ndim(latents):
             layers = np.full(len(latents), layers)
         return self._only("sample_layers", condition, latent=latents, layers=layers)
 
@@ -88,11 +99,24 @@ class Client(AbstractContextManager):
         """The outputs of any signature, by name, for inputs by name."""
         inputs = self._checked(signature, inputs)
         starts = range(0, len(next(iter(inputs.values()))), self.batch_size)
-        parts = [
-            self._send(signature, {k: v[i : i + self.batch_size] for k, v in inputs.items()})
-            for i in starts
-        ]
+        batches = ({k: v[i : i + self.batch_size] for k, v in inputs.items()} for i in starts)
+        parts = [self._answer(signature, batch) for batch in batches]
         return {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
+
+    def _answer(self, signature, inputs):
+        """What the server gives for one batch, if it is what the signature promises."""
+        outputs, known = self._send(signature, inputs), self.signatures()
+        specs = known[signature].outputs if known else dict.fromkeys(outputs)
+        if set(outputs) != set(specs):
+            raise RuntimeError(
+                f"The server answered {', '.join(sorted(outputs)) or 'nothing'}. Expected the "
+                f"outputs of '{signature}', {', '.join(sorted(specs))}."
+            )
+        count = len(next(iter(inputs.values())))
+        return {
+            key: _believed(f"'{key}' of signature '{signature}'", value, specs[key], count)
+            for key, value in outputs.items()
+        }
 
     def _only(self, signature, condition=None, **inputs):
         if condition is not None:
@@ -150,12 +174,32 @@ class Client(AbstractContextManager):
         return arrays
 
 
+def _believed(name, value, info, count):
+    """An output as an array of what the signature gives for so many rows."""
+    shape, dtype = tf.TensorShape([None] * value.ndim), tf.as_dtype(value.dtype)
+    if info is not None:
+        shape, dtype = tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype)
+    fits = np.can_cast(value.dtype, dtype.as_numpy_dtype, "same_kind")
+    rows = len(value) if value.ndim else None
+    if rows != count or not fits or not shape.is_compatible_with(value.shape):
+        expected = f"{count} rows, {dtype.name} of shape {shape}".replace("None", "n")
+        raise RuntimeError(
+            f"The server answered {value.dtype} of shape {value.shape} for {name}. "
+            f"Expected {expected}."
+        )
+    with np.errstate(over="ignore"):  # said below
+        array = value.astype(dtype.as_numpy_dtype, copy=False)
+    if dtype.is_floating and (bad := np.sum(~np.isfinite(array.astype("float64")))):
+        raise RuntimeError(f"The server answered {bad} NaN or infinite values for {name}.")
+    return array
+
+
 def _array(name, value, info):
     """`value` as an array of the type that a signature takes."""
     try:
         value = np.asarray(value)
     except ValueError as e:
-        raise ValueError(f"{name} must be an array: {e}") from e
+        raise ValueError(f"{name} must be an array. Received: one that is not, {e}") from e
     if info is None:
         shape = tf.TensorShape([None] * max(value.ndim, 1))
         dtype = tf.int64 if value.dtype.kind in "iu" else tf.float32
@@ -166,12 +210,14 @@ def _array(name, value, info):
     if value.ndim and not len(value):
         return value  # which has no rows, whatever their type
     castable = np.can_cast(value.dtype, dtype.as_numpy_dtype, "same_kind")
+    castable &= value.dtype.kind != "b" or dtype == tf.bool
     if not castable or not shape.is_compatible_with(value.shape):
         expected = f"{dtype.name} of shape {shape}".replace("None", "n")
         raise ValueError(
             f"{name} must be {expected}. Received: {value.dtype} of shape {value.shape}"
         )
-    array = value.astype(dtype.as_numpy_dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        array = value.astype(dtype.as_numpy_dtype)
     if dtype.is_integer and not np.array_equal(array, value):
         raise ValueError(f"{name} must fit in {dtype.name}. Received: {value.max()}")
     if dtype.is_floating and (bad := np.sum(~np.isfinite(array.astype("float64")))):

@@ -1,5 +1,6 @@
 """A client for a server's address."""
 
+import os
 import pathlib
 import urllib.parse
 
@@ -28,8 +29,18 @@ def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client
         ...     client.sample([0, 1, 2]).shape
         (3, 2)
     """
+    expected = (
+        "Expected an address such as grpc://localhost:8500 or http://localhost:8501, or the folder "
+        f"of a model. Received: {url!r}"
+    )
+    if not isinstance(url, (str, os.PathLike)):
+        raise TypeError(expected)
     url = str(url)
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port
+    except ValueError as e:  # a port that is none
+        raise ValueError(expected) from e
     if url and (pathlib.Path(url).is_dir() or not parts.scheme):
         return LocalClient(url, model=model, **kwargs)
     try:
@@ -45,7 +56,4 @@ def connect(url: str | pathlib.Path, model: str = "sampler", **kwargs) -> Client
         raise ImportError(
             f"{parts.scheme}:// needs the package {e.name}: pip install 'keras-gradlayer[serving]'"
         ) from e
-    raise ValueError(
-        "Expected an address such as grpc://localhost:8500 or http://localhost:8501, or the folder "
-        f"of a model. Received: {url!r}"
-    )
+    raise ValueError(expected)

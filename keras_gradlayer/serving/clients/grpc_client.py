@@ -3,9 +3,10 @@
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from keras_gradlayer.serving import messages
-from keras_gradlayer.serving.clients.client import Client
+from keras_gradlayer.serving.clients.client import MOST_BYTES, Client
 
 _RETRY = """{"methodConfig": [{"name": [{}], "retryPolicy": {
     "maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "2s", "backoffMultiplier": 2,
@@ -13,7 +14,7 @@ _RETRY = """{"methodConfig": [{"name": [{}], "retryPolicy": {
 }}]}"""
 _OPTIONS = [
     ("grpc.service_config", _RETRY),
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", MOST_BYTES),
     ("grpc.max_send_message_length", -1),
 ]
 _ERRORS = {
@@ -51,13 +52,16 @@ class GrpcClient(Client):
         for key, value in inputs.items():
             request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
         outputs = self._call("Predict", request, messages.PredictResponse).outputs
-        return {key: np.asarray(tf.make_ndarray(proto)) for key, proto in outputs.items()}
+        return {key: _array(proto) for key, proto in outputs.items()}
 
     def _fetch_signatures(self):
         request = messages.GetModelMetadataRequest(metadata_field=["signature_def"])
         answer = self._call("GetModelMetadata", request, messages.GetModelMetadataResponse)
         packed = answer.metadata["signature_def"].value
-        return messages.SignatureDefMap.FromString(packed).signature_def
+        try:
+            return messages.SignatureDefMap.FromString(packed).signature_def
+        except DecodeError as e:
+            raise RuntimeError(f"The server's signatures cannot be read: {e}") from e
 
     def _call(self, method, request, response):
         request.model_spec.name = self.model
@@ -76,3 +80,15 @@ class GrpcClient(Client):
         except grpc.RpcError as e:
             kind = _ERRORS.get(e.code(), RuntimeError)
             raise kind(f"The server answered {e.code().name}: {e.details()}") from e
+
+
+def _array(proto):
+    """A tensor, which a few bytes may claim to be of any size."""
+    try:
+        shape, dtype = tf.TensorShape(proto.tensor_shape), tf.as_dtype(proto.dtype)
+        size = (shape.num_elements() or 0) * max(1, dtype.size or 1)
+        if size > MOST_BYTES:
+            raise ValueError(f"{size} bytes")
+        return np.asarray(tf.make_ndarray(proto))
+    except (TypeError, ValueError) as e:
+        raise RuntimeError(f"The server answered a tensor that cannot be read: {e}") from e

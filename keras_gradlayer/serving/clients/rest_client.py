@@ -1,16 +1,19 @@
 """Calling a served sampler over HTTP."""
 
 import base64
+import json
 import threading
+import time
 import weakref
+from urllib.parse import quote
 
 import numpy as np
 import requests
 from google.protobuf import json_format
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import Retry
 
-from keras_gradlayer.serving.clients.client import Client
+from keras_gradlayer.serving.clients.client import MOST_BYTES, Client
 from keras_gradlayer.serving.messages import SignatureDefMap
 
 _RETRIES = 4
@@ -43,11 +46,11 @@ class RestClient(Client):
 
     def __init__(self, url: str, **kwargs):
         super().__init__(**kwargs)
-        self._url = f"{url.rstrip('/')}/v1/models/{self.model}"
+        self._url = f"{url.rstrip('/')}/v1/models/{quote(self.model, safe='')}"
         if self.version is not None:
             self._url += f"/versions/{self.version}"
         elif self.label is not None:
-            self._url += f"/labels/{self.label}"
+            self._url += f"/labels/{quote(self.label, safe='')}"
         self._own, self._sessions = threading.local(), weakref.WeakSet()
 
     def close(self) -> None:
@@ -80,40 +83,59 @@ class RestClient(Client):
         else:
             instances = [dict(zip(rows, values)) for values in zip(*rows.values(), strict=True)]
         body = {"signature_name": signature, "instances": instances}
-        predictions = self._call("POST", ":predict", json=body).get("predictions")
+        content = self._call("POST", ":predict", json=body)
+        predictions = content.get("predictions") if isinstance(content, dict) else None
         if not isinstance(predictions, list) or len(predictions) != len(instances):
             raise RuntimeError(f"The server answered something else than {len(instances)} rows.")
-        if isinstance(predictions[0], dict) and "b64" not in predictions[0]:
-            return {key: _column([row[key] for row in predictions]) for key in predictions[0]}
         known = self.signatures()
-        [name] = known[signature].outputs if known else ["predictions"]
-        return {name: _column(predictions)}
+        names = list(known[signature].outputs) if known else ["predictions"]
+        try:
+            if isinstance(predictions[0], dict) and "b64" not in predictions[0]:
+                return {key: _column([row[key] for row in predictions]) for key in predictions[0]}
+            [name] = names
+            return {name: _column(predictions)}
+        except (KeyError, OverflowError, TypeError, ValueError) as e:
+            raise RuntimeError(
+                f"The server answered something else than rows of {', '.join(names)}: {e}"
+            ) from e
 
     def _fetch_signatures(self):
         try:
-            published = self._call("GET", "/metadata")["metadata"]["signature_def"]
+            answer = self._call("GET", "/metadata")
         except ValueError:
             if "ready" in self._call("GET", ""):
                 return {}  # KServe, which does not publish them
             raise
-        message = json_format.ParseDict(published, SignatureDefMap(), ignore_unknown_fields=True)
+        try:
+            published, message = answer["metadata"]["signature_def"], SignatureDefMap()
+            json_format.ParseDict(published, message, ignore_unknown_fields=True)
+        except (KeyError, TypeError, json_format.Error) as e:
+            raise RuntimeError(f"The server's signatures cannot be read: {e}") from e
         return message.signature_def
 
     def _call(self, method, path, **kwargs):
         """The content of the answer, or the error that it tells of."""
         timeout = self.timeout / (1 + _RETRIES), self.timeout  # to connect, to read
+        settings = {"timeout": timeout, "allow_redirects": False, "stream": True, **kwargs}
+        end = time.monotonic() + self.timeout
         try:
-            answer = self._session().request(method, self._url + path, timeout=timeout, **kwargs)
-        except requests.Timeout as e:
+            with self._session().request(method, self._url + path, **settings) as answer:
+                body = _read(answer, end)
+        except (requests.Timeout, ReadTimeoutError, TimeoutError) as e:
             raise TimeoutError(f"The server did not answer within {self.timeout} s.") from e
-        except requests.RequestException as e:
+        except (requests.RequestException, HTTPError) as e:
             inner = e.args[0] if e.args else e
             cause = str(getattr(inner, "reason", inner)).split(": ", 1)[-1]
             raise ConnectionError(f"{self._url} could not be reached: {cause}") from e
+        if answer.is_redirect:  # where the headers do not belong
+            raise RuntimeError(
+                f"The server answered {answer.status_code}: ask {answer.headers['location']!r}. "
+                "Redirects are not followed."
+            )
         try:
-            content = answer.json()
-        except requests.JSONDecodeError as e:
-            content = answer.text[:200]
+            content = json.loads(body)
+        except (ValueError, RecursionError) as e:
+            content = body[:200].decode(errors="replace")
             if answer.ok:
                 raise RuntimeError(f"The server did not answer with JSON: {content}") from e
         if answer.ok:
@@ -121,6 +143,20 @@ class RestClient(Client):
         reason = content.get("error", content) if isinstance(content, dict) else content
         kind = _ERRORS.get(answer.status_code, RuntimeError)
         raise kind(f"The server answered {answer.status_code}: {reason}")
+
+
+def _read(answer, end):
+    """The body of an answer, unpacked: of a bounded size, and complete by a time."""
+    body = bytearray()
+    while part := answer.raw.read1(2**16, decode_content=True):
+        body += part
+        if len(body) > MOST_BYTES:
+            raise RuntimeError(
+                f"The server answers more than {MOST_BYTES} bytes. Expected a smaller `batch_size`."
+            )
+        if time.monotonic() > end:
+            raise TimeoutError
+    return bytes(body)
 
 
 def _rows(values):
@@ -140,4 +176,5 @@ def _column(values):
     if isinstance(values[0], dict):
         return np.array([base64.b64decode(v["b64"]) for v in values], object)
     values = np.asarray(values)
-    return values.astype("float32") if values.dtype.kind == "f" else values
+    with np.errstate(over="ignore"):  # an infinite value is an error later
+        return values.astype("float32") if values.dtype.kind == "f" else values

@@ -1,0 +1,159 @@
+"""The history of critics beside its rivals: the same GAN, the same number of critic gradients.
+
+Each method has the step, or the place, that gives the least Fréchet distance of 2,500 samples to
+training images, and is then judged by 10,000 others against the test images. `history` trains the
+critic between its layers; all others leave it as it was handed over.
+
+    python benchmarks/rivals.py --name dcgan --generator g.keras --critic c.keras --data mnist \
+        --classifier mnist_cnn.keras --out docs/results/rivals.json
+"""
+
+import json
+import pathlib
+import time
+
+import click
+import keras
+import numpy as np
+
+import keras_gradlayer as kgl
+
+FILE = click.Path(path_type=pathlib.Path)
+
+
+def flows(generator, critic, budget):
+    """Samplers of `budget` critic gradients a sample, by name, from a step size."""
+    models = generator, critic
+    return {
+        "fixed critic": lambda eta: kgl.refine(*models, eta, budget),
+        "DGflow, KL": lambda eta: kgl.refine(*models, eta, budget, "top", "kl", temperature=0.01),
+        "DGflow, JS": lambda eta: kgl.refine(
+            *models, eta, budget, "top", "minimax", temperature=0.01
+        ),
+        "DGflow, log D": lambda eta: kgl.refine(
+            *models, eta, budget, "top", "non_saturating", temperature=0.01
+        ),
+        "DDLS": lambda eta: kgl.rivals.ddls(*models, eta, budget, temperature=0.01),
+        "optimal transport, latent": lambda eta: kgl.rivals.dot(*models, eta, budget),
+        "optimal transport, samples": lambda eta: kgl.rivals.dot(*models, eta, budget, "top"),
+    }
+
+
+class Judge:
+    """Scores against real images of a generator that ends with tanh."""
+
+    def __init__(self, classifier, data, split, count):
+        real = getattr(kgl.data, data)(split=split, batch_size=250, shuffle=False)
+        self.scorer = kgl.metrics.Scorer(classifier, real, count)
+
+    def __call__(self, samples):
+        if isinstance(samples, kgl.Sampler):
+            count = self.scorer.count
+            samples = kgl.metrics.sample_batches(samples, count, self.seed)
+        names = "classifier_score", "frechet_distance", "precision", "recall"
+        scores = self.scorer(samples).scores
+        return {name: float(scores[name]) for name in names if name in scores}
+
+    seed = 1
+
+
+def best_step(make, judge):
+    """The step, from 1 by factors of 4, that gives the least Fréchet distance."""
+    found = {}
+
+    def loss(k):
+        if k not in found:
+            distance = judge(make(4.0**k))["frechet_distance"]
+            found[k] = distance if np.isfinite(distance) else np.inf
+        return found[k]
+
+    k = 0
+    while k < 6 and loss(k + 1) < loss(k):
+        k += 1
+    while k > -8 and loss(k - 1) < loss(k):
+        k -= 1
+    return 4.0**k
+
+
+def history(generator, critic, data, judge, budget, seed, train):
+    """Layers by the line search, of a critic that trains between them or stands still."""
+    keras.utils.set_random_seed(seed)
+    rule = kgl.step_rules.LineSearch(lambda x: {"fd": judge(x)["frechet_distance"]}, seed=seed)
+    tuner = kgl.FineTuner(generator, critic, rule, max_layers=budget)
+    rate = keras.optimizers.Adam(5e-5, 0.5, 0.9) if train else keras.optimizers.SGD(0.0)
+    tuner.compile(critic_optimizer=rate)
+    callbacks = [kgl.callbacks.CriticInnerLoop(390)]
+    callbacks += [kgl.callbacks.GradientPenalty(10.0)] if train else []
+    steps, epochs = (390, 5) if train else (1, 1)
+    if not train:
+        callbacks[0] = kgl.callbacks.CriticInnerLoop(1)
+    fit = {"epochs": epochs, "steps_per_epoch": steps, "verbose": 0}
+    tuner.fit(data.repeat(), callbacks=callbacks, **fit)
+    return tuner.sampler()
+
+
+@click.command()
+@click.option("--name", required=True)
+@click.option("--generator", type=FILE, required=True)
+@click.option("--critic", type=FILE, required=True)
+@click.option("--data", type=click.Choice(["cifar10", "mnist"]), required=True)
+@click.option("--classifier", type=FILE, required=True)
+@click.option("--budget", default=6, show_default=True, help="Critic gradients a sample.")
+@click.option("--seeds", default=3, show_default=True)
+@click.option("--count", default=10_000, show_default=True)
+@click.option("--out", type=FILE, required=True)
+def main(name, generator, critic, data, classifier, budget, seeds, count, out):
+    """Add a GAN's rows to the JSON file; what stands there is left as it is."""
+    generator = keras.saving.load_model(generator, compile=False)
+    critic = keras.saving.load_model(critic, compile=False)
+    search = Judge(classifier, data, "train[:10000]", 2500)
+    report = Judge(classifier, data, "test", count)
+    made = flows(generator, critic, budget)
+    settings = dict.fromkeys(["base", *made, "rejection", "Metropolis-Hastings"])
+    settings |= dict.fromkeys(["fixed critic, line search", "history"])
+
+    def record(method, seed, seconds, scores, **facts):
+        results = json.loads(out.read_text()) if out.exists() else {}
+        row = {"seed": seed, "seconds": round(seconds, 1), **scores, **facts}
+        results.setdefault(name, {}).setdefault(method, []).append(row)
+        out.write_text(json.dumps(results, indent=1) + "\n")
+        print(name, method, row, flush=True)
+
+    def done(method, seed):
+        results = json.loads(out.read_text()) if out.exists() else {}
+        return any(row["seed"] == seed for row in results.get(name, {}).get(method, []))
+
+    for seed in range(1, seeds + 1):
+        report.seed = 1000 + seed
+        for method in settings:
+            if done(method, seed):
+                continue
+            start = time.monotonic()
+            facts = {}
+            if method == "base":
+                samples = kgl.metrics.sample_batches(generator, count, report.seed)
+            elif method in made:
+                if settings[method] is None:
+                    settings[method] = best_step(made[method], search)
+                facts["step_size"] = settings[method]
+                samples = made[method](settings[method])
+            elif method in ("history", "fixed critic, line search"):
+                training = getattr(kgl.data, data)(batch_size=64, seed=seed)
+                train = method == "history"
+                samples = history(generator, critic, training, search, budget, seed, train)
+                facts["step_sizes"] = samples.step_sizes.tolist()
+            else:
+                images = getattr(kgl.data, data)(split="train[10000:15000]", batch_size=5000)
+                [real] = images.take(1).as_numpy_iterator()
+                if method == "rejection":
+                    select = kgl.rivals.rejection_sampling
+                    samples = select(generator, critic, count, real, seed=report.seed)
+                else:  # as many candidates a sample as rejection takes, or so
+                    select = kgl.rivals.metropolis_hastings
+                    samples = select(generator, critic, count, real, 20, seed=report.seed)
+            seconds = time.monotonic() - start
+            record(method, seed, seconds, report(samples), **facts)
+
+
+if __name__ == "__main__":
+    main()
