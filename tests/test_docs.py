@@ -163,6 +163,19 @@ def test_every_public_name_is_in_the_reference():
     assert sorted(documented) == sorted(public)
 
 
+def test_troubleshooting_quotes_what_the_package_says():
+    sources = "".join(p.read_text() for p in (ROOT / "keras_gradlayer").rglob("*.py"))
+    said = re.sub(r'"\s*f?"', "", sources).replace("`", "")  # strings over several lines
+    said = re.sub(r"\{[^{}]*\}", "…", said)
+    page = read("docs/how-to/troubleshooting.md").partition("## It does not get better")[0]
+    quotes = re.findall(r"^\*\*(?:A )?`([^`]+)`", page, re.MULTILINE)
+    tensorflow = ("triggered tf.function", "remapper failed")
+    ours = [q for q in quotes if not q.startswith(tensorflow)]
+    assert len(ours) >= 12
+    for quote in ours:
+        assert all(part.strip() in said for part in quote.split("…")), quote
+
+
 def test_the_site_builds_without_a_warning(tmp_path):
     for package in ("mkdocs", "material", "mkdocstrings_handlers.python"):
         pytest.importorskip(package, reason="needs the extra 'docs'")
