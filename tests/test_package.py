@@ -109,16 +109,12 @@ def test_documentation(item):
     assert doc, item
     parameters = [p for p in inspect.signature(item).parameters if p not in ("kwargs", "args")]
     tested = {
-        "Calibration",
-        "GaussianMixture",
         "ModeCoverage",
         "PrecisionRecall",
         "ScoreReport",
         "SplitScore",
         "StackedModeCoverage",
         "Preset",
-        "Objective",
-        "Wasserstein",
         "StepCallback",
     }
     if item.__name__ in tested:

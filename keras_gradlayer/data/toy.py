@@ -10,7 +10,15 @@ from keras_gradlayer.data._batching import batches_of
 
 
 class GaussianMixture(NamedTuple):
-    """Equally likely round Gaussians: centers of shape (modes, 2) and one standard deviation."""
+    """Equally likely round Gaussians: centers of shape (modes, 2) and one standard deviation.
+
+    Attributes:
+        centers: the modes' centers, (modes, 2).
+        stddev: σ of each.
+
+    Example:
+        >>> square = GaussianMixture(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), 0.1)
+    """
 
     centers: np.ndarray
     stddev: float
@@ -54,6 +62,10 @@ def twenty_five_gaussians(n: int = 1000, batch_size: int = 50, seed: int = 0) ->
     """Twenty-five Gaussians on a grid; `kgl.data.TWENTY_FIVE_GAUSSIANS` holds their centers.
 
     Source, arguments and errors: as for `eight_gaussians`.
+
+    Example:
+        >>> next(iter(twenty_five_gaussians())).shape
+        TensorShape([50, 2])
     """
     return _dataset(_mixture(TWENTY_FIVE_GAUSSIANS, n, seed), batch_size, seed)
 
@@ -63,6 +75,10 @@ def swiss_roll(n: int = 500, batch_size: int = 50, seed: int = 0) -> tf.data.Dat
 
     Angle t uniform in [1.5π, 4.5π), at radius t, with Gaussian noise of standard deviation 0.25,
     all divided by 16. Source, arguments and errors: as for `eight_gaussians`.
+
+    Example:
+        >>> next(iter(swiss_roll())).shape
+        TensorShape([50, 2])
     """
     rng = np.random.default_rng(_checks.seed(seed, negative=False))
     t = 1.5 * np.pi * (1 + 2 * rng.uniform(size=_count(n)))

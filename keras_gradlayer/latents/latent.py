@@ -24,7 +24,9 @@ class Latent:
     Raises:
         ValueError: if `shape` is another.
 
-    Example: `isinstance(kgl.latents.Gaussian((128,)), kgl.Latent)`
+    Example:
+        >>> kgl.latents.Gaussian((128,)).shape
+        (128,)
     """
 
     def __init__(self, shape: int | tuple[int, ...]):

@@ -15,7 +15,9 @@ class Hinge(Objective):
     Source: Lim & Ye, "Geometric GAN", 2017; Miyato et al., "Spectral Normalization for Generative
     Adversarial Networks", ICLR 2018, Eqs. (16) and (17).
 
-    Example: `kgl.GAN(generator, critic, objective="hinge")`
+    Example:
+        >>> float(Hinge().value(tf.constant([0.5]), tf.constant([-2.0])))  # within the margin
+        -0.5
     """
 
     name = "hinge"

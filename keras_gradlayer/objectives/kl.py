@@ -18,7 +18,9 @@ class KL(Minimax):
     Source: Sønderby et al., "Amortised MAP Inference for Image Super-resolution", ICLR 2017, whose
     generator descends −E log D/(1 − D).
 
-    Example: `kgl.FineTuner(generator, critic, 0.1, objective="kl")`
+    Example:
+        >>> float(KL().potential(tf.constant(2.0)))
+        2.0
     """
 
     name = "kl"

@@ -16,7 +16,9 @@ class LeastSquares(Objective):
     Source: Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017, Eq. (2) with
     a = 0 and b = c = 1.
 
-    Example: `kgl.GAN(generator, critic, objective="least_squares")`
+    Example:
+        >>> float(LeastSquares().potential(tf.constant(3.0)))
+        -2.0
     """
 
     name = "least_squares"

@@ -16,7 +16,10 @@ class Minimax(Objective):
 
     Source: Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, Eq. (1).
 
-    Example: `kgl.GAN(generator, critic, objective="minimax")`
+    Example:
+        >>> unsure = tf.constant([0.0])
+        >>> round(float(Minimax().value(unsure, unsure)), 3)  # −2 log 2
+        -1.386
     """
 
     name = "minimax"

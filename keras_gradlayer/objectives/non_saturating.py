@@ -14,7 +14,9 @@ class NonSaturating(Minimax):
 
     Source: Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, section 3.
 
-    Example: `kgl.GAN(generator, critic, objective="non_saturating")`
+    Example:
+        >>> round(float(NonSaturating().potential(tf.constant(0.0))), 3)  # log ½
+        -0.693
     """
 
     name = "non_saturating"

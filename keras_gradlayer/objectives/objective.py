@@ -14,6 +14,12 @@ class Objective:
 
     To add an objective, implement `f`, or `value`, and `potential` where φ is another; register
     the class with `keras.saving.register_keras_serializable` and enter it in `objectives.get`.
+
+    Example:
+        >>> class Clipped(Objective):
+        ...     f = staticmethod(lambda t: tf.minimum(t, 1.0))
+        >>> float(Clipped().value(tf.constant([3.0]), tf.constant([0.5])))
+        0.5
     """
 
     name = None

@@ -13,6 +13,10 @@ class Wasserstein(Objective):
     The generator ascends the score itself, φ(t) = t.
 
     Source: Arjovsky et al., "Wasserstein GAN", 2017, Eq. (2).
+
+    Example:
+        >>> float(Wasserstein().value(tf.constant([2.0]), tf.constant([-1.0])))
+        3.0
     """
 
     name = "wasserstein"

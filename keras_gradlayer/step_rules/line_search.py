@@ -59,7 +59,11 @@ class LineSearch(Search):
         TypeError: for a `scorer` that is no function.
         ValueError: for numbers out of range.
 
-    Example: `FineTuner(generator, critic, step_size=LineSearch(scorer))`
+    Example:
+        >>> held_out = np.zeros((10, 2))
+        >>> def scores(x):
+        ...     return {"sliced_wasserstein": kgl.metrics.sliced_wasserstein(held_out, x)}
+        >>> rule = LineSearch(scores)  # or LineSearch(scorer), of a kgl.metrics.Scorer
     """
 
     follows_untrained = compares = True
