@@ -123,7 +123,10 @@ def run(name, out, layers=100, particles="auto", seed=0):
     figure, latents = out / "flow.png", tuner.latent.sample(2000, seed=seed)
     depths = sorted({0, layers // 4, layers // 2, layers})
     panels = [("1 layer" if k == 1 else f"{k} layers", tuner(latents, layers=k)) for k in depths]
-    pictures.point_panels(figure, {"": [*panels, ("data", _points(data))]}, 1.1)
+    points = _points(data)
+    none = points[:0]
+    shown = [none] * len(panels) + [points]  # the data, in a colour of its own
+    pictures.point_panels(figure, {"": [*panels, ("data", none)]}, 1.1, shown)
     click.echo(f"figure: {figure}")
 
 
