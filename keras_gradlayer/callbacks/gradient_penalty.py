@@ -30,6 +30,8 @@ class GradientPenalty(StepCallback):
         >>> callbacks = [GradientPenalty(weight=10.0, one_sided=True)]
     """
 
+    alone = True
+
     def __init__(self, weight: float = 10.0, one_sided: bool = False, target: float = 1.0):
         super().__init__()
         self.weight = _checks.positive_number("weight", weight, zero_ok=True)

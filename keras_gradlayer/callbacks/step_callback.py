@@ -25,6 +25,9 @@ class StepCallback(keras.callbacks.Callback):
     excludes: tuple[str, ...] = ()
     """Names of the callbacks, subclasses included, that make no sense beside this one."""
 
+    alone: bool = False
+    """Whether one of the class is enough: a second is taken for a mistake."""
+
     moves_parameters: bool = False
     """Whether it is only for trainers that move the generator's parameters."""
 

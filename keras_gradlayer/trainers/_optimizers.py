@@ -108,7 +108,7 @@ def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]
 
 def check_together(callbacks: list[keras.callbacks.Callback]) -> None:
     """Check that step callbacks go together."""
-    kinds = [type(c) for c in callbacks]
+    kinds = [type(c) for c in callbacks if c.alone]
     for kind in kinds:
         if (count := kinds.count(kind)) > 1:
             name = kind.__name__
