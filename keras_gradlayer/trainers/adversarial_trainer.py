@@ -15,7 +15,6 @@ from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _loop
 from keras_gradlayer.trainers._feed import Feed, grouped
 from keras_gradlayer.trainers._optimizers import (
-    Averaging,
     check_callbacks,
     check_together,
     is_held,
@@ -23,6 +22,7 @@ from keras_gradlayer.trainers._optimizers import (
 )
 from keras_gradlayer.trainers._restored import Restored
 from keras_gradlayer.trainers.adversarial_model import AdversarialModel, Sides
+from keras_gradlayer.trainers.averaging import Averaging
 
 _NOT_TAKEN = {
     "validation_data": "there is no loss on held-out pairs. Score samples with "

@@ -9,8 +9,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_gradlayer._conditions import call, draw, pair, unpair
-from keras_gradlayer.trainers._optimizers import averages, reset_averages
 from keras_gradlayer.trainers.adversarial_trainer import AdversarialTrainer
+from keras_gradlayer.trainers.averaging import averages, reset_averages
 from keras_gradlayer.trainers.particles import STORED, Particles, check_workers, lost
 
 _log = logging.getLogger(__name__)
