@@ -63,7 +63,8 @@ class Backtracking(Search):
             return tf.reduce_sum(tf.square(input_gradient(lambda z: h(z, c), z)))
 
         def f(z, c):
-            return tuner.stack.score(call(tuner.head, z, c, training=False), condition=c)
+            x = call(tuner.head, z, c, training=False)
+            return tf.cast(tuner.stack.score(x, condition=c), z.dtype)
 
         def rise(z, c, eta):
             moved = tuner.stack.move(z, step_size=eta, condition=c)

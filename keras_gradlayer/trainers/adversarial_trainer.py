@@ -242,7 +242,7 @@ class AdversarialTrainer(AdversarialModel):
         loop.new_run(Feed(group, self.strategy), fitting=True)
         restored = Restored(loop, initial_epoch)
         if ready:
-            callbacks.append(restored)
+            callbacks.callbacks.append(restored)
         averaging = Averaging(self)
         try:
             history = super().fit(
