@@ -168,6 +168,8 @@ def row(kind, entry):
     verdict = (
         "as it was" if abs(gain.mean()) <= spread else "better" if gain.mean() > 0 else "worse"
     )
+    if len(done) == 1:
+        verdict += ", one seed"
     cells.append(", ".join(str(len(run["step_sizes"])) for run in done))
     cells.append(f"{np.mean([run['minutes'] for run in done]):.1f}")
     return f"| {' | '.join([*cells, verdict])} |"
