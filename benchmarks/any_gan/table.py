@@ -162,7 +162,8 @@ def row(kind, entry):
             continue
         after = [run["after"][key] for run in done]
         cells.append(f"{before[key]:.4g}" + (" (SW)" if key == "sliced_wasserstein" else ""))
-        cells.append(f"{np.mean(after):.4g} ({min(after):.4g} to {max(after):.4g})")
+        spread = f" ({min(after):.4g} to {max(after):.4g})" if len(after) > 1 else ""
+        cells.append(f"{np.mean(after):.4g}{spread}")
     gain = before[key] - np.array(after)
     spread = np.ptp(gain)
     verdict = (

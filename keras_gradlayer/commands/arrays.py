@@ -56,7 +56,7 @@ def load_labels(path, count, tuner):
         )
     labels = to_spec(labels, tuner.condition_spec).numpy()
     if labels.dtype.kind in "iu":  # classes: those that an embedding lacks
-        classes = np.unique(labels, axis=0)
+        classes = tf.constant(np.unique(labels, axis=0))
         with told(f"{path} must hold classes that the generator and the critic take"):
             samples = tuner([tuner.latent.sample(len(classes), seed=0), classes], layers=0)
             call(tuner.critic, samples, classes)

@@ -64,7 +64,8 @@ def test_resume(capsys, tmp_path, finetune, monkeypatch):
     logs = [(tmp_path / n / "log.csv").read_text().splitlines() for n in ("straight", "broken")]
     assert len(logs[0]) == len(logs[1]) == 4
     assert logs[0] == logs[1]
-    assert keras.saving.load_model(broken / "tuner.keras").stack.depth == 3
+    tuners = [keras.saving.load_model(tmp_path / n / "tuner.keras") for n in ("straight", "broken")]
+    assert tuners[0].stack.depth == tuners[1].stack.depth > 0
     assert "there is no unfinished run" in fails(capsys, *finetune, "--out", broken, "--resume")
 
 
