@@ -51,6 +51,8 @@ def positive_int(name, value, *, zero_ok=False, most=None):
     least, top = 0 if zero_ok else 1, 2**63 - 1 if most is None else most
     if not _real(value, int, np.integer) or not least <= value <= top:
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        if most is None and _real(value, int, np.integer) and value > top:
+            bounds += ", below 2**63"
         raise ValueError(f"`{name}` must be an integer {bounds}. Received: {name}={value!r}")
     return int(value)
 

@@ -226,8 +226,9 @@ class LayerTrainer(AdversarialTrainer):
         self.stack.truncate(depth)
         if depth:
             self.stack.restore(depth - 1)
-            if averages(self.critic_optimizer):
-                reset_averages(self.critic_optimizer, self.critic.trainable_variables)
+            optimizer = getattr(self, "critic_optimizer", None)  # none before `compile`
+            if optimizer is not None and averages(optimizer):
+                reset_averages(optimizer, self.critic.trainable_variables)
         self.loop.ready = False
 
     # ---- particles --------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def tune(g=None, c=None, **kwargs):
     ("stack max_layers 1.5", lambda: stack(max_layers=1.5), whole),
     ("stack max_layers True", lambda: stack(max_layers=True), whole),
     ("stack max_layers 10**9", lambda: stack(max_layers=10**9), "`max_layers`.*memory"),
-    ("stack max_layers 10**30", lambda: stack(max_layers=10**30), "`max_layers`.*memory"),
+    ("stack max_layers 10**30", lambda: stack(max_layers=10**30), r"`max_layers`.*below 2\*\*63"),
     ("stack steps_per_layer 0", lambda: stack(steps_per_layer=0), "`steps_per_layer` must be"),
     ("stack steps_per_layer 10**6", lambda: stack(steps_per_layer=10**6), "from 1 to 10000"),
     ("stack head 5", lambda: stack(head=5), "`head` must be"),

@@ -37,7 +37,7 @@ def test_a_full_disk(commands, straight, tmp_path, limit):
 def test_a_folder_that_vanishes(commands, tmp_path):
     out = tmp_path / "out"
     process = Command([*commands["points"], "--layers", 40, "--out", out], tmp_path / "output")
-    process.until(out / "backup")
+    process.until(out / "backup" / "epoch-00001-update-000000")
     out.rename(tmp_path / "elsewhere")
     in_one_line(process, "No such file or directory")
     assert list((tmp_path / "elsewhere" / "backup").glob("epoch-*"))
