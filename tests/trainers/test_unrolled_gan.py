@@ -300,12 +300,6 @@ def test_precision(policy):
         assert np.isfinite(np.asarray(w, "float64")).all()
 
 
-def test_without_steps_any_optimizer_will_do():
-    gan = kgl.UnrolledGAN(oracles.point_generator(), kgl.models.mlp_critic((2,), units=8), 0)
-    gan.compile(critic_optimizer="nadam")
-    gan.fit(oracles.points(32), verbose=0)
-
-
 def test_no_gradient_is_nan_where_adam_has_seen_none():
     """The last bias has no gradient under Wasserstein, so its second moment is 0."""
     keras.utils.set_random_seed(0)
