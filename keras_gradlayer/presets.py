@@ -48,8 +48,8 @@ class Preset(NamedTuple):
     @property
     def critic_steps(self) -> int:
         """Critic updates before each generator update."""
-        steps = [c.critic_steps for c in self.callbacks if hasattr(c, "critic_steps")]
-        return steps[0] if steps else 1
+        steps = (getattr(c, "critic_steps", None) for c in self.callbacks)
+        return next((k for k in steps if k is not None), 1)
 
     def gan(self, generator: keras.Model, critic: keras.Model, **kwargs) -> GAN:
         """A GAN of these models, compiled; further arguments are the trainer's."""

@@ -43,6 +43,11 @@ def test_the_settings_of_the_first_wgan():
     assert max(np.abs(w).max() for w in oracles.weights_of(gan.critic)) <= np.float32(0.01)
     assert preset.batch_size == 64
     assert preset.critic_steps == preset.callbacks[0].critic_steps == 5
+    preset.callbacks.reverse()  # and others that a user puts first
+    assert preset.critic_steps == 5
+    dualing = kgl.presets.dualing_gan()
+    dualing.callbacks.append(kgl.callbacks.InstanceNoise(0.1))
+    assert dualing.critic_steps == 1
 
 
 def test_settings_are_taken():

@@ -89,7 +89,7 @@ def check(call):
     error = None
     try:
         make(**arguments)
-    except (TypeError, ValueError, OSError, NotImplementedError) as e:
+    except (TypeError, ValueError, OSError) as e:
         error = e
     if error is not None:
         said = str(error)
