@@ -51,13 +51,14 @@ def to_spec(condition, spec):
         spec: a `KerasTensor` of shape (None, ...).
 
     Raises:
-        ValueError: for another shape.
+        ValueError: for another shape, or classes out of range. In a graph, where an error would
+            refuse the rows beside it, such a class is NaN.
     """
     condition = tf.convert_to_tensor(condition)
     shape, expected = tuple(condition.shape[1:]), tuple(spec.shape[1:])
     one_hot = spec.dtype.startswith("float") and len(expected) == 1 and expected[0] > 1
     if one_hot and shape in ((), (1,)) and condition.dtype.is_integer:
-        return tf.one_hot(tf.reshape(condition, [-1]), expected[0], dtype=spec.dtype)
+        return _one_hot(tf.cast(tf.reshape(condition, [-1]), "int64"), expected[0], spec.dtype)
     if sorted((shape, expected), key=len) == [(), (1,)]:
         condition = tf.reshape(condition, [-1, *expected])
     elif shape != expected:
@@ -66,6 +67,15 @@ def to_spec(condition, spec):
             f"take. Received: (n, {', '.join(map(str, shape))})"
         )
     return tf.cast(condition, spec.dtype)
+
+
+def _one_hot(classes, n, dtype):
+    valid = (classes >= 0) & (classes < n)
+    if tf.executing_eagerly() and not tf.reduce_all(valid):
+        raise ValueError(
+            f"Classes must be integers from 0 to {n - 1}. Received: {classes[~valid][0].numpy()}"
+        )
+    return tf.where(valid[:, None], tf.one_hot(classes, n, dtype=dtype), float("nan"))
 
 
 def draw(model, n, seed=None, condition=None):

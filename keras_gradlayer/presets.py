@@ -24,10 +24,15 @@ __all__ = [
 
 
 class Preset(NamedTuple):
-    """What a method needs beside a generator and a critic; each call makes new objects.
+    """What a method needs besides a generator and a critic; each call makes new objects.
 
-    `gan` makes a compiled GAN of it. The callbacks are for its `fit`: append your own. The batch
-    size is that of the data. A Dualing GAN has no critic optimizer.
+    Attributes:
+        objective: its name.
+        generator_optimizer: the generator's.
+        critic_optimizer: the critic's; `None` for a Dualing GAN.
+        callbacks: for `fit`; append your own.
+        batch_size: the batch size of the data.
+        trainer: the class that trains it.
 
     Example:
 

@@ -18,7 +18,7 @@ _STOCHASTIC = (  # spatial dropout is a Dropout
 
 
 class ConsistencyPenalty(StepCallback):
-    """Holds the critic Lipschitz near the data: two passes with dropout shall agree.
+    """Keeps the critic Lipschitz near the data: two passes with dropout should agree.
 
     Adds `weight * E max(0, (f(x') − f(x''))² + 0.1 · mean (φ(x') − φ(x''))² − margin)` to the
     critic's loss. x' and x'' are two passes of one real sample with different dropout, and φ is

@@ -45,7 +45,14 @@ class FlowMonitor(Watcher):
         TypeError: for another model than a `FineTuner`.
         ValueError: for validation data of another shape than the samples.
 
-    Example: `tuner.fit(data, epochs=20, callbacks=[FlowMonitor(validation_data=test)])`
+    Example:
+        >>> tuner = kgl.FineTuner(None, kgl.models.mlp_critic((2,)), step_size=0.1)
+        >>> tuner.compile()
+        >>> x = np.random.default_rng(0).uniform(-1, 1, (300, 2)).astype("float32")
+        >>> callbacks = [kgl.callbacks.GradientPenalty(), FlowMonitor(x[256:], samples=44)]
+        >>> logs = tuner.fit(x[:256], batch_size=64, callbacks=callbacks, verbose=0).history
+        >>> logs["step_norm"][0] > 0
+        True
     """
 
     def __init__(

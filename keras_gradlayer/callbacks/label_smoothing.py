@@ -11,8 +11,8 @@ from keras_gradlayer.objectives import Minimax
 class LabelSmoothing(StepCallback):
     """Gives real samples the label 1 − amount in the critic's cross entropy, generated ones 0.
 
-    The critic then has no gain from scores without bounds. It is for the objectives whose critic
-    descends a cross entropy. Since log(1 − sigmoid(t)) = log sigmoid(t) − t, smoothing is one more
+    Unbounded scores then no longer pay. Use it with the objectives whose critic descends a cross
+    entropy. Since log(1 − sigmoid(t)) = log sigmoid(t) − t, smoothing is one more
     term in what the critic descends,
 
         −(1 − a) log σ(t) − a log(1 − σ(t)) = −log σ(t) + a t,

@@ -35,7 +35,14 @@ class SampleGrid(Watcher):
         TypeError: for a model without a `latent`.
         ValueError: for samples that cannot be drawn, or pictures of another run in the folder.
 
-    Example: `tuner.fit(data, epochs=20, callbacks=[SampleGrid("runs/grid")])`
+    Example:
+        >>> tuner = kgl.FineTuner(None, kgl.models.mlp_critic((2,)), step_size=0.1)
+        >>> tuner.compile()
+        >>> x = np.random.default_rng(0).uniform(-1, 1, (256, 2)).astype("float32")
+        >>> callbacks = [kgl.callbacks.GradientPenalty(), SampleGrid(tmp_path / "grid")]
+        >>> history = tuner.fit(x, batch_size=64, callbacks=callbacks, verbose=0)
+        >>> sorted(path.name for path in (tmp_path / "grid").glob("*.png"))
+        ['by_depth.png', 'layers_0000.png', 'layers_0001.png']
     """
 
     by_class = True

@@ -60,7 +60,18 @@ class Scores(Watcher):
         ValueError: for arguments out of range, a function that gives no scores, or a `path` with
             something else, the scores of another run, or scores under other conditions.
 
-    Example: `tuner.fit(data, epochs=20, callbacks=[Scores(scorer, restore_best_layers=True)])`
+    Example:
+        >>> x = np.random.default_rng(0).uniform(-1, 1, (512, 2)).astype("float32")
+        >>> x, held_out = x[:256], x[256:]
+        >>> def score(samples):
+        ...     return {"sliced_wasserstein": kgl.metrics.sliced_wasserstein(held_out, samples)}
+        >>> tuner = kgl.FineTuner(None, kgl.models.mlp_critic((2,)), step_size=0.1)
+        >>> tuner.compile()
+        >>> scores = Scores(score, samples=256)
+        >>> callbacks = [kgl.callbacks.GradientPenalty(), scores]
+        >>> logs = tuner.fit(x, batch_size=64, callbacks=callbacks, verbose=0).history
+        >>> [entry["layers"] for entry in scores.history]
+        [0, 1]
     """
 
     def __init__(

@@ -17,6 +17,17 @@ class StepCallback(keras.callbacks.Callback):
     A step is traced anew for other callbacks or other settings of them, which are the plain
     attributes (numbers, strings, tuples of them); a callback with other attributes is traced anew
     in every fit. A number changed within a fit has no effect: keep it in `self.variable`.
+
+    Example:
+        >>> class Drift(StepCallback):
+        ...     def critic_loss(self, real, fake):  # keeps the scores near zero
+        ...         return 1e-3 * tf.reduce_mean(tf.square(self.model.scores(real)))
+        >>> tuner = kgl.FineTuner(None, kgl.models.mlp_critic((2,)), step_size=0.1)
+        >>> tuner.compile()
+        >>> x = np.random.default_rng(0).uniform(-1, 1, (256, 2)).astype("float32")
+        >>> logs = tuner.fit(x, batch_size=64, callbacks=[Drift()], verbose=0).history
+        >>> logs["penalty"][0] > 0
+        True
     """
 
     critic_steps: int | None = None

@@ -40,13 +40,21 @@ def cifar10(
         ValueError: if there is no full batch, or `seed` is no integer of at least 0.
         ImportError: if TensorFlow Datasets cannot be imported.
 
-    Example: `data = cifar10(batch_size=64)`
+    Example:
+        >>> next(iter(cifar10(batch_size=8))).shape
+        TensorShape([8, 32, 32, 3])
     """
     return _images("cifar10", split, batch_size, seed, shuffle, data_dir, labels)
 
 
 def mnist(split: str = "train", **options) -> tf.data.Dataset:
-    """MNIST: 28x28 grey digits, batches (batch_size, 28, 28, 1). Otherwise as `cifar10`."""
+    """MNIST: 28x28 grey digits, batches (batch_size, 28, 28, 1). Otherwise as `cifar10`.
+
+    Example:
+        >>> images, classes = next(iter(mnist("test", batch_size=8, labels=True)))
+        >>> images.shape, classes.shape
+        (TensorShape([8, 28, 28, 1]), TensorShape([8]))
+    """
     return _images("mnist", split, **options)
 
 
@@ -55,6 +63,10 @@ def stl10(split: str = "unlabelled", **options) -> tf.data.Dataset:
 
     The unlabelled split by default. Each pixel is the mean of the 2x2 pixels it covers, rounded to
     a byte. Source: the experiments of Nitanda & Suzuki (2018, section 7).
+
+    Example:
+        >>> next(iter(stl10(batch_size=8))).shape
+        TensorShape([8, 48, 48, 3])
     """
 
     def halve(image):
@@ -78,6 +90,10 @@ def stacked_mnist(
     Otherwise as `cifar10`.
 
     Source: Metz et al., "Unrolled Generative Adversarial Networks", ICLR 2017, section 3.3.1.
+
+    Example:
+        >>> next(iter(stacked_mnist(batch_size=8))).shape
+        TensorShape([8, 28, 28, 3])
     """
     images, _ = _load("mnist", split, batch_size, seed, data_dir)
     data = tf.data.Dataset.from_tensor_slices(images)
@@ -112,7 +128,11 @@ def image_folder(
         ValueError: if the folder has fewer images than a batch or a file that cannot be read, for
             another number of channels, or if `seed` is no integer of at least 0.
 
-    Example: `data = image_folder("photos", (64, 64, 3))`
+    Example:
+        >>> for i in range(3):
+        ...     keras.utils.save_img(tmp_path / f"{i}.png", np.zeros((9, 12, 3)), scale=False)
+        >>> next(iter(image_folder(tmp_path, (8, 8, 3), batch_size=2))).shape
+        TensorShape([2, 8, 8, 3])
     """
     _checks.positive_int("batch_size", batch_size)
     _checks.seed(seed, negative=False)

@@ -34,7 +34,14 @@ class Classifier:
         OSError: if there is no such file.
         ImportError: for a Hub module without the package tensorflow-hub.
 
-    Example: `Classifier("classifier.keras")`
+    Example:
+        >>> x = keras.layers.Input((8, 8, 1))
+        >>> features = keras.layers.Flatten()(x)
+        >>> outputs = {"features": features, "logits": keras.layers.Dense(3)(features)}
+        >>> classifier = Classifier(keras.Model(x, outputs))
+        >>> logits, features = classifier(np.zeros((5, 28, 28, 1), "float32"))
+        >>> logits.shape, features.shape
+        ((5, 3), (5, 64))
     """
 
     def __init__(self, source: keras.Model | str | os.PathLike):

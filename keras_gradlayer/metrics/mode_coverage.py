@@ -16,6 +16,10 @@ class ModeCoverage(NamedTuple):
         shares: for each mode, the fraction of all samples that lie nearest to it, shape (modes,).
         modes: number of modes with a sample within the radius.
         within: fraction of the samples within the radius of a mode.
+
+    Example:
+        >>> mode_coverage([[0.1], [9.0]], centers=[[0.0], [1.0]], stddev=0.1).within
+        0.5
     """
 
     shares: np.ndarray
@@ -59,6 +63,10 @@ class StackedModeCoverage(NamedTuple):
     Attributes:
         modes: number of combinations that occur.
         divergence: KL(samples ‖ uniform over all combinations), in nats; 0 at best.
+
+    Example:
+        >>> round(stacked_mode_coverage([[0], [1]], classes=4).divergence, 3)  # log 4/2
+        0.693
     """
 
     modes: int

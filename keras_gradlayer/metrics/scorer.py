@@ -43,6 +43,12 @@ class ScoreReport:
         conditions: what must be equal for scores to compare: the numbers of `samples` and of
             `real` images, the `classifier` (by the fingerprint of its weights if it has one), the
             `resizing` of samples and of real images, and a fingerprint of the real features.
+
+    Example:
+        >>> before = ScoreReport({"frechet_distance": 10.1}, {"samples": 10_000})
+        >>> after = ScoreReport({"frechet_distance": 7.9}, {"samples": 2_000})
+        >>> after.differs_from(before)
+        ['samples: 2000 and 10000']
     """
 
     scores: dict[str, float]
@@ -250,7 +256,10 @@ def sample_batches(
         seed: seed of the latents, an integer.
         layers: number of gradient layers to apply, for a model that has them; all by default.
 
-    Example: `report = scorer(sample_batches(sampler, 50_000))`
+    Example:
+        >>> sampler = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+        >>> [len(x) for x in sample_batches(sampler, 600)]
+        [250, 250, 100]
     """
     _checks.instance_of("model", model, keras.Model, "a Keras model")
     _checks.positive_int("count", count)

@@ -69,6 +69,13 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         step_sizes: η of each, float64 of shape (depth,).
         sample_shape: the shape of one sample.
         conditions: those of the training data, of a conditional sampler; else `None`.
+
+    Example:
+        >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
+        >>> sampler = kgl.refine(generator, kgl.models.mlp_critic((2,)), step_size=0.1, steps=3)
+        >>> z = sampler.latent.sample(5, seed=0)
+        >>> sampler.predict(z, verbose=0).shape, sampler(z, layers=0).shape
+        ((5, 2), TensorShape([5, 2]))
     """
 
     _PARTS = ("base", "stack", "latent")

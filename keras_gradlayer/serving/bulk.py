@@ -162,7 +162,11 @@ def write_shard(
         ValueError: if there is no such run or shard, or it is of another model.
         OSError: if the files cannot be written.
 
-    Example: see `plan_samples`.
+    Example:
+        >>> plan_samples(folder, tmp_path / "one", count=5)
+        1
+        >>> write_shard(folder, tmp_path / "one", 0)
+        5
     """
     out, sampler = _place(out), _open(model)
     advance = advance or (lambda n: None)

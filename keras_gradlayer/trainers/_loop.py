@@ -86,6 +86,8 @@ def _start(trainer, real):
     loop = trainer.loop
     if loop.fitting and not loop.inner_loops():
         loop.since_move = loop.epoch_updates  # moves fall on the ends of this fit's epochs
+    # A shorter inner loop than before: the move that is overdue comes with the first update.
+    loop.since_move = min(loop.since_move, loop.critic_steps - 1)
     loop.started = True
     return trainer.begin(real)
 

@@ -157,6 +157,10 @@ def test_conditions_of_every_kind():
     np.testing.assert_array_equal(to_spec(np.array([0, 2]), one_hot), [[1, 0, 0], [0, 0, 1]])
     np.testing.assert_array_equal(to_spec(np.eye(3), one_hot), np.eye(3))
     assert to_spec(np.eye(3), one_hot).dtype == "float32"
+    with pytest.raises(ValueError, match="Classes must be integers from 0 to 2. Received: 3"):
+        to_spec(np.array([0, 3]), one_hot)
+    in_graph = tf.function(lambda classes: to_spec(classes, one_hot))
+    np.testing.assert_array_equal(in_graph(tf.constant([-1, 1])), [[np.nan] * 3, [0, 1, 0]])
     with pytest.raises(
         ValueError, match=r"shape \(n, 3\) that the models take. Received: \(n, 4\)"
     ):

@@ -34,6 +34,22 @@ def replayed(tuner):
     return tuner.flow.positions(tuner.latent.sample_rows(tuner.carried.seeds)).numpy()
 
 
+@pytest.mark.parametrize("programs", ["moves within", "moves between"])
+def test_a_shorter_inner_loop_than_before(programs):
+    """Six updates of ten, then six by twos: the move that is overdue falls on the first of them."""
+    moves = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda *_, **__: moves.append(int(gan.generator_optimizer.iterations))
+    )
+    gan, watching = make_gan(), [watch] if programs == "moves between" else []
+    fit(gan, kgl.callbacks.CriticInnerLoop(10), epochs=2)
+    assert int(gan.generator_optimizer.iterations) == 0
+    fit(gan, kgl.callbacks.CriticInnerLoop(2), *watching, epochs=2)
+    assert int(gan.generator_optimizer.iterations) == 3
+    assert gan.loop.since_move == 1
+    assert moves == ([1, 1, 2, 2, 3, 3] if watching else [])
+
+
 def test_generate_before_fit():
     for model in (make_gan(), make_tuner()):
         assert model.generate(4).shape == (4, 2)
