@@ -32,7 +32,7 @@ IMAGES = {
 
 def load_model(path):
     """The model in that file, without its optimizers; one of Keras 2 is converted in memory."""
-    if not pathlib.Path(path).exists():
+    if not pathlib.Path(path).is_file() and not pathlib.Path(path).is_dir():
         raise click.UsageError(f"There is no file {path}.")
     if pathlib.Path(path).is_dir() and keras_version(path) is None:
         raise click.UsageError(f"Expected a .keras file. Received: the folder {path}")

@@ -18,7 +18,7 @@ def read(builder, split):
     try:
         return builder.as_dataset(split=split)
     except AssertionError:
-        if builder.is_prepared():
+        if builder.data_path.exists():
             raise
     _download(builder)
     return builder.as_dataset(split=split)

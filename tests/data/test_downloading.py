@@ -1,5 +1,6 @@
-"""A data set that is missing: it is downloaded, or one error says what to do and nothing is left."""
+"""A missing data set is downloaded, or one error says what to do and nothing is left."""
 
+import functools
 import pathlib
 import re
 import time
@@ -43,7 +44,8 @@ def test_no_network(tmp_path, monkeypatch, capsys):
             load(data_dir=where)
     assert time.monotonic() - start < 20  # TFDS alone asks again for minutes
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setenv("TFDS_DATA_DIR", str(where))
+    mnist = functools.partial(kgl.data.mnist, data_dir=where)  # TFDS reads its variable at import
+    monkeypatch.setattr(kgl.data, "mnist", mnist)
     kgl.models.dcgan_critic((28, 28, 1), width=2).save(tmp_path / "c.keras")
     kgl.models.dcgan_generator((28, 28, 1), latent_dim=2, width=2).save(tmp_path / "g.keras")
     gan = ["--generator", tmp_path / "g.keras", "--critic", tmp_path / "c.keras"]
@@ -98,10 +100,11 @@ def test_a_download_that_comes(tmp_path, monkeypatch, real_data):
     def download(self, download_dir):
         calls.append(download_dir)
         pathlib.Path(self.data_dir_root, "mnist").symlink_to(pathlib.Path(real_data, "mnist"))
+        self.info.read_from_directory(self.data_dir)
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
     found = [
-        next(iter(kgl.data.mnist("test[:8]", 8, shuffle=False, data_dir=path)))
+        next(iter(kgl.data.mnist("test[:8]", batch_size=8, shuffle=False, data_dir=path)))
         for path in (tmp_path / "data", tmp_path / "data", real_data)
     ]
     np.testing.assert_array_equal(found[0], found[2])

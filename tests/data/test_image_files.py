@@ -50,7 +50,9 @@ FILES = {
     "progressive jpeg": encoded(picture(300, 20), "JPEG", progressive=True),
     "jpeg with 60 kB before the frame": encoded(picture(31, 57), "JPEG", exif=bytes(60_000)),
     "jpeg with 300 kB before it": encoded(picture(7, 9), "JPEG", icc_profile=bytes(300_000)),
-    "jpeg of fill bytes": encoded(picture(31, 57), "JPEG").replace(b"\xff\xc0", b"\xff\xff\xff\xc0"),
+    "jpeg of fill bytes": encoded(picture(31, 57), "JPEG").replace(
+        b"\xff\xc0", b"\xff\xff\xff\xc0"
+    ),
     "gif": encoded(picture(31, 57, "L"), "GIF"),
 }
 
