@@ -14,6 +14,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     Raises:
         ValueError: in one line, if the file is damaged, or holds no model or a wrong one.
     """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise ValueError(f"Expected a model's file. Received: {path}, which is a pipe or a device")
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as e:  # damaged files raise anything

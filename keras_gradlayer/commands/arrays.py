@@ -2,18 +2,25 @@
 
 import contextlib
 import pathlib
+import zipfile
+import zlib
 
 import click
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _images
+from keras_gradlayer import _checks, _images
 from keras_gradlayer._conditions import call, on_samples, pair, to_spec, unpair
 from keras_gradlayer.data._batching import batches_of
 from keras_gradlayer.trainers._data import check_finite
 
 _NAMES = ("x", "x_train", "data")
 _LABELS = ("condition", "conditions", "labels", "label", "y", "y_train")
+_UNREADABLE = (
+    *(OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy raises for files that are damaged, or claim too much."""
 
 
 def is_array(path):
@@ -74,20 +81,23 @@ def told(expected):
 
 def _read(path, names, what):
     """The array of an .npy file, or one of these names of an .npz file, or its only one."""
+    if pathlib.Path(path).exists() and not pathlib.Path(path).is_file():
+        raise click.UsageError(f"Expected a .npy or .npz file. Received: {path}, which is none")
     try:
         x = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
+        if isinstance(x, np.ndarray):
+            return x
+        with x as archive:
+            found = [n for n in names if n in archive][:1] or archive.files
+            if len(found) == 1:
+                size = archive.zip.getinfo(f"{found[0]}.npy").file_size  # zeros pack to nothing
+                _checks.fits_memory(found[0], "an array", size)
+                return archive[found[0]]
+    except _UNREADABLE as e:
         raise click.UsageError(f"{path} cannot be read: {e}") from e
-    if isinstance(x, np.ndarray):
-        return x
-    with x as archive:
-        found = [n for n in names if n in archive][:1] or archive.files
-        if len(found) != 1:
-            raise click.UsageError(
-                f"{path} must hold the {what} as '{names[0]}'. "
-                f"Received: {', '.join(found) or 'none'}"
-            )
-        return archive[found[0]]
+    raise click.UsageError(
+        f"{path} must hold the {what} as '{names[0]}'. Received: {', '.join(found) or 'none'}"
+    )
 
 
 def in_range(x, value_range):

@@ -14,6 +14,7 @@ from keras_gradlayer import _images, _loading
 from keras_gradlayer._conditions import on_samples, pair, unpair
 from keras_gradlayer.commands import arrays
 from keras_gradlayer.commands.demo import TOYS
+from keras_gradlayer.data._image_files import unreadable
 from keras_gradlayer.data.images import stream_folder
 from keras_gradlayer.models.converting import keras_version
 from keras_gradlayer.models.output_range import output_range
@@ -31,7 +32,7 @@ IMAGES = {
 
 def load_model(path):
     """The model in that file, without its optimizers; one of Keras 2 is converted in memory."""
-    if not pathlib.Path(path).exists():
+    if not pathlib.Path(path).is_file() and not pathlib.Path(path).is_dir():
         raise click.UsageError(f"There is no file {path}.")
     if pathlib.Path(path).is_dir() and keras_version(path) is None:
         raise click.UsageError(f"Expected a .keras file. Received: the folder {path}")
@@ -254,4 +255,6 @@ def _readable(images, folder):
     try:
         yield from images
     except tf.errors.InvalidArgumentError as e:
-        raise click.UsageError(f"{folder} has a file that is no image: {e.message}") from e
+        raise click.UsageError(
+            f"Expected image files in '{folder}'. Received: {unreadable(folder)}"
+        ) from e

@@ -11,8 +11,8 @@ from absl import logging
 from keras_gradlayer import _checks
 from keras_gradlayer._conditions import pair, unpair
 from keras_gradlayer.data._batching import batches_of
-
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+from keras_gradlayer.data._downloading import read
+from keras_gradlayer.data._image_files import images_of, unreadable
 
 
 def cifar10(
@@ -25,7 +25,8 @@ def cifar10(
 ) -> tf.data.Dataset:
     """CIFAR-10: 32x32 colour images, float32 batches (batch_size, 32, 32, 3) in [-1, 1].
 
-    They are kept in memory as bytes and scaled batch by batch.
+    They are kept in memory as bytes and scaled batch by batch. Where the data set is missing it is
+    downloaded, once.
 
     Args:
         split: a TFDS split, such as "train", "test" or "train[:1000]".
@@ -39,6 +40,8 @@ def cifar10(
     Raises:
         ValueError: if there is no full batch, or `seed` is no integer of at least 0.
         ImportError: if TensorFlow Datasets cannot be imported.
+        FileNotFoundError: if the data set is not there and cannot be downloaded; what was begun is
+            removed.
 
     Example:
         >>> next(iter(cifar10(batch_size=8))).shape
@@ -125,8 +128,9 @@ def image_folder(
             the number of its name in alphabetical order.
 
     Raises:
-        ValueError: if the folder has fewer images than a batch or a file that cannot be read, for
-            another number of channels, or if `seed` is no integer of at least 0.
+        ValueError: if the folder has fewer images than a batch, a file that is no image or one of
+            more than 2**26 pixels (8192 x 8192), for another number of channels, or if `seed` is no
+            integer of at least 0.
 
     Example:
         >>> for i in range(3):
@@ -141,7 +145,7 @@ def image_folder(
         images = _in_memory(f"'{directory}'", data, batch_size)
     except tf.errors.InvalidArgumentError as e:
         raise ValueError(
-            f"Expected image files in '{directory}'. Received: {_first_unreadable(directory)}"
+            f"Expected image files in '{directory}'. Received: {unreadable(directory)}"
         ) from e
     return _scaled(batches_of(images, batch_size, shuffle, seed))
 
@@ -165,7 +169,7 @@ def _read_images(directory, image_shape, shuffle, labels=False):
     folder = pathlib.Path(directory)
     if not folder.is_dir():
         raise ValueError(f"`directory` must be a folder of images. Received: {folder}")
-    _check_files(folder)
+    images_of(folder)
     data = keras.utils.image_dataset_from_directory(
         directory,
         labels="inferred" if labels else None,
@@ -178,37 +182,6 @@ def _read_images(directory, image_shape, shuffle, labels=False):
         seed=0,
     )
     return data.map(lambda x, *label: pair(tf.cast(tf.round(x), "uint8"), *label or [None]))
-
-
-def _check_files(folder):
-    """Check that there are images, and that they are files with names that TensorFlow takes."""
-    names = [p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES]
-    if not names:
-        raise ValueError(
-            f"No images found. Expected `directory` to have {', '.join(_SUFFIXES)} files. "
-            f"Received: {folder}"
-        )
-    for path in names:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError as e:
-            raise ValueError(f"Names of images must be UTF-8. Received: {ascii(str(path))}") from e
-        if not os.path.isfile(path) and not (path.is_dir() and not path.is_symlink()):
-            raise ValueError(
-                f"Expected image files in '{folder}'. Received: {path}, which is no file or a link "
-                "to none"
-            )
-
-
-def _first_unreadable(directory):
-    """The first file with the name of an image that cannot be decoded."""
-    for path in sorted(pathlib.Path(directory).rglob("*")):
-        if path.suffix.lower() in _SUFFIXES:
-            try:
-                tf.io.decode_image(path.read_bytes())
-            except tf.errors.InvalidArgumentError:
-                return path
-    return "files that change while they are read"
 
 
 def _images(
@@ -231,10 +204,12 @@ def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
     """All images of a data set, as bytes, and their labels."""
     _checks.positive_int("batch_size", batch_size)
     _checks.seed(seed, negative=False)
+    if data_dir is not None:
+        _checks.path("data_dir", data_dir)
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)  # TFDS logs errors of its import, and goes on without
     try:
-        from tensorflow_datasets import load
+        from tensorflow_datasets import builder
     except Exception as e:  # of any kind, such as a clash over protobuf
         raise ImportError(
             "kgl.data.cifar10, mnist, stacked_mnist and stl10 need TensorFlow Datasets, which "
@@ -244,7 +219,7 @@ def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
         logging.set_verbosity(verbosity)
     _checks.instance_of("split", split, str, "the name of a split, such as 'train[:1000]'")
     try:
-        data = load(name, split=split, data_dir=data_dir)
+        data = read(builder(name, data_dir=data_dir), split)
         count = len(data)
     except (ValueError, AssertionError) as e:  # an unknown split, or one of no images
         raise ValueError(

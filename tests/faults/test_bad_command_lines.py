@@ -1,6 +1,9 @@
 """Command lines that cannot be right end in one line at status 2, with nothing written."""
 
+import io
+import os
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -30,10 +33,29 @@ def folder(tmp_path_factory):
     np.save(folder / "shape.npy", np.zeros((20, 3), "float32"))
     np.save(folder / "scalar.npy", np.float32(1))
     (folder / "garbage.npy").write_bytes(b"x")
+    for name in ("pipe.npy", "pipe.keras"):
+        os.mkfifo(folder / name)
+    claim_much(folder)
     (folder / "empty").mkdir()
     (folder / "full").mkdir()
     (folder / "full" / "mine.txt").write_text("mine")
     return folder
+
+
+def claim_much(folder):
+    """Files of a few bytes that say they hold 2**60 numbers, and one that is damaged inside."""
+    header = io.BytesIO()
+    description = {"descr": "<f4", "fortran_order": False, "shape": (2**30, 2**30)}
+    np.lib.format.write_array_header_1_0(header, description)
+    start = header.getvalue()
+    (folder / "vast.npy").write_bytes(start + bytes(64))
+    with zipfile.ZipFile(folder / "vast.npz", "w") as file:
+        file.writestr("x.npy", start + bytes(64))
+    with zipfile.ZipFile(folder / "cut.npz", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.npy", start + np.random.default_rng(0).bytes(1000))
+    content = bytearray((folder / "cut.npz").read_bytes())
+    content[300:600] = bytes(300)
+    (folder / "cut.npz").write_bytes(content)
 
 
 FINETUNE = "finetune --critic points.keras --data eight_gaussians --out out "
@@ -93,6 +115,11 @@ LINES = {
     "finetune --critic points.keras --data shape.npy --out out": "shape",
     "finetune --critic points.keras --data scalar.npy --out out": "shape",
     "finetune --critic points.keras --data garbage.npy --out out": "garbage.npy cannot be read",
+    "finetune --critic points.keras --data pipe.npy --out out": "pipe.npy, which is none",
+    "finetune --critic points.keras --data vast.npy --out out": "vast.npy cannot be read",
+    "finetune --critic points.keras --data vast.npz --out out": "vast.npz cannot be read",
+    "finetune --critic points.keras --data cut.npz --out out": "cut.npz cannot be read",
+    "finetune --critic pipe.keras --data eight_gaussians --out out": "no file .*pipe.keras",
     "finetune --critic points.keras --data missing.npy --out out": "missing.npy",
     "finetune --critic points.keras": "--data",
     IMAGES + "--data empty": "empty",
@@ -189,6 +216,17 @@ def test_command_lines(line, folder, capsys, monkeypatch):
     assert not bad.INTERNAL.search(lines[-1]), lines
     assert "Traceback" not in err
     assert contents(folder) == before
+
+
+def test_a_file_that_unpacks_to_more_than_memory(folder, tmp_path, capsys, monkeypatch):
+    """It is not unpacked: 64 MB of zeros are 64 kB, on a computer of 16 MB."""
+    np.savez_compressed(tmp_path / "zeros.npz", x=np.zeros((2**23, 2), "float32"))
+    monkeypatch.setattr(os, "sysconf", lambda name: 2**12)
+    data = ["--data", tmp_path / "zeros.npz", "--out", tmp_path / "out"]
+    status, _, err = run(capsys, "finetune", "--critic", folder / "points.keras", *data)
+    assert status == 2
+    assert "zeros.npz cannot be read: `x` must fit in memory" in err
+    assert not (tmp_path / "out").exists()
 
 
 def contents(folder):

@@ -1,5 +1,6 @@
 """Answers that a server gives and that no client believes: one error that says what is wrong."""
 
+import contextlib
 import gzip
 import json
 import time
@@ -59,12 +60,15 @@ LIES = {  # the content of an answer to three seeds, whose samples have the shap
 }
 
 
-def answering(own, content, status=200, headers=(), body=None, written=None):
+def answering(own, content, status=200, headers=(), body=None, written=None, raw=None):
     """A handler of requests that gives this answer to every prediction."""
 
     class Liar(own):
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
+            if raw is not None:
+                raw(self.wfile)
+                return
             sent = json.dumps(content).encode() if body is None else body
             self.send_response(status)
             for name, value in headers:
@@ -85,7 +89,9 @@ def ask(server):
 
     own = server.rest.RequestHandlerClass
 
-    def asked(content, message, kind=RuntimeError, timeout=30.0, **how):
+    def asked(content, message, kind=RuntimeError, timeout=30.0, start=None, piece=b"", **how):
+        if start is not None:
+            how["raw"] = lambda file: (file.write(start), drip(file, piece))
         server.rest.RequestHandlerClass = answering(own, content, **how)
         refused = pytest.raises(kind, match=message)
         with kgl.serving.connect(server.urls()[1], timeout=timeout) as client, refused:
@@ -115,17 +121,58 @@ def test_a_redirect_takes_no_headers_along(ask):
         ask({}, match, status=status, headers=headers)
 
 
-def test_a_drip_ends_at_the_timeout(ask):
-    def drip(file):
-        end = time.monotonic() + 20
+def drip(file, piece=b" "):
+    """A piece of an answer every now and then, for longer than a client waits."""
+    end = time.monotonic() + 20
+    with contextlib.suppress(OSError):  # until the client hangs up
         while time.monotonic() < end:
-            file.write(b" ")
+            file.write(piece)
             file.flush()
             time.sleep(0.05)
 
+
+DRIPS = {
+    "the body": {"written": drip},
+    "the headers": {"start": b"HTTP/1.1 200 OK\r\nX-Slow: ", "piece": b"x"},
+    "many headers": {"start": b"HTTP/1.1 200 OK\r\n", "piece": b"X-More: 1\r\n"},
+    "the status": {"start": b"", "piece": b"H"},
+    "go on, and again": {"start": b"", "piece": b"HTTP/1.1 100 Continue\r\n\r\n"},
+    "chunks": {
+        "start": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "piece": b"1\r\n \r\n",
+    },
+}
+
+
+@pytest.mark.parametrize("name", DRIPS)
+def test_a_drip_ends_at_the_timeout(ask, name):
     start = time.monotonic()
-    ask({}, "did not answer within 0.5 s", kind=TimeoutError, timeout=0.5, written=drip)
-    assert time.monotonic() - start < 10
+    ask({}, "did not answer within 0.5 s", kind=TimeoutError, timeout=0.5, **DRIPS[name])
+    assert time.monotonic() - start < 5  # a drip takes 20 s
+
+
+def test_a_server_that_is_busy_slowly(ask):
+    """All attempts together have the time of one."""
+
+    def busy(file):
+        time.sleep(0.3)
+        file.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+
+    start = time.monotonic()
+    ask({}, "did not answer within 0.5 s", kind=TimeoutError, timeout=0.5, raw=busy)
+    assert time.monotonic() - start < 1.4  # five attempts of 0.3 s take 1.5 s, and pauses
+
+
+def test_a_client_goes_on_after_a_drip(server):
+    own = server.rest.RequestHandlerClass
+    with kgl.serving.connect(server.urls()[1], timeout=0.5) as client:
+        client.signatures()
+        server.rest.RequestHandlerClass = answering(own, {}, written=drip)
+        with pytest.raises(TimeoutError):
+            client.sample([1])
+        server.rest.RequestHandlerClass = own
+        client.timeout = 30
+        assert client.sample([1]).shape == (1, 2)
 
 
 def test_more_than_a_client_takes(ask, monkeypatch):

@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-import time
 import weakref
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import Retry
 
 from keras_gradlayer.serving.clients.client import MOST_BYTES, Client
+from keras_gradlayer.serving.clients.deadline import Adapter, Deadline
 from keras_gradlayer.serving.messages import SignatureDefMap
 
 _RETRIES = 4
@@ -73,7 +73,7 @@ class RestClient(Client):
                 respect_retry_after_header=False,
             )
             for scheme in ("http://", "https://"):
-                session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
+                session.mount(scheme, Adapter(max_retries=retry))
         return self._own.session
 
     def _send(self, signature, inputs):
@@ -117,13 +117,16 @@ class RestClient(Client):
         """The content of the answer, or the error that it tells of."""
         timeout = self.timeout / (1 + _RETRIES), self.timeout  # to connect, to read
         settings = {"timeout": timeout, "allow_redirects": False, "stream": True, **kwargs}
-        end = time.monotonic() + self.timeout
+        deadline = Deadline(self.timeout)
         try:
-            with self._session().request(method, self._url + path, **settings) as answer:
-                body = _read(answer, end)
-        except (requests.Timeout, ReadTimeoutError, TimeoutError) as e:
-            raise TimeoutError(f"The server did not answer within {self.timeout} s.") from e
-        except (requests.RequestException, HTTPError) as e:
+            with deadline, self._session().request(method, self._url + path, **settings) as answer:
+                body = _read(answer)
+            if deadline.over:
+                raise TimeoutError
+        except (requests.RequestException, HTTPError, TimeoutError) as e:
+            slow = isinstance(e, (requests.Timeout, ReadTimeoutError, TimeoutError))
+            if deadline.over or slow:
+                raise TimeoutError(f"The server did not answer within {self.timeout} s.") from e
             inner = e.args[0] if e.args else e
             cause = str(getattr(inner, "reason", inner)).split(": ", 1)[-1]
             raise ConnectionError(f"{self._url} could not be reached: {cause}") from e
@@ -145,8 +148,8 @@ class RestClient(Client):
         raise kind(f"The server answered {answer.status_code}: {reason}")
 
 
-def _read(answer, end):
-    """The body of an answer, unpacked: of a bounded size, and complete by a time."""
+def _read(answer):
+    """The body of an answer, unpacked, of a bounded size."""
     body = bytearray()
     while part := answer.raw.read1(2**16, decode_content=True):
         body += part
@@ -154,8 +157,6 @@ def _read(answer, end):
             raise RuntimeError(
                 f"The server answers more than {MOST_BYTES} bytes. Expected a smaller `batch_size`."
             )
-        if time.monotonic() > end:
-            raise TimeoutError
     return bytes(body)
 
 

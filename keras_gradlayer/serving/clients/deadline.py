@@ -1,0 +1,90 @@
+"""HTTP requests that end by a time, however slowly a server sends its headers and its body."""
+
+import contextlib
+import socket
+import threading
+
+import requests
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+_waiting = threading.local()
+
+
+class Deadline(contextlib.AbstractContextManager):
+    """Hangs up on what this thread reads over an `Adapter`, after so many seconds.
+
+    A socket's own timeout begins anew with each byte.
+
+    Attributes:
+        over: whether it has hung up.
+    """
+
+    def __init__(self, seconds: float):
+        self.over = False
+        self._socket = None
+        self._timer = threading.Timer(seconds, self._hang_up)
+        self._timer.daemon = True
+
+    def __enter__(self):
+        self._timer.start()
+        _waiting.deadline = self
+        return self
+
+    def __exit__(self, *error):
+        self._timer.cancel()
+        _waiting.deadline = None
+
+    def watch(self, connection: HTTPConnection) -> None:
+        """Read from this connection from now on; a `TimeoutError` if it is too late for that."""
+        self._socket = connection.sock
+        if self.over:
+            raise TimeoutError
+
+    def _hang_up(self):
+        self.over = True
+        with contextlib.suppress(OSError, AttributeError):  # closed, or not open yet
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Punctual:
+    """A connection that minds the deadline of the thread that reads from it."""
+
+    def getresponse(self):
+        deadline = _waiting.deadline
+        deadline.watch(self)
+        try:
+            answer = super().getresponse()
+        except Exception as e:
+            if deadline.over:
+                raise TimeoutError from e
+            raise
+        if deadline.over:  # what was cut off looks like the end of the headers
+            raise TimeoutError
+        return answer
+
+
+class _Http(urllib3.HTTPConnectionPool):
+    ConnectionCls = type("_HttpConnection", (_Punctual, HTTPConnection), {})
+
+
+class _Https(urllib3.HTTPSConnectionPool):
+    ConnectionCls = type("_HttpsConnection", (_Punctual, HTTPSConnection), {})
+
+
+class Adapter(requests.adapters.HTTPAdapter):
+    """Requests' adapter, of connections that mind a `Deadline`."""
+
+    def init_poolmanager(self, *args, **kwargs):
+        """As the base class."""
+        super().init_poolmanager(*args, **kwargs)
+        _use_ours(self.poolmanager)
+
+    def proxy_manager_for(self, *args, **kwargs):
+        """As the base class."""
+        return _use_ours(super().proxy_manager_for(*args, **kwargs))
+
+
+def _use_ours(manager):
+    manager.pool_classes_by_scheme = {"http": _Http, "https": _Https}
+    return manager
