@@ -138,7 +138,7 @@ class CompressedStack(GradientLayerStack):
         """Refused: a compressed history is finished."""
         raise ValueError(
             "A compressed stack takes no more layers. Expected a GradientLayerStack, as a tuner "
-            "and its `sampler()` have one"
+            f"has one. Received: a history of {self.depth} layers in {self.precision}"
         )
 
     def restore(self, layer: int) -> None:

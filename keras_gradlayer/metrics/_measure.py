@@ -58,7 +58,7 @@ def loss_of(scores, name, mode=None):
 
 
 def check_monitor(scorer, monitor):
-    """Check that `monitor` is the name of a score of a `Scorer`; of a function none is known yet."""
+    """Check that a `Scorer` has a score of that name; of a function none is known yet."""
     if isinstance(monitor, str) and isinstance(scorer, Scorer):
         main_score(scorer, dict.fromkeys((*SCORES, *DIRECTIONS)), monitor)
 

@@ -173,8 +173,3 @@ def test_critics_that_end_with_no_one_layer():
 def test_bad_arguments(name):
     with pytest.raises(ValueError, match=f"`{name}` must be a non-negative"):
         kgl.callbacks.ConsistencyPenalty(**{name: -1})
-
-
-def test_bad_stddev():
-    with pytest.raises(ValueError, match="`stddev` must be a positive"):
-        kgl.callbacks.ConsistencyPenalty(stddev=0)

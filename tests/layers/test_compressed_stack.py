@@ -81,7 +81,7 @@ def test_an_odd_number_of_weights_in_four_bits():
 
 @pytest.mark.parametrize("precision", BITS)
 def test_samples_files_and_copies(sampler, precision, tmp_path):
-    """The samples are those of the restored critics; saved, loaded and copied, they are the same."""
+    """The samples are those of the restored critics, also when saved, loaded and copied."""
     small, plain = sampler.compress(precision), sampler.copy()
     plain.stack.truncate(0)
     for k, step_size in enumerate(sampler.step_sizes):

@@ -171,7 +171,7 @@ def f_score(beta):
     return weigh
 
 
-@pytest.mark.parametrize("beta, best", [(0.5, 1 / 3), (2.0, 2 / 3)])
+@pytest.mark.parametrize(("beta", "best"), [(0.5, 1 / 3), (2.0, 2 / 3)])
 def test_the_user_weighs_precision_against_recall(beta, best):
     """F_β of p = 1 − s and r = s is highest at these spreads, which the layers stop at."""
     rule = search(trade, 0.1, samples=1000, monitor=f_score(beta), halvings=0)
