@@ -14,19 +14,23 @@ import numpy as np
 import keras_gradlayer as kgl
 
 
+def coverage(model, classifier, count):
+    """The modes among samples of a model, and KL(samples || uniform)."""
+    samples = model.predict(model.latent.sample(count, seed=1), batch_size=256, verbose=0)
+    labels = [
+        classifier.predict(samples[..., i : i + 1], batch_size=256, verbose=0)["logits"].argmax(1)
+        for i in range(3)
+    ]
+    return kgl.metrics.stacked_mode_coverage(np.stack(labels, axis=1))
+
+
 @click.command()
 @click.option("--model", required=True, help="The .keras file of a GAN, tuner or sampler.")
 @click.option("--classifier", required=True, help='Gives {"logits"} for digits in [-1, 1].')
 @click.option("--count", default=25_600, show_default=True)
 def main(model, classifier, count):
     """Print the number of modes, and KL(samples || uniform)."""
-    model, classifier = keras.saving.load_model(model), keras.saving.load_model(classifier)
-    samples = model.predict(model.latent.sample(count, seed=1), batch_size=256, verbose=0)
-    labels = [
-        classifier.predict(samples[..., i : i + 1], batch_size=256, verbose=0)["logits"].argmax(1)
-        for i in range(3)
-    ]
-    found = kgl.metrics.stacked_mode_coverage(np.stack(labels, axis=1))
+    found = coverage(*map(keras.saving.load_model, (model, classifier)), count)
     click.echo(f"{found.modes} of 1,000 modes, KL {found.divergence:.3f}, {count} samples")
 
 

@@ -14,12 +14,13 @@ from keras_gradlayer._files import write_text
 from keras_gradlayer.callbacks._watcher import Watcher, output_range_of
 from keras_gradlayer.metrics._measure import (
     check_comparable,
+    check_monitor,
     check_scorer,
     loss_of,
     main_score,
     measure,
 )
-from keras_gradlayer.metrics.scorer import DIRECTIONS, SCORES, Scorer, ScoreReport
+from keras_gradlayer.metrics.scorer import Scorer, ScoreReport
 
 
 class Scores(Watcher):
@@ -95,8 +96,7 @@ class Scores(Watcher):
             _checks.instance_of("monitor", monitor, str, "the name of a score or None")
         if path is not None:
             _checks.path("path", path)
-        if monitor is not None and isinstance(scorer, Scorer):  # of a function it is not yet known
-            main_score(scorer, dict.fromkeys((*SCORES, *DIRECTIONS)), monitor)
+        check_monitor(scorer, monitor)
         self.scorer, self.monitor, self.mode = scorer, monitor, mode
         self.restore_best_layers = _checks.boolean("restore_best_layers", restore_best_layers)
         self.path = None if path is None else pathlib.Path(path)

@@ -44,18 +44,21 @@ class CriticHistory(FrozenParts):
         variables = variables_of(self.potential)
         self._check_memory(variables)
         self._history = [
-            self.add_weight(
-                shape=(self.max_layers, *v.shape),
-                dtype=v.dtype,
-                initializer="zeros",
-                trainable=False,
-                autocast=False,
-                name=f"history_{i}",
-            )
-            for i, v in enumerate(variables)
+            self._add_rows(f"history_{i}", v.shape, v.dtype) for i, v in enumerate(variables)
         ]
-        for i, h in enumerate(self._history):
-            setattr(self._followed, f"history_{i}", h)
+
+    def _add_rows(self, name, shape, dtype):
+        """A variable with a row for each layer there is room for."""
+        rows = self.add_weight(
+            shape=(self.max_layers, *shape),
+            dtype=dtype,
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            name=name,
+        )
+        setattr(self._followed, name, rows)
+        return rows
 
     def _check_memory(self, variables):
         size = sum(int(np.prod(v.shape)) * tf.as_dtype(v.dtype).size for v in variables)
@@ -167,16 +170,20 @@ class CriticHistory(FrozenParts):
                 f"Received: one of {self.depth} layers"
             )
         self._check_room(depth)
-        mine, theirs = ([tuple(h.shape[1:]) for h in s._rows()] for s in (self, other))
+        self._check_layers({h.name: h.value[:depth] for h in other._rows()})
+        for mine, theirs in zip(self._rows(), self._taken(other, depth)):
+            self._assign(mine, range(depth), theirs)
+        self._depth.assign(depth)
+
+    def _taken(self, other, depth):
+        """The layers of another stack, as rows for this one's variables."""
+        mine, theirs = ([(tuple(h.shape[1:]), h.dtype) for h in s._rows()] for s in (self, other))
         if mine != theirs:
             raise ValueError(
                 "The layers do not fit the stack. Expected variables of the shapes "
                 f"{mine[:-1]}. Received: {theirs[:-1]}"
             )
-        self._check_layers({h.name: h.value[:depth] for h in other._rows()})
-        for mine, theirs in zip(self._rows(), other._rows()):
-            self._assign(mine, range(depth), theirs.value[:depth])
-        self._depth.assign(depth)
+        return [h.value[:depth] for h in other._rows()]
 
     def fingerprint(self, first: int = 0, before: int = 0, last: int | None = None) -> int:
         """A checksum of the stacked layers: stacks of equal layers have equal ones.
@@ -205,7 +212,11 @@ class CriticHistory(FrozenParts):
         if not depth:
             raise ValueError(f"No layer is stacked yet. Received: layer={layer!r}")
         layer = _checks.positive_int("layer", layer, zero_ok=True, most=depth - 1)
-        return [tf.gather(h.value, layer) for h in self._history]
+        return self.values(layer)
+
+    def values(self, k: int | tf.Tensor) -> list[tf.Tensor]:
+        """The potential's variables as they were in layer `k`, counted from 0."""
+        return [tf.gather(h.value, k) for h in self._history]
 
     def save_own_variables(self, store: MutableMapping) -> None:
         """Save the stacked layers, not the room kept for more, and the parts."""

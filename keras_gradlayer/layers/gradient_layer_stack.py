@@ -138,10 +138,9 @@ class GradientLayerStack(CriticHistory):
         row_layers = tf.reshape(layers, [-1] + [1] * (z.shape.rank - 1)) if per_row else None
 
         def replay(k, z):
-            values = [tf.gather(h.value, k) for h in self._history]
             layer_seeds = _random.later_seeds(seeds, k) if self.temperature else None
             step_size = tf.gather(self._step_sizes.value, k)
-            moved = self.move(z, values, step_size, condition, layer_seeds)
+            moved = self.move(z, self.values(k), step_size, condition, layer_seeds)
             return k + 1, tf.where(k < row_layers, moved, z) if per_row else moved
 
         _, z = tf.while_loop(

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_gradlayer import _checks, _images
 from keras_gradlayer._conditions import unpair
-from keras_gradlayer.metrics.scorer import DIRECTIONS, Scorer
+from keras_gradlayer.metrics.scorer import DIRECTIONS, SCORES, Scorer
 
 
 def check_scorer(scorer):
@@ -55,3 +55,24 @@ def loss_of(scores, name, mode=None):
     """A score as a value to minimise; NaN is the worst."""
     sign = -1 if (mode or DIRECTIONS.get(name, "min")) == "max" else 1
     return sign * scores[name] if np.isfinite(scores[name]) else np.inf
+
+
+def check_monitor(scorer, monitor):
+    """Check that a `Scorer` has a score of that name; of a function none is known yet."""
+    if isinstance(monitor, str) and isinstance(scorer, Scorer):
+        main_score(scorer, dict.fromkeys((*SCORES, *DIRECTIONS)), monitor)
+
+
+def weighed(scorer, scores, monitor):
+    """Scores, the name of the one to compare by, and its direction, as `loss_of` takes them.
+
+    `monitor` is a name or a function of the scores, the higher the better.
+    """
+    if not callable(monitor):
+        return scores, main_score(scorer, scores, monitor), None
+    try:
+        return {"monitor": float(monitor(scores))}, "monitor", "max"
+    except (TypeError, ValueError, KeyError) as e:
+        raise ValueError(
+            f"`monitor` must give a number of the scores {', '.join(scores)}. It said: {e!r}"
+        ) from e

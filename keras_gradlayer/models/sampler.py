@@ -15,7 +15,7 @@ from keras_gradlayer._conditions import call, given, pair, spec_of, unpair
 from keras_gradlayer._nesting import computes_in
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
-from keras_gradlayer.layers import GradientLayerStack
+from keras_gradlayer.layers import CompressedStack, GradientLayerStack
 from keras_gradlayer.models.conditions import conditions_for
 from keras_gradlayer.models.copying import copy_model
 from keras_gradlayer.models.output_range import output_range
@@ -36,6 +36,16 @@ def _chunk(x, start, rows):
     """Some rows, the last chunk filled up: another shape would be another program."""
     part = x[start : start + rows]
     return tf.concat([part, tf.repeat(part[:1], rows - len(part), axis=0)], axis=0)
+
+
+def _copies(base, critic, head, latent):
+    """Copies of the three, each built for what comes before it."""
+    given = spec_of(base, critic, head)
+    base = copy_model("base", base, latent.shape, given)
+    flow_shape = _checks.output_shape(base, latent.shape, condition=given)[1:]
+    head = copy_model("head", head, flow_shape, given)
+    sample_shape = _checks.output_shape(head, flow_shape, condition=given)[1:]
+    return base, copy_model("critic", critic, sample_shape, given), head
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
@@ -117,12 +127,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         **stack,
     ) -> Self:
         """A sampler of copies of these parts, with room for layers and none stacked."""
-        given = spec_of(base, critic, head)
-        base = copy_model("base", base, latent.shape, given)
-        flow_shape = _checks.output_shape(base, latent.shape, condition=given)[1:]
-        head = copy_model("head", head, flow_shape, given)
-        sample_shape = _checks.output_shape(head, flow_shape, condition=given)[1:]
-        critic = copy_model("critic", critic, sample_shape, given)
+        base, critic, head = _copies(base, critic, head, latent)
         dtype = dtype or flow_dtype(base, head, critic)
         layers = GradientLayerStack(
             critic, step_size, max_layers, head, steps_per_layer, objective, dtype=dtype, **stack
@@ -131,16 +136,51 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
 
     def copy(self) -> Self:
         """A sampler of the same layers that shares nothing with this one, if it copies."""
-        stack, room = self.stack, max(self.depth, 1)
+        if isinstance(self.stack, CompressedStack):
+            return self._with(CompressedStack, precision=self.stack.precision)
+        return self._with(GradientLayerStack)
+
+    def compress(self, precision: str = "int8") -> Self:
+        """A copy whose critics are kept as differences of few bits.
+
+        Use it to store and serve a finished sampler: it saves, exports and replays like this one,
+        in fewer bytes and with samples a little moved. `CompressedStack` says how. The critic that
+        was stacked last is kept as it is.
+
+        Args:
+            precision: of the differences, `"int8"`, `"int4"` or `"bfloat16"`.
+
+        Raises:
+            ValueError: for another precision, a sampler without layers, or one compressed before.
+
+        Example:
+            >>> critic = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+            >>> sampler = kgl.refine(None, critic, step_size=0.1, steps=5)
+            >>> small = sampler.compress("int8")
+        """
+        if not self.depth or not self._copies or isinstance(self.stack, CompressedStack):
+            received = "one compressed before" if self.depth else "one without layers"
+            if not self._copies:
+                received = "one of FineTuner(..., copy=False), whose critic is the tuner's"
+            raise ValueError(
+                "Expected a sampler that has layers, a critic of its own, and is not compressed. "
+                f"Received: {received}"
+            )
+        return self._with(CompressedStack, precision=precision)
+
+    def _with(self, kind, **settings):
+        """A sampler of the same layers in a stack of that kind."""
+        stack = self.stack
         names = "step_size", "steps_per_layer", "objective", "temperature", "penalty"
-        config = {name: getattr(stack, name) for name in names} | {"dtype": stack.dtype_policy}
-        if self._copies:
-            parts = self.base, stack.potential, self.head, self.latent
-            twin = self.copy_of(*parts, max_layers=room, **config)
-        else:
-            shared = GradientLayerStack(stack.potential, max_layers=room, head=self.head, **config)
-            twin = type(self)(self.base, shared, self.latent, copies=False)
-        twin.stack.copy_history(self.stack)
+        settings |= {name: getattr(stack, name) for name in names}
+        settings |= {"dtype": stack.dtype_policy, "max_layers": max(self.depth, 1)}
+        parts = self.base, stack.potential, self.head
+        base, critic, head = _copies(*parts, self.latent) if self._copies else parts
+        if kind is not type(stack):  # compressed layers differ from the last critic
+            for v, value in zip(critic.variables, stack.values(self.depth - 1)):
+                v.assign(value)
+        twin = type(self)(base, kind(critic, head=head, **settings), self.latent, self._copies)
+        twin.stack.copy_history(stack)
         if self.conditions is not None:
             twin.conditions.set_weights(self.conditions.get_weights())
         return twin

@@ -8,13 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer import _checks
 from keras_gradlayer._conditions import call, pair
 from keras_gradlayer.metrics._measure import (
     check_comparable,
+    check_monitor,
     check_scorer,
     loss_of,
-    main_score,
     measure,
+    weighed,
 )
 from keras_gradlayer.metrics.scorer import Scorer
 from keras_gradlayer.step_rules.step_rule import Search
@@ -42,22 +44,25 @@ class LineSearch(Search):
     Source: a departure from Nitanda & Suzuki (2018), whose Algorithm 1 trains the critic before
     each layer and stacks every layer.
 
-    A scorer is not saved with the tuner, unless it is a function registered with
+    Scorer and monitor are not saved with the tuner, unless they are functions registered with
     `keras.saving.register_keras_serializable`: give a loaded tuner a new rule before `fit`, by
     `tuner.step_size = LineSearch(scorer)`.
 
     Args:
-        scorer: a `kgl.metrics.Scorer`, of which the Fréchet distance counts, or a function of an
-            array of samples that gives a dict of floats, of which the first counts. Scores of a
-            `Scorer` improve as it says, all others when they fall.
+        scorer: a `kgl.metrics.Scorer`, or a function of an array of samples that gives a dict of
+            floats.
         step_size: η, the first step tried; by default one of a tenth of the samples' spread.
         halvings: the most times the step is halved, or doubled.
         samples: how many samples to score.
         seed: integer that their latents follow from.
+        monitor: what counts: the name of a score, or a function of the dict of scores, the higher
+            the better, such as `lambda s: s["precision"] + 2 * s["recall"]`. By default the Fréchet
+            distance of a `Scorer` and the first score of a function. A score by name improves as
+            `Scorer` says, and any other when it falls.
 
     Raises:
-        TypeError: for a `scorer` that is no function.
-        ValueError: for numbers out of range.
+        TypeError: for a `scorer` that is no function, or a `monitor` that is neither.
+        ValueError: for numbers out of range, or a score that there is not.
 
     Example:
         >>> held_out = np.zeros((10, 2))
@@ -75,11 +80,16 @@ class LineSearch(Search):
         halvings: int = 8,
         samples: int = 2500,
         seed: int = 2,
+        monitor: str | Callable[[dict[str, float]], float] | None = None,
     ):
         super().__init__(step_size, halvings, samples, seed)
         if scorer is not None:  # as in the config of one whose scorer could not be saved
             check_scorer(scorer)
-        self.scorer = scorer
+        if monitor is not None:
+            what = "the name of a score, a function of the scores, or None"
+            _checks.instance_of("monitor", monitor, (str, Callable), what)
+        check_monitor(scorer, monitor)
+        self.scorer, self.monitor = scorer, monitor
 
     def start(self, tuner: keras.Model) -> None:
         """Follow latents of its own through the layers."""
@@ -110,7 +120,7 @@ class LineSearch(Search):
             batches = list(self._followed.batches())
             few = self._scores(batches[: self._few])
             if not depth:
-                check_comparable(*few)
+                check_comparable(*few[:2])
             self._known = depth, loss_of(*few), self._loss(batches)
         self._best = self._known[1]
 
@@ -143,25 +153,31 @@ class LineSearch(Search):
         return loss_of(*self._scores(batches))
 
     def _scores(self, batches):
-        """The scores by name, and the name of the one that counts."""
+        """The scores by name, the name of the one that counts, and its direction."""
         scores = measure(self.scorer, batches, self._value_range)
-        return scores, main_score(self.scorer, scores)
+        return weighed(self.scorer, scores, self.monitor)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a scorer that is not registered is left out."""
-        known = inspect.isfunction(self.scorer) and (
-            keras.saving.get_registered_object(keras.saving.get_registered_name(self.scorer))
-            is self.scorer
-        )
-        return {
-            **super().get_config(),
-            "scorer": keras.saving.serialize_keras_object(self.scorer) if known else None,
-        }
+        """The constructor's arguments; functions that are not registered are left out."""
+        plain = self.monitor is None or isinstance(self.monitor, str)
+        config = super().get_config() | {"scorer": None, "monitor": None}
+        if _is_registered(self.scorer) and (plain or _is_registered(self.monitor)):
+            given = {"scorer": self.scorer, "monitor": self.monitor}
+            config |= {k: keras.saving.serialize_keras_object(v) for k, v in given.items()}
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "LineSearch":
         """Rebuild the rule."""
-        return cls(**{**config, "scorer": keras.saving.deserialize_keras_object(config["scorer"])})
+        given = {k: config[k] for k in ("scorer", "monitor") if k in config}
+        return cls(
+            **config | {k: keras.saving.deserialize_keras_object(v) for k, v in given.items()}
+        )
+
+
+def _is_registered(f):
+    name = inspect.isfunction(f) and keras.saving.get_registered_name(f)
+    return bool(name) and keras.saving.get_registered_object(name) is f
 
 
 def _is_gain(loss, known):

@@ -107,6 +107,37 @@ def test_ratio_of_given_pairs():
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("margin", [0.0, 1.0])
+def test_noisy_pairs_of_a_linear_critic(margin, monkeypatch):
+    """Eq. (4) in training: f(x) = a·x rises by |a·(ξ1 − ξ2)| over ‖ξ1 − ξ2‖, whatever x is."""
+    real, rng = oracles.points(16), np.random.default_rng(0)
+    noise = rng.normal(scale=0.1, size=(2, *real.shape)).astype("float32")
+    drawn = iter(noise)
+    monkeypatch.setattr("keras_gradlayer._random.normal", lambda *_, **__: next(drawn))
+    a = np.array([3.0, -1.0])
+    found = term(oracles.Linear(a), real, weight=2.0, margin=margin, stddev=0.1)
+    d = noise[0] - noise[1]
+    slopes = np.abs(d @ a) / np.linalg.norm(d, axis=1)
+    # scores of order 1 in float32, over distances of 0.1 to 0.01
+    np.testing.assert_allclose(found, 2 * np.maximum(0, slopes - margin).mean(), rtol=1e-4)
+
+
+def test_noisy_pairs_bend_a_critic_without_dropout():
+    """A critic that trains with a heavy term keeps a small slope."""
+    gan = kgl.GAN(oracles.point_generator(), kgl.models.mlp_critic((2,), units=8))
+    gan.compile(critic_optimizer=keras.optimizers.Adam(0.01))
+    kgl.callbacks.ConsistencyPenalty(100.0, stddev=0.1).set_model(gan)
+    x = tf.constant(oracles.points(64))
+    update = tf.function(lambda: gan.critic_update(x), autograph=False)
+    pair = x, x + 0.1 * tf.random.stateless_normal(x.shape, (0, 0))
+    slopes = []
+    for _ in range(2):
+        slopes.append(float(kgl.callbacks.ConsistencyPenalty.ratio(*map(gan.critic, pair), *pair)))
+        for _ in range(100):
+            update()
+    assert slopes[1] < 0.2 * slopes[0]
+
+
 def test_critics_that_it_cannot_work_with():
     gan = kgl.GAN(oracles.point_generator(), kgl.models.mlp_critic((2,), units=8))
     gan.compile()

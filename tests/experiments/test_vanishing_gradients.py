@@ -1,9 +1,15 @@
 """The claims of Arjovsky & Bottou on two parallel lines."""
 
+import keras
 import numpy as np
 import pytest
 
-from keras_gradlayer.experiments.vanishing_gradients import THETA, train_critic
+from keras_gradlayer.experiments.vanishing_gradients import (
+    THETA,
+    noisy_gradients,
+    tail_index,
+    train_critic,
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +68,28 @@ def test_noise_brings_the_slope_of_the_divergence_back():
     np.testing.assert_allclose(found["gradient"][-20:].mean(), slope, rtol=0.1)
     value = 2 * divergence(THETA) - np.log(4)
     np.testing.assert_allclose(found["value"][-20:].mean(), value, atol=0.05)
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_errors_make_the_gradient_a_cauchy_variable(batch):
+    """Theorem 2.6: median 0, quartiles at ± σr/σε and tail index 1, whatever the batch."""
+    keras.utils.set_random_seed(0)
+    x = noisy_gradients("non_saturating", 100_000, batch, errors=(0.1, 0.5))
+    # Three standard errors: Hill's is α/√1000 = 0.03; a quantile's is √(p(1-p)/n) over the density,
+    # 0.0014 × 2π × 5 at the quartiles and half of 0.0016 × 2π × 5 at the median.
+    assert tail_index(x) == pytest.approx(1.0, abs=0.1)
+    found = np.quantile(x, [0.25, 0.5, 0.75])
+    np.testing.assert_allclose(found, [-5.0, 0.0, 5.0], atol=0.13)
+
+
+def test_errors_leave_the_other_gradient_moderate():
+    """log(1 − D) divides by 1 − ε, not by ε: all moments that one meets, and a mean of a batch."""
+    keras.utils.set_random_seed(0)
+    one, many = (noisy_gradients("minimax", 100_000, n, errors=(0.1, 0.5)) for n in (1, 16))
+    assert tail_index(one) > 5
+    assert many.std() == pytest.approx(one.std() / 4, rel=0.02)
+
+
+def test_tail_index_of_a_known_law():
+    x = np.random.default_rng(0).pareto(3.0, 100_000) + 1
+    assert tail_index(x) == pytest.approx(3.0, abs=0.3)  # three standard errors

@@ -23,6 +23,7 @@ RIGHT = {  # what must be a model, a scorer or so is; hypothesis chooses the res
     "shape": lambda: (3,),
 }
 MADE = [
+    kgl.layers.CompressedStack,
     kgl.layers.GradientLayer,
     kgl.layers.GradientLayerStack,
     kgl.latents.Gaussian,

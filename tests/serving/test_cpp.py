@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
+import keras_gradlayer as kgl
 from keras_gradlayer.serving.versions import find_version
 from tests.serving.conftest import answers
 from tests.serving.test_signatures import inputs_for
@@ -52,7 +53,16 @@ def run(program, model, requests, folder):
     return outputs
 
 
-@pytest.mark.parametrize("which", ["toy", "images", "classes"])
+@pytest.fixture(scope="module")
+def compressed(toy, tmp_path_factory):
+    """The toy's sampler in four bits, and its model folder."""
+    sampler = toy[0].sampler().compress("int4")
+    folder = tmp_path_factory.mktemp("compressed") / "sampler"
+    kgl.serving.export_sampler(sampler, folder)
+    return sampler, folder
+
+
+@pytest.mark.parametrize("which", ["toy", "images", "classes", "compressed"])
 def test_every_signature(request, program, which, tmp_path):
     tuner, folder = request.getfixturevalue(which)
     served = answers(folder)

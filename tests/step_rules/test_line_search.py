@@ -157,6 +157,38 @@ def test_higher_is_better_for_scores_known_to_be_so():
     assert tuner.stack.depth == 0
 
 
+def trade(x):
+    """Of a spread s from 1 to 0: precision 1 − s rises as recall s falls."""
+    s = float(x.std(axis=0).mean())
+    return {"spread": s, "precision": 1 - s, "recall": s}
+
+
+def f_score(beta):
+    def weigh(s):
+        p, r = s["precision"], s["recall"]
+        return (1 + beta**2) * p * r / (beta**2 * p + r)
+
+    return weigh
+
+
+@pytest.mark.parametrize(("beta", "best"), [(0.5, 1 / 3), (2.0, 2 / 3)])
+def test_the_user_weighs_precision_against_recall(beta, best):
+    """F_β of p = 1 − s and r = s is highest at these spreads, which the layers stop at."""
+    rule = search(trade, 0.1, samples=1000, monitor=f_score(beta), halvings=0)
+    tuner = oracles.quadratic_tuner(CENTER, step_size=rule, max_layers=20)
+    fit(tuner)
+    found = trade(tuner(tuner.latent.sample(1000, seed=2)).numpy())
+    # A further layer has to gain half a percent, and F is flat at its top.
+    assert found["spread"] == pytest.approx(best, abs=0.07)
+
+
+def test_a_score_by_name():
+    """Recall takes no layer of a critic that only draws samples together."""
+    rule = search(trade, 0.1, samples=1000, monitor="recall")
+    tuner = oracles.quadratic_tuner(CENTER, step_size=rule)
+    assert fit(tuner)["layers"] == [0]
+
+
 @keras.saving.register_keras_serializable("test")
 def registered(x):
     return spread(x)
@@ -181,7 +213,22 @@ def test_another_scorer_is_asked_for_again(tmp_path):
     assert fit(loaded)["layers"][0] > 0
 
 
+def test_a_monitor_is_saved_with_a_registered_scorer():
+    rule = search(registered, monitor="spread")
+    assert rule.from_config(rule.get_config()).monitor == "spread"
+    rule = search(registered, monitor=lambda s: 0.0)  # without it the scorer would be another rule
+    assert rule.from_config(rule.get_config()).scorer is None
+
+
 def test_bad_input():
+    with pytest.raises(TypeError, match="`monitor` must be the name of a score, a function"):
+        search(spread, monitor=3)
+    tuner = oracles.quadratic_tuner(CENTER, step_size=search(spread, monitor="recall"))
+    with pytest.raises(ValueError, match="`monitor` must be one of spread. Received: 'recall'"):
+        fit(tuner)
+    tuner.step_size = search(spread, monitor=lambda s: s["recall"])
+    with pytest.raises(ValueError, match="`monitor` must give a number of the scores spread. It"):
+        fit(tuner)
     with pytest.raises(TypeError, match="`scorer` must be a kgl.metrics.Scorer or a function"):
         search(3)
     with pytest.raises(ValueError, match="`halvings` must be an integer from 0 to 100"):
