@@ -24,6 +24,7 @@ docs: .venv/docs
 test: $(ALL_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python $(PYTEST) -m "not slow"
 
 # Whole results, and scores of real images: minutes each.

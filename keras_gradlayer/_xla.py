@@ -46,7 +46,7 @@ class AutoXLA:
     Subclasses name what they compute with in `compiled_parts`.
     """
 
-    _jit = None
+    _jit: bool | None = None
 
     @property
     def jit_compile(self) -> bool:

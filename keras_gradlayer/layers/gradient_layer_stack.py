@@ -103,13 +103,13 @@ class GradientLayerStack(CriticHistory):
     ) -> None:
         """Build potential and head, check that they fit, and allocate the history."""
         shape, dtype = x_shape[1:], self.variable_dtype
-        given = shape, dtype
+        sample, sample_dtype = shape, dtype
         parts = [part for part in (self.potential, self.head) if spec_of(part) is not None]
         condition = condition_tensor(parts[0] if parts else None, condition_shape)
         if self.head is not None:
             spec = _checks.output_spec(self.head, shape, dtype, condition)
-            given = tuple(spec.shape[1:]), spec.dtype
-        _checks.scores_shape("potential", self.potential, *given, condition)
+            sample, sample_dtype = tuple(spec.shape[1:]), spec.dtype
+        _checks.scores_shape("potential", self.potential, sample, sample_dtype, condition)
         _checks.depends_on_input("potential", self.climbed, shape, dtype, condition)
         self._make_twins()
         if self._history is None:
@@ -126,16 +126,15 @@ class GradientLayerStack(CriticHistory):
         """Move `x` through the layers from `first` up to `layers`."""
         depth = tf.convert_to_tensor(self._depth)
         rows = x.shape[0]
-        if layers is None:
-            layers = depth
-        else:
-            layers = tf.minimum(_checks.layer_numbers("layers", layers, rows), depth)
+        last = depth
+        if layers is not None:
+            last = tf.minimum(_checks.layer_numbers("layers", layers, rows), depth)
         if not tf.is_tensor(first):
             first = _checks.positive_int("first", first, zero_ok=True)
         z = tf.cast(x, self.variable_dtype)
         seeds = _random.row_seeds(z) if self.temperature and seeds is None else seeds
-        per_row = layers.shape.rank == 1
-        row_layers = tf.reshape(layers, [-1] + [1] * (z.shape.rank - 1)) if per_row else None
+        per_row = last.shape.rank == 1
+        row_layers = tf.reshape(last, [-1] + [1] * (z.shape.rank - 1)) if per_row else None
 
         def replay(k, z):
             values = [tf.gather(h.value, k) for h in self._history]
@@ -145,7 +144,7 @@ class GradientLayerStack(CriticHistory):
             return k + 1, tf.where(k < row_layers, moved, z) if per_row else moved
 
         _, z = tf.while_loop(
-            lambda k, z: k < tf.reduce_max(layers),
+            lambda k, z: k < tf.reduce_max(last),
             replay,
             (tf.cast(first, "int32"), z),
             shape_invariants=(tf.TensorShape([]), z.shape),

@@ -242,7 +242,7 @@ class AdversarialTrainer(AdversarialModel):
         loop.new_run(Feed(group, self.strategy), fitting=True)
         restored = Restored(loop, initial_epoch)
         if ready:
-            callbacks.callbacks.append(restored)
+            ready.append(restored)
         averaging = Averaging(self)
         try:
             history = super().fit(
@@ -258,7 +258,7 @@ class AdversarialTrainer(AdversarialModel):
             self.steps_per_execution = 1  # which predict would take for its own
             loop.callbacks, loop.skip, loop.taken = [], 0, 0
             if ready:
-                callbacks.callbacks.remove(restored)
+                ready.remove(restored)
         averaging.finish()
         return history
 

@@ -68,7 +68,7 @@ class GAN(AdversarialTrainer):
 
     move_logs = ("generator_loss",)
     _PARTS = ("generator", "critic", "objective", "latent")
-    _SETTINGS = ("simultaneous",)
+    _SETTINGS: tuple[str, ...] = ("simultaneous",)
 
     def __init__(
         self,
