@@ -10,7 +10,7 @@ PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ALL_TESTS := .venv/test,kserve
 RELEASE := $(CURDIR)/.venv-release/bin
 # Of a base install, without extras.
-WHEEL_TESTS := tests/layers tests/latents tests/objectives tests/models/test_sampler.py
+WHEEL_TESTS := tests/layers tests/latents tests/models/test_sampler.py
 
 # Material for MkDocs announces another generator in the place of itself, at each build.
 export NO_MKDOCS_2_WARNING ?= 1

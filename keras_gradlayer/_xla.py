@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_gradlayer import _backend
 from keras_gradlayer._nesting import nested_layers
 
 # Matrix products and what surrounds them: many small operations, which XLA fuses. It compiles all
@@ -45,6 +46,11 @@ class AutoXLA:
 
     Subclasses name what they compute with in `compiled_parts`.
     """
+
+    def __new__(cls, *args, **kwargs):
+        """Refuse other backends, before anything else is looked at."""
+        _backend.need_tensorflow(f"A {cls.__name__}")
+        return super().__new__(cls, *args, **kwargs)
 
     _jit: bool | None = None
 

@@ -62,7 +62,8 @@ def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]
     if found and trainer.optimizer is None:
         raise ValueError(
             f"{', '.join(found)} acts on the one optimizer of a model, and a "
-            f"{type(trainer).__name__} has none or two. Expected schedules of "
+            f"{type(trainer).__name__} has none or two. Expected which one it is, as in "
+            "gan.optimizer = gan.critic_optimizer after compile; or schedules of "
             "keras.optimizers.schedules as the optimizers' learning rates, and their use_ema, "
             "whose averages fit ends with."
         )
