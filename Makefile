@@ -8,11 +8,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Two processes: one alone would compile more with XLA than Linux lets a process map (65,530 maps).
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ALL_TESTS := .venv/test,kserve
+RELEASE := $(CURDIR)/.venv-release/bin
+# Of a base install, without extras.
+WHEEL_TESTS := tests/layers tests/latents tests/models/test_sampler.py
 
 # Material for MkDocs announces another generator in the place of itself, at each build.
 export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: demo docs test test-slow test-oldest mutants coverage lint clean
+.PHONY: demo docs test test-slow test-oldest mutants coverage lint release clean
 
 demo: .venv/plots
 	$(BIN)/keras-gradlayer demo
@@ -24,6 +27,7 @@ docs: .venv/docs
 test: $(ALL_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python $(PYTEST) -m "not slow"
 
 # Whole results, and scores of real images: minutes each.
@@ -47,6 +51,20 @@ lint: $(ALL_TESTS)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Wheel and sdist, checked; the sdist's tests then run against the wheel, away from the checkout.
+release:
+	rm -rf .venv-release dist
+	$(PYTHON) -m venv --upgrade-deps .venv-release
+	$(RELEASE)/python -m pip install --quiet build twine check-manifest
+	$(RELEASE)/check-manifest
+	$(RELEASE)/python -m build
+	$(RELEASE)/twine check --strict dist/*
+	unzip -l dist/*.whl
+	$(RELEASE)/python -m pip install --quiet dist/*.whl pytest hypothesis
+	$(RELEASE)/keras-gradlayer --version
+	away=$$(mktemp -d) && tar -xf dist/*.tar.gz -C $$away && rm -r $$away/*/keras_gradlayer && \
+		cd $$away/* && $(RELEASE)/python -m pytest -q -m "not slow" $(WHEEL_TESTS) && rm -r $$away
+
 # The name of the file says which extras are installed.
 .venv/%: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv --upgrade-deps .venv
@@ -60,4 +78,4 @@ lint: $(ALL_TESTS)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest build dist site *.egg-info .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .venv-oldest .venv-release build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage

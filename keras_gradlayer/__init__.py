@@ -1,13 +1,5 @@
 """Gradient layers for Keras GANs: from a GAN that stopped improving to a better sampler."""
 
-import keras
-
-if keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        "keras_gradlayer needs Keras on the TensorFlow backend. Received: the "
-        f"{keras.backend.backend()!r} backend. Set KERAS_BACKEND=tensorflow before Python starts."
-    )
-
 from keras_gradlayer import (
     callbacks,
     data,

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer import _backend
 from keras_gradlayer._conditions import call
 from keras_gradlayer._gradients import input_gradient
 
@@ -202,7 +203,7 @@ def not_finite(x):
 def finite_weights(name, variables):
     """Check that variables are finite, all of them."""
     floats = [v for v in variables if tf.as_dtype(v.dtype).is_floating]
-    bad = [v for v in floats if not tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(v)))]
+    bad = [v for v in floats if not keras.ops.all(keras.ops.isfinite(v))]
     if bad:
         named = ", ".join(getattr(v, "path", v.name) for v in bad[:3])
         raise ValueError(
@@ -247,7 +248,7 @@ def layer_numbers(name, value, rows=None):
         raise ValueError(f"`{name}` must be an integer{each}. Received: {name}={value!r}")
     most = min(int(found.dtype.max if not known else np.iinfo(found.dtype).max), tf.int32.max)
     clipped = np.clip(found, 0, most) if known else tf.clip_by_value(found, 0, most)
-    return tf.cast(clipped, "int32")
+    return keras.ops.cast(clipped, "int32")
 
 
 def output_shape(model, input_shape, dtype="float32", condition=None):
@@ -263,6 +264,8 @@ def output_shape(model, input_shape, dtype="float32", condition=None):
 
 def output_spec(model, input_shape, dtype="float32", condition=None):
     """Shape and dtype of what a layer, model or callable gives; see `output_shape`."""
+    if not isinstance(model, keras.layers.Layer) and not _backend.is_tensorflow():
+        model = keras.layers.Lambda(model)
     if not isinstance(model, keras.layers.Layer):
         traced = tf.function(model).get_concrete_function(
             tf.TensorSpec((None, *input_shape), dtype)
@@ -342,6 +345,8 @@ def _fits(expected, shape):
 
 def depends_on_input(name, f, input_shape, dtype="float32", condition=None):
     """Check that the scores `f` gives are differentiable functions of its first input."""
+    if not _backend.is_tensorflow():
+        return  # where a gradient that is none is zero, or PyTorch's own error
     found = []
 
     def look(x, *condition):

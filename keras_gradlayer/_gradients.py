@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_gradlayer import _backend
+
 
 def input_gradient(f, x):
     """Gradient of `f`'s per-sample scores with respect to the input, one row a sample.
@@ -16,6 +18,18 @@ def input_gradient(f, x):
     Returns:
         A tensor with the shape of `x`.
     """
+    if _backend.name() == "jax":
+        import jax
+
+        return jax.grad(lambda x: f(x).sum())(x)
+    if _backend.name() == "torch":
+        import torch
+
+        with torch.enable_grad():
+            point = x if x.requires_grad else x.detach().requires_grad_()
+            flows_on = x.requires_grad and torch.is_grad_enabled()
+            [gradient] = torch.autograd.grad(f(point).sum(), point, create_graph=flows_on)
+        return gradient
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         scores = f(x)

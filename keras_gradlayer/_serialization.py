@@ -20,7 +20,8 @@ class Configured:
         serialize = keras.saving.serialize_keras_object
         parts = {name: serialize(getattr(self, name)) for name in self._PARTS}
         settings = {name: getattr(self, name) for name in self._SETTINGS}
-        return {**super().get_config(), **parts, **settings}
+        own = super().get_config()  # type: ignore[misc]  # of the Keras class beside this one
+        return {**own, **parts, **settings}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

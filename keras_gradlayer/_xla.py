@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_gradlayer import _backend
 from keras_gradlayer._nesting import nested_layers
 
 # Matrix products and what surrounds them: many small operations, which XLA fuses. It compiles all
@@ -46,7 +47,12 @@ class AutoXLA:
     Subclasses name what they compute with in `compiled_parts`.
     """
 
-    _jit = None
+    def __new__(cls, *args, **kwargs):
+        """Refuse other backends, before anything else is looked at."""
+        _backend.need_tensorflow(f"A {cls.__name__}")
+        return super().__new__(cls, *args, **kwargs)
+
+    _jit: bool | None = None
 
     @property
     def jit_compile(self) -> bool:

@@ -20,6 +20,8 @@ class Watcher(keras.callbacks.Callback):
     by_class = False
     """Whether it looks at as many samples of each class, for a conditional model."""
 
+    _seen: int | None = None
+
     def __init__(self, samples: int, seed: int, every: int = 1):
         super().__init__()
         self.every = _checks.positive_int("every", every)

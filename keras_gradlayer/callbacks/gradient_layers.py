@@ -49,7 +49,7 @@ class GradientLayers(StepCallback):
                 "output activation. Received: insert='top'"
             )
         self.insert = insert
-        self._parts = None
+        self._parts: tuple[keras.Model, keras.Model] | None = None
 
     def set_model(self, model) -> None:
         """Join the trainer's step, if its generator can be cut."""
@@ -63,7 +63,7 @@ class GradientLayers(StepCallback):
 
     def generate(self, z: tf.Tensor) -> tf.Tensor:
         """The samples that latents, or (latents, conditions), lead to through the layers."""
-        (base, head), critic = self._parts, self.model.critic
+        (base, head), critic = self._joined(), self.model.critic
         z, condition = unpair(z)
 
         def climbed(x):
@@ -79,15 +79,19 @@ class GradientLayers(StepCallback):
 
     def sampler(self) -> Sampler:
         """An independent copy of the generator with its gradient layers as they are now."""
+        (base, head), gan = self._joined(), self.model
+        sampler = Sampler.copy_of(base, gan.critic, head, gan.latent, self.step_size, self.layers)
+        for _ in range(self.layers):
+            sampler.stack.append()
+        if sampler.conditions is not None:
+            sampler.conditions.set_weights(gan.conditions.get_weights())
+        return sampler
+
+    def _joined(self):
+        """Base and head of the GAN's generator."""
         if self._parts is None:
             raise ValueError(
                 "The sampler is made of the GAN that was trained with this callback. Expected a "
                 "call of `fit` with it, or of `set_model(gan)`, before. Received: neither"
             )
-        (base, head), gan = self._parts, self.model
-        sampler = Sampler.copy_of(base, gan.critic, head, gan.latent, self.step_size, self.layers)
-        for _ in range(self.layers):
-            sampler.stack.append()
-        if gan.conditions is not None:
-            sampler.conditions.set_weights(gan.conditions.get_weights())
-        return sampler
+        return self._parts

@@ -54,7 +54,7 @@ class GradientPenalty(StepCallback):
         The condition is that of the nearer of the two, where they have any.
         """
         epsilon, (a, b) = self.fractions(real), self.conditions
-        if a is not b:
+        if a is not None and a is not b:
             near = tf.reshape(epsilon >= 0.5, [-1] + [1] * (a.shape.rank - 1))
             a = tf.where(near, a, b)
         return pair(epsilon * real + (1 - epsilon) * fake, a)

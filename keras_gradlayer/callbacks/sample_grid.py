@@ -53,7 +53,7 @@ class SampleGrid(Watcher):
         super().__init__(samples, seed, every)
         _checks.path("directory", directory)
         self.directory = pathlib.Path(directory)
-        self._strip = {}
+        self._strip: dict = {}
 
     def set_model(self, model: keras.Model) -> None:
         """Check that the model's samples can be drawn."""

@@ -100,7 +100,8 @@ class Scores(Watcher):
         self.scorer, self.monitor, self.mode = scorer, monitor, mode
         self.restore_best_layers = _checks.boolean("restore_best_layers", restore_best_layers)
         self.path = None if path is None else pathlib.Path(path)
-        self.history, self.conditions = [], {}
+        self.history: list[dict] = []
+        self.conditions: dict[str, str | int] = {}
 
     def set_model(self, model: keras.Model) -> None:
         """Check that the model's samples can be drawn, and that it has what is to be restored."""

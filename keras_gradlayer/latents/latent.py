@@ -59,15 +59,15 @@ class Latent:
             ValueError: if `seeds` are not integers of 64 bits.
         """
         expected = "integers of 64 bits, shape (n,)"
-        seeds = seeds if tf.is_tensor(seeds) else _checks.array("seeds", seeds, expected)
-        known = tf.as_dtype(seeds.dtype).is_integer and len(seeds.shape) == 1
-        if not known or (seeds.dtype == "uint64" and np.any(np.asarray(seeds) >= 2**63)):
+        x: tf.Tensor = seeds if tf.is_tensor(seeds) else _checks.array("seeds", seeds, expected)
+        known = tf.as_dtype(x.dtype).is_integer and len(x.shape) == 1
+        if not known or (x.dtype == "uint64" and np.any(np.asarray(x) >= 2**63)):
             raise ValueError(
-                f"`seeds` must be {expected}. Received: {seeds.dtype} of shape {tuple(seeds.shape)}"
+                f"`seeds` must be {expected}. Received: {x.dtype} of shape {tuple(x.shape)}"
             )
         return tf.map_fn(
             lambda s: self._sample_stateless(tf.stack([s, tf.zeros_like(s)])),
-            tf.cast(seeds, "int64"),
+            tf.cast(x, "int64"),
             fn_output_signature=tf.TensorSpec(self.shape, "float32"),
         )
 

@@ -1,8 +1,9 @@
 """Steps along a gradient, with noise or without."""
 
 import tensorflow as tf
+from keras import ops
 
-from keras_gradlayer import _random
+from keras_gradlayer import _backend, _random
 
 
 def follow(gradient, z, step_size, steps=1, temperature=0.0, seeds=None):
@@ -20,18 +21,21 @@ def follow(gradient, z, step_size, steps=1, temperature=0.0, seeds=None):
         Where they lead, and the gradient at `z`.
     """
     seeds = _random.row_seeds(z) if temperature and seeds is None else seeds
-    step_size = tf.cast(step_size, z.dtype)
+    step_size = ops.cast(step_size, z.dtype)
 
     def step(i, z, gradient):
-        z += step_size * gradient
+        z = z + step_size * gradient  # PyTorch's += would change the input
         if temperature:
             noise = _random.row_normal(_random.later_seeds(seeds, i), z)
-            z += tf.sqrt(2 * temperature * step_size) * noise
+            z = z + tf.sqrt(2 * temperature * step_size) * noise
         return z
 
     first = gradient(z)
     z = step(0, z, first)
-    if steps > 1:
+    if steps > 1 and not _backend.is_tensorflow():
+        for i in range(1, steps):
+            z = step(i, z, gradient(z))
+    elif steps > 1:
         _, z = tf.while_loop(
             lambda i, z: i < steps,
             lambda i, z: (i + 1, step(i, z, gradient(z))),

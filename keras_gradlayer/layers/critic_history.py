@@ -6,8 +6,9 @@ from typing import Self
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _backend, _checks
 from keras_gradlayer._checksum import checksum
 from keras_gradlayer.layers.frozen_parts import FrozenParts, variables_of
 
@@ -27,7 +28,8 @@ class CriticHistory(FrozenParts):
         )
         self._step_sizes = self.add_weight(
             shape=(self.max_layers,),
-            dtype="float64",  # η itself, whatever the layers compute in
+            # η itself, whatever the layers compute in; JAX has no float64 by default
+            dtype="float32" if _backend.name() == "jax" else "float64",
             initializer="zeros",
             trainable=False,
             autocast=False,
@@ -35,8 +37,11 @@ class CriticHistory(FrozenParts):
         )
         self._history = self._refusal = None
         self._strategy = tf.distribute.get_strategy()
-        put = tf.function(self._put, autograph=False)
-        self._store = lambda *layer: put(*layer)  # a tf.function would be saved with the model
+        if _backend.is_tensorflow():
+            put = tf.function(self._put, autograph=False)
+            self._store = lambda *layer: put(*layer)  # a tf.function would be saved with the model
+        else:
+            self._store = self._put
         if getattr(self.potential, "built", True):
             self._allocate_history()
 
@@ -77,7 +82,7 @@ class CriticHistory(FrozenParts):
     @property
     def step_sizes(self) -> np.ndarray:
         """η of each stacked layer, float64 of shape (depth,)."""
-        return self._step_sizes.numpy()[: self.depth]
+        return np.asarray(self._step_sizes.numpy()[: self.depth], "float64")
 
     def append(
         self, potential: keras.layers.Layer | None = None, step_size: float | None = None
@@ -118,9 +123,9 @@ class CriticHistory(FrozenParts):
             )
         _checks.finite_weights("potential", values)
         self._store(
-            [tf.convert_to_tensor(v) for v in values],
-            tf.constant(step_size, "float64"),
-            tf.constant(depth),
+            [ops.convert_to_tensor(v) for v in values],
+            ops.convert_to_tensor(step_size, self._step_sizes.dtype),
+            ops.convert_to_tensor(depth, "int32"),
         )
 
     def _put(self, values, step_size, depth):
@@ -131,6 +136,9 @@ class CriticHistory(FrozenParts):
 
     def _assign(self, variable, rows, values):
         """Set some rows of a variable in place, on every replica of this process."""
+        if not _backend.is_tensorflow():
+            variable.assign(ops.scatter_update(variable, np.reshape(rows, (-1, 1)), values))
+            return
         for copy in self._strategy.experimental_local_results(variable.value):
             copy.scatter_update(tf.IndexedSlices(values, rows))
 
@@ -194,7 +202,7 @@ class CriticHistory(FrozenParts):
             last: the layer to end before; the depth by default.
         """
         for k in range(first, self.depth if last is None else last):
-            before = checksum((tf.gather(h.value, k) for h in self._rows()), before)
+            before = checksum((row(h, k) for h in self._rows()), before)
         return before
 
     def _rows(self):
@@ -216,13 +224,13 @@ class CriticHistory(FrozenParts):
 
     def values(self, k: int | tf.Tensor) -> list[tf.Tensor]:
         """The potential's variables as they were in layer `k`, counted from 0."""
-        return [tf.gather(h.value, k) for h in self._history]
+        return [row(h, k) for h in self._history]
 
     def save_own_variables(self, store: MutableMapping) -> None:
         """Save the stacked layers, not the room kept for more, and the parts."""
         super().save_own_variables(store)
         depth = self.depth
-        values = depth, *(rows.value[:depth].numpy() for rows in self._rows())
+        values = depth, *(rows.numpy()[:depth] for rows in self._rows())
         for name, value in zip(self._names(), values):
             store[name] = value
 
@@ -252,7 +260,7 @@ class CriticHistory(FrozenParts):
         self._check_layers(stored)
         for name, rows in zip(shapes, self._rows()):
             if depth:
-                self._assign(rows, range(depth), tf.convert_to_tensor(stored[name], rows.dtype))
+                self._assign(rows, range(depth), ops.convert_to_tensor(stored[name], rows.dtype))
         self._depth.assign(depth)
 
     def _check_room(self, depth):
@@ -270,6 +278,13 @@ class CriticHistory(FrozenParts):
                 "Stacked layers must have finite weights. Received: NaN or infinite values in "
                 f"layer {', '.join(map(str, sorted(bad)[:5]))}, counted from 0"
             )
+
+
+def row(variable: keras.Variable, k: int | tf.Tensor) -> tf.Tensor:
+    """One row of a variable's value."""
+    if _backend.is_tensorflow():
+        return tf.gather(variable.value, k)
+    return ops.take(variable.value, k, axis=0)
 
 
 def _spoilt_rows(x):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gradlayer import _backend
 from keras_gradlayer._serialization import Configured
 
 
@@ -16,7 +17,8 @@ class FrozenParts(Configured, keras.layers.Layer):
     leaves them as they are. Their values are listed among the layer's non-trainable weights all the
     same: `set_weights`, `clone_model` and `tf.train.Checkpoint` copy the layer as a whole. Files
     hold them too, whether or not the model saves the same part elsewhere, since a loaded model may
-    hold two objects where the saved one held the same twice.
+    hold two objects where the saved one held the same twice. On JAX and PyTorch the parts are
+    saved, and not listed among the weights.
     """
 
     def _hold(self, **parts):
@@ -35,6 +37,8 @@ class FrozenParts(Configured, keras.layers.Layer):
 
     def _frozen(self, kind):
         """The parts' weights or variables: of the same values, but never trainable."""
+        if not _backend.is_tensorflow():  # no two variables of Keras share one value there
+            return []
         parts = [getattr(self, name, None) for name in self._PARTS]
         return [self._twin(v) for part in parts for v in getattr(part, kind, ())]
 

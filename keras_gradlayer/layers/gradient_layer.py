@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+from keras import ops
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _backend, _checks
 from keras_gradlayer._conditions import call, spec_of
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.layers._steps import follow
@@ -86,7 +87,7 @@ class GradientLayer(FrozenParts):
         super().__init__(**kwargs)
         _require_callable(potential)
         self.step_size = _checks.positive_number("step_size", step_size)
-        self.temperature = _checks.positive_number("temperature", temperature, zero_ok=True)
+        self.temperature = _temperature(temperature)
         self._hold(potential=potential)
 
     def build(
@@ -108,13 +109,13 @@ class GradientLayer(FrozenParts):
         seeds: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Take one step along the potential's gradient."""
-        x = tf.cast(x, self.variable_dtype)
+        x = ops.cast(x, self.variable_dtype)
 
         def gradient(x):
             return input_gradient(lambda x: self._potential(x, condition), x)
 
         moved, _ = follow(gradient, x, self.step_size, 1, self.temperature, seeds)
-        return tf.cast(moved, self.compute_dtype)
+        return ops.cast(moved, self.compute_dtype)
 
     def compute_output_spec(self, x: keras.KerasTensor, *args, **kwargs) -> keras.KerasTensor:
         """The input's shape, in the compute dtype."""
@@ -126,6 +127,13 @@ def condition_tensor(part: keras.layers.Layer | Callable, shape) -> keras.KerasT
     spec = spec_of(part)
     dtype = "float32" if spec is None else spec.dtype
     return None if shape is None else keras.KerasTensor(shape, dtype)
+
+
+def _temperature(value):
+    value = _checks.positive_number("temperature", value, zero_ok=True)
+    if value:
+        _backend.need_tensorflow("`temperature`")
+    return value
 
 
 def _require_callable(part, name="potential"):

@@ -4,14 +4,20 @@ from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
+from keras import ops
 
-from keras_gradlayer import _checks, _random, objectives
+from keras_gradlayer import _backend, _checks, _random, objectives
 from keras_gradlayer._conditions import spec_of
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer.layers._steps import follow
-from keras_gradlayer.layers.critic_history import CriticHistory
+from keras_gradlayer.layers.critic_history import CriticHistory, row
 from keras_gradlayer.layers.frozen_parts import variables_of
-from keras_gradlayer.layers.gradient_layer import _require_callable, _scores, condition_tensor
+from keras_gradlayer.layers.gradient_layer import (
+    _require_callable,
+    _scores,
+    _temperature,
+    condition_tensor,
+)
 
 
 @keras.saving.register_keras_serializable("keras_gradlayer")
@@ -91,7 +97,7 @@ class GradientLayerStack(CriticHistory):
         self.step_size = _checks.positive_number("step_size", step_size)
         self.max_layers = _checks.positive_int("max_layers", max_layers)
         self.steps_per_layer = _checks.steps("steps_per_layer", steps_per_layer)
-        self.temperature = _checks.positive_number("temperature", temperature, zero_ok=True)
+        self.temperature = _temperature(temperature)
         self.penalty = penalty
         if head is not None:
             _require_callable(head, "head")
@@ -103,13 +109,13 @@ class GradientLayerStack(CriticHistory):
     ) -> None:
         """Build potential and head, check that they fit, and allocate the history."""
         shape, dtype = x_shape[1:], self.variable_dtype
-        given = shape, dtype
+        sample, sample_dtype = shape, dtype
         parts = [part for part in (self.potential, self.head) if spec_of(part) is not None]
         condition = condition_tensor(parts[0] if parts else None, condition_shape)
         if self.head is not None:
             spec = _checks.output_spec(self.head, shape, dtype, condition)
-            given = tuple(spec.shape[1:]), spec.dtype
-        _checks.scores_shape("potential", self.potential, *given, condition)
+            sample, sample_dtype = tuple(spec.shape[1:]), spec.dtype
+        _checks.scores_shape("potential", self.potential, sample, sample_dtype, condition)
         _checks.depends_on_input("potential", self.climbed, shape, dtype, condition)
         self._make_twins()
         if self._history is None:
@@ -124,27 +130,31 @@ class GradientLayerStack(CriticHistory):
         seeds: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Move `x` through the layers from `first` up to `layers`."""
-        depth = tf.convert_to_tensor(self._depth)
+        depth = ops.convert_to_tensor(self._depth)
         rows = x.shape[0]
-        if layers is None:
-            layers = depth
-        else:
-            layers = tf.minimum(_checks.layer_numbers("layers", layers, rows), depth)
+        last = depth
+        if layers is not None:
+            last = ops.minimum(_checks.layer_numbers("layers", layers, rows), depth)
         if not tf.is_tensor(first):
             first = _checks.positive_int("first", first, zero_ok=True)
-        z = tf.cast(x, self.variable_dtype)
+        z = ops.cast(x, self.variable_dtype)
         seeds = _random.row_seeds(z) if self.temperature and seeds is None else seeds
-        per_row = layers.shape.rank == 1
-        row_layers = tf.reshape(layers, [-1] + [1] * (z.shape.rank - 1)) if per_row else None
+        per_row = len(last.shape) == 1
+        row_layers = ops.reshape(last, [-1] + [1] * (len(z.shape) - 1)) if per_row else None
 
         def replay(k, z):
             layer_seeds = _random.later_seeds(seeds, k) if self.temperature else None
-            step_size = tf.gather(self._step_sizes.value, k)
+            step_size = row(self._step_sizes, k)
             moved = self.move(z, self.values(k), step_size, condition, layer_seeds)
-            return k + 1, tf.where(k < row_layers, moved, z) if per_row else moved
+            return k + 1, ops.where(k < row_layers, moved, z) if per_row else moved
 
+        if not _backend.is_tensorflow():
+            most = ops.max(last)
+            start = ops.cast(first, "int32"), z
+            _, z = ops.while_loop(lambda k, z: k < most, replay, start)
+            return ops.cast(z, self.compute_dtype)
         _, z = tf.while_loop(
-            lambda k, z: k < tf.reduce_max(layers),
+            lambda k, z: k < tf.reduce_max(last),
             replay,
             (tf.cast(first, "int32"), z),
             shape_invariants=(tf.TensorShape([]), z.shape),
@@ -181,12 +191,12 @@ class GradientLayerStack(CriticHistory):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """One layer as `move` has it, and the gradient that it set out along."""
         m, start = self.steps_per_layer, z
-        step_size = tf.cast(self.step_size if step_size is None else step_size, z.dtype) / m
+        step_size = ops.cast(self.step_size if step_size is None else step_size, z.dtype) / m
         own = [] if values is None else list(zip(variables_of(self.potential), values))
 
         def height(z):
             h = self.climbed(z, condition)
-            return h if self.penalty is None else tf.reshape(h, [-1]) - self.penalty(z, start)
+            return h if self.penalty is None else ops.reshape(h, [-1]) - self.penalty(z, start)
 
         def gradient(z):
             with keras.StatelessScope(state_mapping=own):
@@ -197,7 +207,7 @@ class GradientLayerStack(CriticHistory):
     def climbed(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """φ∘f∘g1 by the potential's present variables: what the layers climb, one number a row."""
         x = z if self.head is None else _scores(self.head, z, condition)
-        scores = tf.cast(_scores(self.potential, x, condition), self.variable_dtype)
+        scores = ops.cast(_scores(self.potential, x, condition), self.variable_dtype)
         return self.objective.potential(scores)
 
     def score(

@@ -138,8 +138,9 @@ class Scorer:
     ):
         self.value_range = _range(value_range)
         self.count = _checks.positive_int("count", count)
-        known = isinstance(classifier, Classifier)
-        self.classifier = classifier if known else Classifier(classifier)
+        if not isinstance(classifier, Classifier):
+            classifier = Classifier(classifier)
+        self.classifier: Classifier = classifier
         _, self._real, self._labels, shape, low, high = self._outputs(
             "real", real, self.value_range
         )

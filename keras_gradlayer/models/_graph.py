@@ -37,7 +37,7 @@ class Graph:
     """The calls of a model's own layers, in order, made anew from `inputs` to one `output`."""
 
     def __init__(self, model: keras.Model):
-        self.calls = []
+        self.calls: list[Call] = []
 
         def record(layer, *args, **kwargs):
             output = layer(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, MutableMapping
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from keras_gradlayer._random import split_mix
 from keras_gradlayer.models._graph import Graph, is_graph
 from keras_gradlayer.models.latent_inputs import has_latents, one_latent
 
+Generator = TypeVar("Generator", bound="keras.Model | None")
 _MOST_ROWS = 4096
 _MOST_BYTES = 2**26
 _NAME = re.compile("label|class|cond|digit|categor|source", re.IGNORECASE)
@@ -25,8 +27,8 @@ _NO_NAME = re.compile(r"(keras_tensor|input|input_layer)(_?\d+)?(:\d+)?")  # Ker
 
 
 def standard_inputs(
-    generator: keras.Model | None, critic: keras.Model | None = None, join_latents: bool = True
-) -> tuple[keras.Model | None, keras.Model, keras.KerasTensor | None]:
+    generator: Generator, critic: keras.Model | None = None, join_latents: bool = True
+) -> tuple[Generator, keras.Model, keras.KerasTensor | None]:
     """A GAN's models as they are used here: of z or [z, condition], and of x or [x, condition].
 
     Keras models take lists, tuples and dicts in any order; these share their layers and weights. A
@@ -45,19 +47,20 @@ def standard_inputs(
         ValueError: if it cannot be told which input is which, or a model has several outputs.
     """
     for model in (generator, critic):
-        if len(getattr(model, "outputs", None) or ()) > 1:
-            raise _checks.StructureError(model, "output", model.outputs)
+        if len(outputs := getattr(model, "outputs", None) or ()) > 1:
+            raise _checks.StructureError(model, "output", outputs)
     critic_inputs = list(getattr(critic, "inputs", None) or ())
     inputs = list(getattr(generator, "inputs", None) or ())
     likely = [x for x in inputs if _is_condition(x)]
     if join_latents and len(critic_inputs) < 2 and not likely and has_latents(generator):
         return one_latent(generator), critic, None
     if len(critic_inputs) > 2 or len(inputs) > 2:
-        model = critic if len(critic_inputs) > 2 else generator
-        raise _checks.StructureError(model, "input", model.inputs)
+        critic_has = len(critic_inputs) > 2
+        model, found = (critic, critic_inputs) if critic_has else (generator, inputs)
+        raise _checks.StructureError(model, "input", found)
     if len(critic_inputs) == 2:
         if generator is None or not is_graph(generator):
-            raise _checks.StructureError(critic, "input", critic.inputs)
+            raise _checks.StructureError(critic, "input", critic_inputs)
         shape = tuple(generator.outputs[0].shape[1:])
         samples = [x for x in critic_inputs if tuple(x.shape[1:]) == shape]
         if not samples:
@@ -68,7 +71,7 @@ def standard_inputs(
         (other,) = (x for x in critic_inputs if x is not samples[0])
         alike = [x for x in inputs if x.shape[1:] == other.shape[1:]]
         if not alike or not is_graph(critic):
-            raise _checks.StructureError(critic, "input", critic.inputs)
+            raise _checks.StructureError(critic, "input", critic_inputs)
         sample = samples[0]
         if len(samples) > 1:
             sample = _by_name("critic", "sample", samples, inputs)
@@ -173,11 +176,12 @@ class Conditions(keras.layers.Layer):
 
     def learn(self, rows: ArrayLike) -> None:
         """Take the distribution of these rows, each a condition."""
-        values, frequencies = np.unique(np.asarray(rows), axis=0, return_counts=True)
+        rows = np.asarray(rows)
+        values, frequencies = np.unique(rows, axis=0, return_counts=True)
         most = self.frequencies.shape[0]
         if len(values) > most:
             chosen = np.random.default_rng(0).choice(len(rows), most, replace=False)
-            values, frequencies = np.asarray(rows)[np.sort(chosen)], np.ones(most, "int64")
+            values, frequencies = rows[np.sort(chosen)], np.ones(most, "int64")
         for variable, found in ((self.values, values), (self.frequencies, frequencies)):
             room = np.zeros((most, *found.shape[1:]), found.dtype)
             room[: len(found)] = found

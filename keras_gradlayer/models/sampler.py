@@ -1,6 +1,7 @@
 """A finished sampler: Algorithm 2 as a plain Keras model."""
 
 import functools
+from collections.abc import Callable
 from typing import Self
 
 import keras
@@ -105,7 +106,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         self.base, self.stack, self.head, self.latent = base, stack, stack.head, latent
         self._copies = copies
         base.trainable = stack.head.trainable = False
-        self._draw = None  # the program of predict
+        self._draw: Callable | None = None  # the program of predict
         self.conditions = conditions_for(base, stack.potential, stack.head)
         self.condition_spec = spec_of(base, stack.potential, stack.head)
         samples = self(pair(keras.KerasTensor((None, *latent.shape)), self.condition_spec))
@@ -181,7 +182,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
                 v.assign(value)
         twin = type(self)(base, kind(critic, head=head, **settings), self.latent, self._copies)
         twin.stack.copy_history(stack)
-        if self.conditions is not None:
+        if self.conditions is not None and twin.conditions is not None:
             twin.conditions.set_weights(self.conditions.get_weights())
         return twin
 
@@ -213,9 +214,13 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         """The range of the output activation, where it can be seen."""
         return output_range(self.head)
 
-    @_xla.AutoXLA.jit_compile.setter
-    def jit_compile(self, value: bool) -> None:
-        """Say whether XLA compiles it; `predict` then makes its program anew."""
+    @property
+    def jit_compile(self) -> bool:
+        """Whether XLA compiles it; when that is set, `predict` makes its program anew."""
+        return super().jit_compile
+
+    @jit_compile.setter
+    def jit_compile(self, value: bool | None) -> None:
         self._jit, self._draw = value, None
 
     def compiled_parts(self) -> list[keras.layers.Layer]:

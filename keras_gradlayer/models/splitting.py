@@ -107,7 +107,7 @@ def cut(
         )
     check_insert(insert)
     _check_ends(generator)
-    base = generator
+    base: keras.Model = generator
     if generator is None:
         if insert not in ("top", "bottom"):
             raise ValueError(

@@ -42,7 +42,7 @@ class Concave(Objective):
             raise ValueError(
                 f"`f` must be the name of an activation of Keras, or a function. Received: f={f!r}"
             )
-        self.f = found
+        self.f = found  # type: ignore[method-assign]  # each has one of its own
         self.alternative = _checks.fraction("alternative", alternative)
 
     def potential(self, scores: tf.Tensor) -> tf.Tensor:

@@ -21,7 +21,11 @@ class Hinge(Objective):
     """
 
     name = "hinge"
-    potential = staticmethod(tf.identity)
+
+    @staticmethod
+    def potential(scores: tf.Tensor) -> tf.Tensor:
+        """The score."""
+        return scores
 
     @staticmethod
     def f(scores: tf.Tensor) -> tf.Tensor:

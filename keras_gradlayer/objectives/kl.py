@@ -24,4 +24,8 @@ class KL(Minimax):
     """
 
     name = "kl"
-    potential = staticmethod(tf.identity)
+
+    @staticmethod
+    def potential(scores: tf.Tensor) -> tf.Tensor:
+        """The score."""
+        return scores

@@ -1,7 +1,6 @@
 """The original objective of GANs."""
 
 import keras
-import tensorflow as tf
 
 from keras_gradlayer.objectives.objective import Objective
 
@@ -23,4 +22,4 @@ class Minimax(Objective):
     """
 
     name = "minimax"
-    f = staticmethod(tf.math.log_sigmoid)
+    f = staticmethod(keras.ops.log_sigmoid)

@@ -1,7 +1,6 @@
 """The minimax objective with the −log D alternative for the generator."""
 
 import keras
-import tensorflow as tf
 
 from keras_gradlayer.objectives.minimax import Minimax
 
@@ -21,4 +20,4 @@ class NonSaturating(Minimax):
 
     name = "non_saturating"
 
-    potential = staticmethod(tf.math.log_sigmoid)
+    potential = staticmethod(keras.ops.log_sigmoid)

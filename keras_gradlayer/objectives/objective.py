@@ -22,7 +22,7 @@ class Objective:
         0.5
     """
 
-    name = None
+    name: str | None = None
 
     logits: bool = True
     """Whether scores are without bounds, so that a critic's final sigmoid does not belong."""

@@ -66,8 +66,8 @@ def rejection_sampling(
     candidates = Candidates.of(generator, critic, real, latent, output_activation, seed)
     rng = np.random.default_rng((candidates.seed, 2**32))
     greatest = candidates.draw(_PART, part=0)[1].max()
-    kept, part = [], 0
-    while sum(map(len, kept)) < n:
+    part, kept = 0, list[np.ndarray]()
+    while sum(len(samples) for samples in kept) < n:
         part += 1
         samples, log_ratio = candidates.draw(_PART, part)
         greatest = max(greatest, log_ratio.max())

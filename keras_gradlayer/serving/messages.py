@@ -72,4 +72,13 @@ def _classes():
     return {name: message_factory.GetMessageClass(message) for name, message in found.items()}
 
 
-globals().update(_classes())  # each message by its name above
+_CLASSES = _classes()
+ModelSpec = _CLASSES["ModelSpec"]
+PredictRequest = _CLASSES["PredictRequest"]
+PredictResponse = _CLASSES["PredictResponse"]
+PredictLog = _CLASSES["PredictLog"]
+PredictionLog = _CLASSES["PredictionLog"]
+GetModelMetadataRequest = _CLASSES["GetModelMetadataRequest"]
+GetModelMetadataResponse = _CLASSES["GetModelMetadataResponse"]
+SignatureDefMap = _CLASSES["SignatureDefMap"]
+BatchingParameters = _CLASSES["BatchingParameters"]

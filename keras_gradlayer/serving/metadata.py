@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pathlib
 
 import keras
@@ -49,7 +50,7 @@ def write_metadata(folder: pathlib.Path, facts: dict) -> None:
     (folder / FILE).write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n")
 
 
-def read_metadata(path: str | pathlib.Path) -> dict:
+def read_metadata(path: str | os.PathLike) -> dict:
     """What `export_sampler` recorded about a model.
 
     Args:
@@ -83,7 +84,7 @@ def read_metadata(path: str | pathlib.Path) -> dict:
     return facts
 
 
-def checked_facts(path: str | pathlib.Path) -> tuple[dict, Latent]:
+def checked_facts(path: str | os.PathLike) -> tuple[dict, Latent]:
     """What `read_metadata` gives, and its latent, after a look at what samples are drawn by.
 
     Raises:

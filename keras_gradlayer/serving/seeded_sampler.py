@@ -71,11 +71,12 @@ class SeededSampler:
             self._functions = signatures.make_signatures(self._owner)
             self._latent = self._owner.latent
         _checks.finite_weights("model", self._functions["sample"].variables)
-        bounds = [np.nan if b is None else b for b in facts["data_range"]]
-        images = signatures.image_range(tuple(facts["sample_shape"]), bounds)
+        low, high = (np.nan if b is None else b for b in facts["data_range"])
+        images = signatures.image_range(tuple(facts["sample_shape"]), (low, high))
         self.depth = facts["depth"]
         self.draws_images = images is not None
-        self._encode = tf.function(lambda x: signatures.encode_images(x, images), autograph=False)
+        drawn = images or (low, high)
+        self._encode = tf.function(lambda x: signatures.encode_images(x, drawn), autograph=False)
         facts = {
             "weights": _fingerprint(self._functions["sample"].variables),
             **{key: facts.get(key) for key in _FACTS},

@@ -24,7 +24,7 @@ def versions(path: pathlib.Path) -> dict[int, pathlib.Path]:
     return dict(sorted((int(p.name), p) for p in folders if p.name.isdecimal()))
 
 
-def local_path(path: str | pathlib.Path) -> pathlib.Path:
+def local_path(path: str | os.PathLike) -> pathlib.Path:
     """A path on this machine, with ~ as the home folder; a ValueError for one like gs://bucket."""
     _checks.path("path", path)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # pathlib makes one slash of two
@@ -34,7 +34,7 @@ def local_path(path: str | pathlib.Path) -> pathlib.Path:
     return pathlib.Path(path).expanduser()
 
 
-def find_version(path: str | pathlib.Path, version: int | None = None) -> pathlib.Path:
+def find_version(path: str | os.PathLike, version: int | None = None) -> pathlib.Path:
     """The SavedModel in `path`: the folder itself, or its newest numbered version, or this one.
 
     Raises:

@@ -91,6 +91,8 @@ class LineSearch(Search):
         check_monitor(scorer, monitor)
         self.scorer, self.monitor = scorer, monitor
 
+    _known: tuple[int, float, float] | None = None  # depth, and the loss of the few and of all
+
     def start(self, tuner: keras.Model) -> None:
         """Follow latents of its own through the layers."""
         if self.scorer is None:
@@ -139,7 +141,7 @@ class LineSearch(Search):
             # Where the few are all, their score is known.
             whole = self._few == len(self._chunks)
             loss = self._best if whole else self._loss(self._moved(tuner, eta))
-            if _is_gain(loss, self._known[2]):
+            if self._known is None or _is_gain(loss, self._known[2]):
                 self._known = tuner.stack.depth + 1, self._best, loss
                 self.follows_on = True
         return eta if self.follows_on else 0.0

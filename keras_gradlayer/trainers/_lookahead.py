@@ -46,7 +46,8 @@ class Lookahead(keras.StatelessScope):
         if step_size is None:
             _check_followed(self._optimizer)
         self._targets = [v.value for v in variables]  # read outside the scope
-        self._tape, self._leaves = None, {}
+        self._tape: tf.GradientTape | None = None
+        self._leaves: dict[int, list] = {}
 
     def step(self, loss: Callable[[], tf.Tensor]) -> None:
         """One update down `loss`."""

@@ -14,7 +14,7 @@ from keras_gradlayer.trainers._feed import batch_of
 from keras_gradlayer.trainers.loop_state import Programs
 
 
-def train(trainer, iterator: Iterator) -> dict:
+def train(trainer, iterator: Iterator) -> dict | None:
     """What Keras calls for each batch: critic updates, and the moves that fall between them."""
     loop, logs = trainer.loop, None
     left = loop.left(trainer.steps_per_execution)

@@ -22,12 +22,12 @@ def make_optimizer(
     if optimizer is None:
         optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
     try:
-        optimizer = keras.optimizers.get(optimizer)
+        made = keras.optimizers.get(optimizer)
     except (TypeError, ValueError) as e:
         raise ValueError(
             f"`{name}` must be a Keras optimizer or its name. Received: {name}={optimizer!r}"
         ) from e
-    rate = float(tf.convert_to_tensor(optimizer.learning_rate))
+    rate = float(tf.convert_to_tensor(made.learning_rate))
     if not 0 <= rate < math.inf:
         raise ValueError(
             f"`{name}` must have a learning rate that is a positive finite number. "
@@ -35,16 +35,16 @@ def make_optimizer(
         )
     if not model.trainable_variables:
         raise ValueError(f"'{model.name}' has no trainable variables for `{name}` to train.")
-    if optimizer.built:
+    if made.built:
         raise ValueError(
             f"`{name}` must be an optimizer of its own, that trains nothing else. "
             "Received: one that is already in use."
         )
     half = any(computes_in(m, "float16") for m in (model, *others))
-    if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(model.trainable_variables)
-    return optimizer
+    if half and not isinstance(made, keras.optimizers.LossScaleOptimizer):
+        made = keras.optimizers.LossScaleOptimizer(made)
+    made.build(model.trainable_variables)
+    return made
 
 
 def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]) -> None:
@@ -62,7 +62,8 @@ def check_callbacks(trainer: keras.Model, listed: list[keras.callbacks.Callback]
     if found and trainer.optimizer is None:
         raise ValueError(
             f"{', '.join(found)} acts on the one optimizer of a model, and a "
-            f"{type(trainer).__name__} has none or two. Expected schedules of "
+            f"{type(trainer).__name__} has none or two. Expected which one it is, as in "
+            "gan.optimizer = gan.critic_optimizer after compile; or schedules of "
             "keras.optimizers.schedules as the optimizers' learning rates, and their use_ema, "
             "whose averages fit ends with."
         )

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks, objectives
+from keras_gradlayer import _backend, _checks, objectives
 from keras_gradlayer._conditions import call, spec_of
 from keras_gradlayer._gradients import input_gradient
 from keras_gradlayer._nesting import nested_layers
@@ -49,6 +49,7 @@ def make_flow(
         The generator's copy, frozen and of one latent input; the flow, whose stack has the
         critic's copy as its potential; and the place, where `insert` was "auto".
     """
+    _backend.need_tensorflow("A sampler")
     _checks.instance_of("critic", critic, keras.layers.Layer, "a Keras model")
     if generator is not None:
         _checks.instance_of("generator", generator, keras.layers.Layer, "a Keras model or None")

@@ -31,7 +31,7 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         **kwargs: the arguments of every Keras model (`name`).
     """
 
-    move_logs = ()
+    move_logs: tuple[str, ...] = ()
     """Names of what `generator_move` logs."""
 
     compiled_move = True
@@ -59,7 +59,6 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
         self.seed_generator = keras.random.SeedGenerator()
         self.strategy = tf.distribute.get_strategy()
         self.loop = LoopState()
-        self.loop.bad_batches = keras.Variable(0.0, trainable=False, dtype="float32")
         self.means = {
             name: keras.metrics.Mean(name=name)
             for name in ("critic_loss", "wasserstein", "penalty", *self.move_logs)
@@ -82,6 +81,7 @@ class AdversarialModel(Configured, _xla.AutoXLA, keras.Model):
 
     def move(self, real: tf.Tensor) -> dict:
         """Move the generator once, in Python."""
+        assert self.loop.programs, "made before the first update"
         logs = self.loop.programs.move(real)
         self.after_move()
         return logs

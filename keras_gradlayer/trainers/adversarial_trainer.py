@@ -240,16 +240,15 @@ class AdversarialTrainer(AdversarialModel):
             if group > 1:  # Keras would take the number of groups for that of batches
                 data = data.filter(lambda *x: True)
         loop.new_run(Feed(group, self.strategy), fitting=True)
-        restored = Restored(loop, initial_epoch)
+        joined = [Averaging(self), *listed, Restored(loop, initial_epoch)]
         if ready:
-            callbacks.callbacks.append(restored)
-        averaging = Averaging(self)
+            ready[:] = joined
         try:
             history = super().fit(
                 data,
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=callbacks if ready else [*listed, restored],
+                callbacks=callbacks if ready else joined,
                 shuffle=False,  # the data is shuffled already
                 initial_epoch=initial_epoch,
                 steps_per_epoch=loop.epoch_steps,
@@ -258,8 +257,7 @@ class AdversarialTrainer(AdversarialModel):
             self.steps_per_execution = 1  # which predict would take for its own
             loop.callbacks, loop.skip, loop.taken = [], 0, 0
             if ready:
-                callbacks.callbacks.remove(restored)
-        averaging.finish()
+                ready[:] = listed
         return history
 
     def learn_conditions(self, data: tf.data.Dataset | tuple[np.ndarray, np.ndarray]) -> None:

@@ -3,13 +3,15 @@
 import keras
 
 
-class Averaging:
+class Averaging(keras.callbacks.Callback):
     """Ends a fit with the weights that a trainer's optimizers have averaged (`use_ema`).
 
-    Where an optimizer has taken no step there are no averages, and the weights stay as they were.
+    It comes first, so that `EarlyStopping` restores what it will after it. Where an
+    optimizer has taken no step there are no averages, and the weights stay as they were.
     """
 
     def __init__(self, trainer: keras.Model):
+        super().__init__()
         self._ended = trainer.optimizer  # by Keras
         self._parts = []
         for part in ("generator", "critic"):
@@ -19,7 +21,7 @@ class Averaging:
                 values = [v.numpy() for v in variables] if untouched else ()
                 self._parts.append((optimizer, variables, values))
 
-    def finish(self) -> None:
+    def on_train_end(self, logs: dict | None = None) -> None:
         """Put the averages in place."""
         for optimizer, variables, values in self._parts:
             if optimizer is not self._ended:

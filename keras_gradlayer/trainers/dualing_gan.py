@@ -157,7 +157,7 @@ class DualingGAN(GAN):
             self.means[name] = keras.metrics.Mean(name=name)
         super().build(input_shape)
 
-    def compile(
+    def compile(  # type: ignore[override]  # the critic is solved for
         self,
         *,
         generator_optimizer: str | keras.optimizers.Optimizer | None = None,

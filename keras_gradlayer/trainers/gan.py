@@ -68,7 +68,7 @@ class GAN(AdversarialTrainer):
 
     move_logs = ("generator_loss",)
     _PARTS = ("generator", "critic", "objective", "latent")
-    _SETTINGS = ("simultaneous",)
+    _SETTINGS: tuple[str, ...] = ("simultaneous",)
 
     def __init__(
         self,
@@ -127,7 +127,8 @@ class GAN(AdversarialTrainer):
                 `steps_per_execution="auto"`.
 
         With two optimizers there is none that Keras' learning rate callbacks could act on, and
-        `fit` refuses them: give the optimizers schedules of `keras.optimizers.schedules` instead.
+        `fit` refuses them: say which by `gan.optimizer = gan.critic_optimizer` after this, or give
+        the optimizers schedules of `keras.optimizers.schedules` instead.
         """
         if positional:
             names = "generator_optimizer", "critic_optimizer"

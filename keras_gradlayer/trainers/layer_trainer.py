@@ -32,7 +32,7 @@ class LayerTrainer(AdversarialTrainer):
     carried: Particles | None = None
     """The particles, drawn when the first fit tells how many."""
 
-    _stored = {}  # those of a file, until then
+    _stored: Mapping = {}  # those of a file, until then
     _started = None  # the step rule that is ready
 
     @property
@@ -51,7 +51,12 @@ class LayerTrainer(AdversarialTrainer):
         condition: ArrayLike | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        **kwargs,
+        verbose: str | int = "auto",
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        shuffle: bool = True,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        **unknown,
     ) -> keras.callbacks.History:
         """Add gradient layers, by default one an epoch; see `AdversarialTrainer.fit`.
 
@@ -60,7 +65,7 @@ class LayerTrainer(AdversarialTrainer):
         Raises:
             ValueError: as there, and if all `max_layers` are already stacked.
         """
-        left = epochs > kwargs.get("initial_epoch", 0)
+        left = epochs > initial_epoch
         if left and self.stack.depth >= (room := self.stack.max_layers):
             raise ValueError(
                 f"All max_layers={room} layers are stacked. Expected room for another: make "
@@ -68,7 +73,8 @@ class LayerTrainer(AdversarialTrainer):
                 "`save_weights` and `load_weights`."
             )
         self._filled = False
-        history = super().fit(x, condition, batch_size, epochs, **kwargs)
+        given = x, condition, batch_size, epochs, verbose, callbacks, shuffle
+        history = super().fit(*given, initial_epoch, steps_per_epoch, **unknown)
         steps = self.loop.epoch_steps
         if (
             self._filled
@@ -191,7 +197,7 @@ class LayerTrainer(AdversarialTrainer):
             )
         return FloatingPointError(f"The critic's {what}. {self._left()} {why}")
 
-    def generator_move(
+    def generator_move(  # type: ignore[override]  # which `move` calls here
         self, real: tf.Tensor, step_size: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         """Move the particles, if any, along the present critic.

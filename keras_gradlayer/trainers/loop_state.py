@@ -39,13 +39,15 @@ class LoopState:
     epoch_updates: int = 0
     skip: int = 0
     taken: int = 0
-    feed: Feed | None = None
+    feed: Feed = dataclasses.field(init=False, repr=False)
     callbacks: list = dataclasses.field(default_factory=list)
     fitting: bool = False
     started: bool = False
     ready: bool = False
     checked: bool = False
-    bad_batches: keras.Variable | None = None
+    bad_batches: keras.Variable = dataclasses.field(
+        default_factory=lambda: keras.Variable(0.0, trainable=False, dtype="float32")
+    )
     programs: Programs | None = None
     variables: dict = dataclasses.field(default_factory=dict)
 

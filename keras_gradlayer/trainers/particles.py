@@ -49,7 +49,8 @@ class Particles:
         self.flow, self.count = flow, count
         self.compute_dtype = flow.stack.variable_dtype
         self.dtype = dtype or self.compute_dtype
-        self.version = self.seeds = None
+        self.version: int | None = None  # the fingerprint of the flow that they went through
+        self.seeds = np.empty(0, "int64")  # none are drawn yet
         strategy = strategy or tf.distribute.get_strategy()
         replicas = strategy.num_replicas_in_sync
         if replicas > 1 and count % batch_size:
@@ -131,7 +132,7 @@ class Particles:
 
     def settle(self, version: int, seed_generator: keras.random.SeedGenerator) -> None:
         """Draw them if that is still to be done, or replay them if the flow is another by now."""
-        if self.seeds is None:
+        if not len(self.seeds):
             self.seeds = np.zeros(self.count, "int64")
             self.redraw(np.arange(self.count), seed_generator)
         elif self.version != version:
@@ -164,7 +165,7 @@ class Particles:
 
     def save(self, store: MutableMapping) -> None:
         """Write positions and turn to a dict of arrays; of several replicas, the seeds alone."""
-        if self.seeds is None:
+        if not len(self.seeds):
             return
         if len(self._shares[0]) == self.count:
             store["particles"] = tf.cast(self._positions[0], self.compute_dtype).numpy()
@@ -207,7 +208,7 @@ def check_workers(strategy: tf.distribute.Strategy, depth: int) -> None:
     """Check that all replicas stand at the same layer, before they wait for each other."""
     if strategy.num_replicas_in_sync == 1:
         return
-    mean = float(_replicas.run(strategy, lambda: tf.constant([float(depth)])))
+    mean = float(_replicas.run(strategy, lambda: {"depth": tf.constant([float(depth)])})["depth"])
     if abs(mean - depth) > 1e-6:
         raise ValueError(
             "All workers must continue from the same layer. Expected backups of one epoch. "

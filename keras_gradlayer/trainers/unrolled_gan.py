@@ -75,7 +75,7 @@ class UnrolledGAN(GAN):
         super().__init__(generator, critic, objective, latent, **kwargs)
         self.steps, self.step_size = steps, step_size
 
-    def compile(self, **kwargs) -> None:
+    def compile(self, **kwargs) -> None:  # type: ignore[override]  # by name alone
         """Choose the optimizers, as for a `GAN`; the critic's must be one that can be unrolled."""
         super().compile(**kwargs)
         self._lookahead()

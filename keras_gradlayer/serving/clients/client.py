@@ -65,7 +65,7 @@ class Client(AbstractContextManager):
         self.version = None if version is None else _checks.positive_int("version", version)
         self.label = label
         self.headers = dict(headers)
-        self._known = None
+        self._known: Mapping[str, meta_graph_pb2.SignatureDef] | None = None
 
     def generate(self, latents: ArrayLike, condition: ArrayLike | None = None) -> np.ndarray:
         """Samples for latents of shape (n, *latent.shape)."""
@@ -80,7 +80,7 @@ class Client(AbstractContextManager):
     ) -> np.ndarray:
         """Samples after `layers` gradient layers, an integer or (n,) of them; 0 is none."""
         if np.ndim(layers) == 0 and np.ndim(latents):
-            layers = np.full(len(latents), layers)
+            layers = np.full(np.shape(latents)[0], layers)
         return self._only("sample_layers", condition, latent=latents, layers=layers)
 
     def score(self, samples: ArrayLike, condition: ArrayLike | None = None) -> np.ndarray:

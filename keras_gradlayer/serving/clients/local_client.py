@@ -1,6 +1,6 @@
 """Calling a local exported sampler, without a server."""
 
-import pathlib
+import os
 
 import tensorflow as tf
 
@@ -16,7 +16,7 @@ class LocalClient(Client):
         **kwargs: as for `Client`.
     """
 
-    def __init__(self, path: str | pathlib.Path, **kwargs):
+    def __init__(self, path: str | os.PathLike, **kwargs):
         super().__init__(**kwargs)
         if self.label is not None:
             raise ValueError(f"Labels are a server's. Received: label={self.label!r} for {path}")

@@ -51,7 +51,8 @@ class RestClient(Client):
             self._url += f"/versions/{self.version}"
         elif self.label is not None:
             self._url += f"/labels/{quote(self.label, safe='')}"
-        self._own, self._sessions = threading.local(), weakref.WeakSet()
+        self._own = threading.local()
+        self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
 
     def close(self) -> None:
         """Close the connections."""
