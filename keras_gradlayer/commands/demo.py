@@ -127,7 +127,8 @@ def run(name, out, layers=100, particles="auto", seed=0):
     none = points[:0]
     shown = [none] * len(panels) + [points]  # the data, in a colour of its own
     pictures.point_panels(figure, {"": [*panels, ("data", none)]}, 1.1, shown)
-    click.echo(f"figure: {figure}")
+    pictures.animate_flow(tuner, latents[:1000], out / "flow.gif", points)
+    click.echo(f"figure: {figure}; animation: {out / 'flow.gif'}")
 
 
 def _points(data):

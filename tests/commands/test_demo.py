@@ -2,6 +2,7 @@ import pathlib
 
 import keras
 import numpy as np
+import PIL.Image
 
 from keras_gradlayer import experiments
 from keras_gradlayer.commands import demo
@@ -17,6 +18,8 @@ def test_demo(capsys, tmp_path):
     assert "10,000 fresh samples" in printed
     assert "8, each holds" in printed
     assert (out / "flow.png").read_bytes().startswith(b"\x89PNG")
+    with PIL.Image.open(out / "flow.gif") as animation:
+        assert animation.n_frames == 4  # 0 to 3 layers
     samples = np.load(out / "samples" / "samples.npy")
     sampler = keras.saving.load_model(out / "sampler.keras")
     assert sampler.stack.depth == 3
