@@ -14,6 +14,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 import yaml
 
@@ -123,7 +124,7 @@ def test_documentation(item):
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 def test_examples_run(module, tmp_path):
     assert module.__doc__
-    names = {**vars(module), "keras": keras, "np": np, "kgl": kgl, "tmp_path": tmp_path}
+    names = {**vars(module), "keras": keras, "tf": tf, "np": np, "kgl": kgl, "tmp_path": tmp_path}
     if ".serving" in module.__name__:
         generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2, "tanh")])
         names["folder"] = kgl.serving.export_sampler(generator, tmp_path / "model")
