@@ -106,6 +106,8 @@ def checked_facts(path: str | os.PathLike) -> tuple[dict, Latent]:
         )
     for size in sizes:
         _checks.positive_number("step_sizes", size)
+    if facts.get("steps_per_layer") is not None:
+        _checks.steps("steps_per_layer", facts["steps_per_layer"])
     _checks.sample_shape("sample_shape", facts["sample_shape"])
     bounds = facts["data_range"]
     if not (isinstance(bounds, list) and len(bounds) == 2 and None in bounds):

@@ -118,7 +118,15 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
     scored = given if source.scored_condition else []
 
     def traced(*specs):  # what another signature calls is in the graph once
-        return functools.partial(tf.function, input_signature=specs, autograph=False)
+        def trace(function):
+            @functools.wraps(function)
+            def checked(*inputs):  # a server checks names and types alone
+                inputs = [tf.ensure_shape(x, spec.shape) for x, spec in zip(inputs, specs)]
+                return function(*inputs)
+
+            return tf.function(checked, input_signature=specs, autograph=False)
+
+        return trace
 
     @traced(latents, *given)
     def serving_default(latent, *condition):
@@ -151,7 +159,7 @@ def make_signatures(source: Source) -> dict[str, tf.types.experimental.ConcreteF
 
     @traced(seeds)
     def conditions(seed):
-        return {"condition": source.draw_conditions(seed)}
+        return {"condition": source.draw_conditions(_rows(seed))}
 
     functions = [serving_default, sample, sample_layers]
     if source.score is not None:

@@ -183,6 +183,10 @@ FACTS = {
     "depth -1": (lambda f: f.update(depth=-1), "`depth` must be"),
     "depth text": (lambda f: f.update(depth="3"), "`depth` must be"),
     "no depth": (lambda f: f.pop("depth"), "depth"),
+    "steps_per_layer 10**6": (
+        lambda f: f.update(steps_per_layer=10**6),
+        "`steps_per_layer` must be",
+    ),
     "range [1, -1]": (lambda f: f.update(data_range=[1, -1]), "`data_range` must be"),
     "range text": (lambda f: f.update(data_range="ab"), "`data_range` must be"),
     "no range": (lambda f: f.pop("data_range"), "data_range"),

@@ -1,10 +1,11 @@
 // Runs the signatures of a SavedModel as TensorFlow Serving does: TensorFlow's C++ runtime, no
 // Python, XLA switched off.
 //
-//   run_signatures MODEL REQUESTS
+//   run_signatures MODEL REQUESTS [--each]
 //
 // Each folder in REQUESTS is named after a signature, with an optional ".suffix", and holds a
 // serialized TensorProto for each input, NAME.in. The answer to it is written beside, NAME.out.
+// A request that fails ends the program; with --each what it was told is written to a file, error.
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -29,8 +30,9 @@ void Check(const Status& status, const std::string& what) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::cerr << "usage: run_signatures MODEL REQUESTS" << std::endl;
+  const bool each = argc == 4 && argv[3] == std::string("--each");
+  if (argc != 3 && !each) {
+    std::cerr << "usage: run_signatures MODEL REQUESTS [--each]" << std::endl;
     return 2;
   }
   tf::DisableXlaCompilation();
@@ -57,7 +59,12 @@ int main(int argc, char** argv) {
       fetches.push_back(info.name());
     }
     std::vector<tf::Tensor> answers;
-    Check(bundle.GetSession()->Run(feeds, fetches, {}, &answers), request.path().string());
+    const auto status = bundle.GetSession()->Run(feeds, fetches, {}, &answers);
+    if (each && !status.ok()) {
+      std::ofstream(request.path() / "error") << status.ToString();
+      continue;
+    }
+    Check(status, request.path().string());
     for (size_t i = 0; i < keys.size(); ++i) {
       tf::TensorProto proto;
       answers[i].AsProtoField(&proto);

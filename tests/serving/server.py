@@ -352,7 +352,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 [key] = specs
                 columns = {key: columns}
         inputs = {
-            key: np.asarray(value, specs[key].dtype.as_numpy_dtype)
+            key: _tensor(key, value, specs[key].dtype.as_numpy_dtype)
             for key, value in columns.items()
         }
         outputs = {key: _json(key, v) for key, v in model.predict(name, inputs).items()}
@@ -361,6 +361,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if len(outputs) == 1:
             return {"predictions": next(iter(outputs.values()))}
         return {"predictions": [dict(zip(outputs, row)) for row in zip(*outputs.values())]}
+
+
+def _tensor(key, value, dtype):
+    """Values of JSON, which are not made to fit."""
+    if dtype is object:
+        return np.asarray(value, object)
+    array, kinds = np.asarray(value), "iu" if np.issubdtype(dtype, np.integer) else "iuf"
+    if array.size and (array.dtype.kind not in kinds or not _fits(array, dtype)):
+        raise Refused("INVALID_ARGUMENT", f"{key}: JSON value is not of expected type {dtype}")
+    return array.astype(dtype)
+
+
+def _fits(array, dtype):
+    return not np.issubdtype(dtype, np.integer) or np.array_equal(array.astype(dtype), array)
 
 
 def _json(key, value):

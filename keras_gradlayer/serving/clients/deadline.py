@@ -12,7 +12,7 @@ _waiting = threading.local()
 
 
 class Deadline(contextlib.AbstractContextManager):
-    """Hangs up on what this thread reads over an `Adapter`, after so many seconds.
+    """Hangs up on what this thread reads over an `adapter`, after so many seconds.
 
     A socket's own timeout begins anew with each byte.
 
@@ -72,16 +72,17 @@ class _Https(urllib3.HTTPSConnectionPool):
     ConnectionCls = type("_HttpsConnection", (_Punctual, HTTPSConnection), {})
 
 
-class Adapter(requests.adapters.HTTPAdapter):
+def adapter(retries: urllib3.Retry) -> requests.adapters.HTTPAdapter:
     """Requests' adapter, of connections that mind a `Deadline`."""
+    return _Adapter(max_retries=retries)
 
+
+class _Adapter(requests.adapters.HTTPAdapter):
     def init_poolmanager(self, *args, **kwargs):
-        """As the base class."""
         super().init_poolmanager(*args, **kwargs)
         _use_ours(self.poolmanager)
 
     def proxy_manager_for(self, *args, **kwargs):
-        """As the base class."""
         return _use_ours(super().proxy_manager_for(*args, **kwargs))
 
 

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import Retry
 
 from keras_gradlayer.serving.clients.client import MOST_BYTES, Client
-from keras_gradlayer.serving.clients.deadline import Adapter, Deadline
+from keras_gradlayer.serving.clients.deadline import Deadline, adapter
 from keras_gradlayer.serving.messages import SignatureDefMap
 
 _RETRIES = 4
@@ -74,7 +74,7 @@ class RestClient(Client):
                 respect_retry_after_header=False,
             )
             for scheme in ("http://", "https://"):
-                session.mount(scheme, Adapter(max_retries=retry))
+                session.mount(scheme, adapter(retry))
         return self._own.session
 
     def _send(self, signature, inputs):
