@@ -44,12 +44,12 @@ def train(method, generator_steps, iterations, every, score):
     critic = kgl.models.mlp_critic(SHAPE, units=64, depth=2)
     if method == "GAN":
         gan = several(kgl.GAN, generator_steps, generator, critic, "non_saturating")
-        given = {"critic_optimizer": keras.optimizers.Adam(2e-4, beta_1=0.5)}
+        given = {"critic_optimizer": keras.optimizers.Adam(1e-3, beta_1=0.5)}
     else:
         kind = kgl.DualingGAN
         gan = several(kind, generator_steps, generator, critic, method, objective="non_saturating")
         given = {}
-    gan.compile(generator_optimizer=keras.optimizers.Adam(2e-4, beta_1=0.5), **given)
+    gan.compile(generator_optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5), **given)
     data, z = kgl.data.mnist(batch_size=BATCH, seed=0).repeat(), gan.latent.sample(COUNT, seed=1)
     found = []
     for _ in range(iterations // every):
@@ -61,7 +61,7 @@ def train(method, generator_steps, iterations, every, score):
 @click.command()
 @click.option("--classifier", required=True, help='Gives {"logits"} for digits in [-1, 1].')
 @click.option("--iterations", default=1500, show_default=True, help="Steps of the critic.")
-@click.option("--every", default=150, show_default=True, help="Iterations between two scores.")
+@click.option("--every", default=250, show_default=True, help="Iterations between two scores.")
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=pathlib.Path))
 def main(classifier, iterations, every, seeds, out):
@@ -87,8 +87,8 @@ def main(classifier, iterations, every, seeds, out):
                 row |= {"cpu_seconds": round(time.process_time() - start)}
                 rows.append(row | {"scores": [round(s, 3) for s in found]})
                 click.echo(json.dumps(rows[-1]))
-    if out:
-        out.write_text(json.dumps(rows, indent=1) + "\n")
+                if out:
+                    out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def _log_density(centers, s, x, y):
     return found - np.log(len(centers) * 2 * np.pi * s**2)
 
 
-def learned(theta: float, updates: int = 1000) -> tuple[float, float]:
+def learned(theta: float, updates: int = 600) -> tuple[float, float]:
     """W and JS of two parallel lines at a distance of θ, as trained critics estimate them."""
     w, v = (
         train_critic(objective, updates, updates // 20, theta=theta)["value"][-5:].mean()
@@ -69,7 +69,7 @@ def run(path):
         lines, *toys = axes
         lines.plot(thetas, np.where(thetas == 0, 0, np.log(2)), color="C1", label="JS")
         lines.set(title="two parallel lines (KL = ∞)")
-        for theta in (0.05, 0.25, 0.5, 0.75, 1.0):
+        for theta in (0.1, 0.5, 0.9):
             keras.utils.set_random_seed(0)
             for i, value in enumerate(learned(theta)):
                 lines.plot(theta, value, "o", color=f"C{i}")

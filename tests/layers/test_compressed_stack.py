@@ -79,7 +79,7 @@ def test_an_odd_number_of_weights_in_four_bits():
         np.testing.assert_allclose(found, rounded(w.numpy(), base, "int4"), atol=1e-6)
 
 
-@pytest.mark.parametrize("precision", BITS)
+@pytest.mark.parametrize("precision", ["int4", "bfloat16"])  # int8: test_saving_and_policies
 def test_samples_files_and_copies(sampler, precision, tmp_path):
     """The samples are those of the restored critics, also when saved, loaded and copied."""
     small, plain = sampler.compress(precision), sampler.copy()
@@ -126,6 +126,10 @@ def test_bad_input(sampler):
     empty.stack.truncate(0)
     with pytest.raises(ValueError, match="has layers.* Received: one without layers"):
         empty.compress()
+    tuner = kgl.FineTuner(None, kgl.models.mlp_critic((2,), units=4), 0.1, copy=False)
+    tuner.stack.append()
+    with pytest.raises(ValueError, match="critic of its own.* Received: one of FineTuner"):
+        tuner.sampler().compress()
     with pytest.raises(ValueError, match="takes no more layers"):
         small.stack.append()
     with pytest.raises(ValueError, match="needs its potential as it is.*layer=1"):
