@@ -109,7 +109,7 @@ class FlowMonitor(Watcher):
 
     def _measures(self, layers, step_size):
         eta = tf.constant(step_size, "float32")
-        values = self.model.stack._values(layers)
+        values = self.model.stack.critic_values(layers)
         chunks = self._followed.positions(layers)
         parts = zip(*(self._measure(values, z, c, eta) for z, c in chunks))
         moves, gradients, lipschitz = map(np.concatenate, parts)

@@ -159,7 +159,7 @@ class CriticHistory(FrozenParts):
         Raises:
             ValueError: if it is not stacked.
         """
-        for v, value in zip(variables_of(self.potential), self._values(layer)):
+        for v, value in zip(variables_of(self.potential), self.critic_values(layer)):
             v.assign(value)
 
     def copy_history(self, other: Self) -> None:
@@ -213,8 +213,12 @@ class CriticHistory(FrozenParts):
         """What a file has: the depth, and the same by name."""
         return ["depth", *(f"history_{i}" for i in range(len(self._history or []))), "step_sizes"]
 
-    def _values(self, layer):
-        """The variables that a layer was stacked with."""
+    def critic_values(self, layer: int) -> list[tf.Tensor]:
+        """The values of the potential's variables that a layer was stacked with, from 0.
+
+        Raises:
+            ValueError: if it is not stacked.
+        """
         with tf.init_scope():  # also while a graph is traced
             depth = self.depth
         if not depth:

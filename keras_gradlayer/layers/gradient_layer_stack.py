@@ -220,7 +220,7 @@ class GradientLayerStack(CriticHistory):
             layer: whose critic, from 0; by default the potential as it is now.
             condition: as for `call`.
         """
-        return self._score_by(None if layer is None else self._values(layer), x, condition)
+        return self._score_by(None if layer is None else self.critic_values(layer), x, condition)
 
     def _score_by(self, values, x, condition=None):
         """The scores with these values of the potential's variables, its own if `None`."""

@@ -16,7 +16,7 @@ class Minimax(Objective):
     Source: Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, Eq. (1).
 
     Example:
-        >>> unsure = tf.constant([0.0])
+        >>> unsure = keras.ops.zeros(1)
         >>> round(float(Minimax().value(unsure, unsure)), 3)  # −2 log 2
         -1.386
     """

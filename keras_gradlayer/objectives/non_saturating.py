@@ -14,7 +14,7 @@ class NonSaturating(Minimax):
     Source: Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, section 3.
 
     Example:
-        >>> round(float(NonSaturating().potential(tf.constant(0.0))), 3)  # log ½
+        >>> round(float(NonSaturating().potential(keras.ops.zeros(()))), 3)  # log ½
         -0.693
     """
 
