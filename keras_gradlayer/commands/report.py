@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import re
 
 from keras_gradlayer import pictures
 from keras_gradlayer.commands import advice
@@ -36,7 +37,7 @@ def write_report(folder, step_sizes):
         verdict=advice.verdict(layers, first, rows.get(layers), names[0] if names else None),
         summary=describe_layers(step_sizes),
         steps=list(zip(step_sizes, advice.epochs_of(log, layers))),
-        advice=advice.next_steps(settings, log, list(rows.values()), layers),
+        advice=map(_code, advice.next_steps(settings, log, list(rows.values()), layers)),
         title_of=advice.title_of,
         scores=rows.values(),
         first=first,
@@ -59,6 +60,13 @@ def describe_layers(step_sizes):
     sizes = sizes[:1] if len(set(sizes)) == 1 else sizes
     layers = "1 gradient layer" if len(step_sizes) == 1 else f"{len(step_sizes)} gradient layers"
     return f"{layers} (η = {', '.join(sizes)})" if sizes else layers
+
+
+def _code(tip):
+    """Its options as code, which is not broken over lines."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(--[a-z-]+( [\d.]*\d)?)", r"<code>\1</code>", str(escape(tip))))
 
 
 def _log(path):
