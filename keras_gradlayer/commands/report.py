@@ -1,9 +1,12 @@
 """The page that a fine-tuning run leaves: one HTML file with all in it."""
 
 import base64
+import csv
 import json
+import re
 
 from keras_gradlayer import pictures
+from keras_gradlayer.commands import advice
 from keras_gradlayer.metrics.scorer import format_conditions
 from keras_gradlayer.serving.metadata import package_versions
 
@@ -17,7 +20,8 @@ def write_report(folder, step_sizes):
     rows = {row["layers"]: row for row in record["scores"]}  # each depth once
     first = next(iter(rows.values()), {})
     beside = ("epoch", "layers", "classifier_score_splits", "classifier_score_stddev")
-    names = [n for n in first if n not in beside]
+    names = sorted((n for n in first if n not in beside), key=lambda n: n != "frechet_distance")
+    log, settings = _log(folder / "log.csv"), _json(folder / "run.json", {})
     if rows:
         path = folder / "scores.png"
         pictures.curves(path, rows.values(), list(rows), names[:2], "layers", mark=layers)
@@ -30,7 +34,11 @@ def write_report(folder, step_sizes):
     )
     page = environment.get_template("report.html").render(
         title=f"Gradient layers: {folder.name}",
+        verdict=advice.verdict(layers, first, rows.get(layers), names[0] if names else None),
         summary=describe_layers(step_sizes),
+        steps=list(zip(step_sizes, advice.epochs_of(log, layers))),
+        advice=map(_code, advice.next_steps(settings, log, list(rows.values()), layers)),
+        title_of=advice.title_of,
         scores=rows.values(),
         first=first,
         kept=rows.get(layers),
@@ -38,7 +46,7 @@ def write_report(folder, step_sizes):
         layers=layers,
         conditions=record.get("conditions") and format_conditions(record["conditions"]),
         embedded=lambda name: _embedded(folder / name),
-        settings=_json(folder / "run.json", {}),
+        settings=settings,
         versions=package_versions(),
     )
     path = folder / "report.html"
@@ -52,6 +60,21 @@ def describe_layers(step_sizes):
     sizes = sizes[:1] if len(set(sizes)) == 1 else sizes
     layers = "1 gradient layer" if len(step_sizes) == 1 else f"{len(step_sizes)} gradient layers"
     return f"{layers} (η = {', '.join(sizes)})" if sizes else layers
+
+
+def _code(tip):
+    """Its options as code, which is not broken over lines."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(--[a-z-]+( [\d.]*\d)?)", r"<code>\1</code>", str(escape(tip))))
+
+
+def _log(path):
+    """The rows of a log, as dicts of strings."""
+    if not path.exists():
+        return []
+    with open(path) as f:
+        return list(csv.DictReader(f))
 
 
 def _embedded(path):

@@ -1,4 +1,5 @@
 import json
+import re
 
 import keras
 import numpy as np
@@ -37,7 +38,12 @@ def test_finetune(capsys, models, finetune):
     np.testing.assert_allclose(tuner(z, layers=0), generator(z), atol=1e-6)
     sampler = keras.saving.load_model(out / "sampler.keras")
     np.testing.assert_allclose(sampler(z), tuner(z), atol=1e-6)
-    assert "2 gradient layers (η = 0.1)." in (out / "report.html").read_text()  # without scores
+    page = (out / "report.html").read_text()  # without scores
+    assert "<h1>2 layers stacked, judged by the critic alone</h1>" in page
+    assert "2 gradient layers (η = 0.1)." in page
+    cells = re.findall("<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
+    assert cells == [("1", "0.1", "1"), ("2", "0.1", "2")]  # layer, step, epoch
+    assert "try <code>--layers 4</code>." in page  # there was room for two
     for name in ("before", "after", "curves"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -104,6 +110,13 @@ def test_scores(capsys, models, classifier, finetune):
     assert keras.saving.load_model(out / "sampler.keras").stack.depth == best["layers"]
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 6
+    kept, first = best["layers"], record["scores"][0]
+    change = f"{first['frechet_distance']:.3g} to {best['frechet_distance']:.3g}"
+    word = {0: "No layer", 1: "1 layer"}.get(kept, f"{kept} layers")
+    end = change if kept else f"{first['frechet_distance']:.3g}"
+    assert f"<h1>{word} kept, Fréchet distance {end}</h1>" in page
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    assert headings[:3] == ["Accepted steps", "What to try next", "Scores by depth"]
     texts = ["20 samples against 20 real images", "judge (", keras.__version__, "c.keras"]
     texts += [f"{row['frechet_distance']:.4g}" for row in record["scores"]]
     assert [text for text in texts if text not in page] == []
