@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -169,7 +170,8 @@ def ask(path):
     def run(folder, url):
         import keras_gradlayer as kgl
 
-        with kgl.serving.connect(f"{url}/{path}", timeout=30 if path == "large" else 2) as client:
+        seconds = 2 if path.startswith("drip") else 30
+        with kgl.serving.connect(f"{url}/{path}", timeout=seconds) as client:
             return client.sample([1, 2, 3])
 
     return run
@@ -205,6 +207,8 @@ def one(number, folder, url):
         size = int(f.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + 8 * GIB, size + 8 * GIB))
     before, start = peak(), time.monotonic()
+    print(before, flush=True)
+    signal.alarm(SECONDS)  # which ends the process
     try:
         outcome = f"believed: an array of shape {tuple(run(pathlib.Path(folder), url).shape)}"
     except Exception as e:
@@ -224,19 +228,21 @@ def measure(number, checkout, url):
     with tempfile.TemporaryDirectory() as folder:
         if make is not None:
             subprocess.run([*start, folder, "make"], env=environment, check=True)
-        try:
-            done = subprocess.run(
-                [*start, folder, url],
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS + 60,  # and the import
-            )
-        except subprocess.TimeoutExpired:
-            return f"goes on after {SECONDS} s"
-    if done.returncode:
-        return f"ends the process, status {done.returncode}"
-    outcome, seconds, size = json.loads(done.stdout.splitlines()[-1])
+        command = subprocess.Popen(
+            [*start, folder, url],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        lines = command.stdout.read().splitlines()
+        _, status, usage = os.wait4(command.pid, 0)
+    if status:
+        how = {signal.SIGALRM: f"goes on after {SECONDS} s"}.get(
+            status, f"ends the process: {status}"
+        )
+        return f"{how}, {usage.ru_maxrss / 2**10 - int(lines[0]) / 2**20:.0f} MiB"
+    outcome, seconds, size = json.loads(lines[-1])
     outcome = outcome.replace(folder, "...").replace("|", "\\|")
     return f"{outcome[:90]}{'...' * (len(outcome) > 90)} {seconds:.1f} s, {size:.0f} MiB"
 
