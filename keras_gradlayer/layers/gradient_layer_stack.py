@@ -77,7 +77,7 @@ class GradientLayerStack(CriticHistory):
     """
 
     _PARTS = ("potential", "head", "objective", "penalty")
-    _SETTINGS = ("step_size", "max_layers", "steps_per_layer", "temperature")
+    _SETTINGS: tuple[str, ...] = ("step_size", "max_layers", "steps_per_layer", "temperature")
 
     def __init__(
         self,

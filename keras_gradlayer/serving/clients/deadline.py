@@ -22,7 +22,7 @@ class Deadline(contextlib.AbstractContextManager):
 
     def __init__(self, seconds: float):
         self.over = False
-        self._socket = None
+        self._socket: socket.socket | None = None
         self._timer = threading.Timer(seconds, self._hang_up)
         self._timer.daemon = True
 
