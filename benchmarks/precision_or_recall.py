@@ -23,7 +23,7 @@ def f_score(beta):
 
     def weigh(s):
         p, r = s["precision"], s["recall"]
-        return (1 + beta**2) * p * r / (beta**2 * p + r)
+        return (1 + beta**2) * p * r / max(beta**2 * p + r, 1e-9)
 
     return weigh
 

@@ -1,6 +1,7 @@
 """The backend of Keras: trainers and samplers need TensorFlow, gradient layers run on all three."""
 
 import keras
+import numpy as np
 
 
 def name() -> str:
@@ -21,3 +22,8 @@ def need_tensorflow(what: str) -> None:
             f"run on others, too. Received: the {name()!r} backend. Set KERAS_BACKEND=tensorflow "
             "before Python starts."
         )
+
+
+def to_numpy(x) -> np.ndarray:
+    """A tensor or variable of any backend as an array."""
+    return np.asarray(x) if is_tensorflow() else keras.ops.convert_to_numpy(x)

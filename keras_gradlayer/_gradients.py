@@ -25,9 +25,9 @@ def input_gradient(f, x):
     if _backend.name() == "torch":
         import torch
 
+        flows_on = x.requires_grad and torch.is_grad_enabled()
         with torch.enable_grad():
             point = x if x.requires_grad else x.detach().requires_grad_()
-            flows_on = x.requires_grad and torch.is_grad_enabled()
             [gradient] = torch.autograd.grad(f(point).sum(), point, create_graph=flows_on)
         return gradient
     with tf.GradientTape(watch_accessed_variables=False) as tape:

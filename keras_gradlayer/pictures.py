@@ -35,7 +35,7 @@ def animate_flow(
     Args:
         sampler: a `kgl.Sampler` or `kgl.FineTuner` of at least one layer.
         latents: what its samples follow from, (n, *latent.shape), for a conditional sampler also
-            [latents, conditions]. A thousand points or 64 images look well.
+            [latents, conditions]. A thousand points or 64 images work well.
         path: the file to write, `.gif`.
         data: points (n, 2) to show underneath, for a sampler of points.
 
@@ -75,14 +75,20 @@ def animate_flow(
                 "`data` are points (n, 2) to show with samples that are points. Received: data of "
                 f"shape {data.shape} with samples of shape {shape}"
             )
+    if not (folder := pathlib.Path(path).parent).is_dir():
+        raise ValueError(f"`path` must lie in a folder that exists. Received: {folder}")
     depths = np.linspace(0, flow.depth, min(flow.depth, _FRAMES) + 1).round().astype(int)
     _animate(path, depths, _samples_at(flow, latents, depths), data, flow.output_range())
 
 
 def _samples_at(flow, latents, depths):
     """Samples at each depth, each layer applied once."""
+    if flow.condition_spec is None:
+        latents = _checks.array("latents", latents)
     z, condition = given(flow, tf.nest.map_structure(tf.convert_to_tensor, latents), None)
     _checks.latents(z, flow.latent.shape)
+    if not len(z):
+        raise ValueError("`latents` must have at least one row. Received: 0")
     x = tf.cast(flow.positions(pair(z, condition), 0), flow.stack.variable_dtype)
     options = flow.given(condition)
     if flow.stack.temperature:

@@ -104,13 +104,13 @@ class ConsistencyPenalty(StepCallback):
         Args:
             scores_1: f(x1), shape (batch,) or (batch, 1).
             scores_2: f(x2).
-            x_1: samples of shape (batch, ...), none equal to its partner.
+            x_1: samples of shape (batch, ...); one that equals its partner counts as no slope.
             x_2: their partners.
             margin: M'.
         """
         rise = tf.abs(tf.reshape(scores_1, [-1]) - tf.reshape(scores_2, [-1]))
         run = tf.norm(tf.reshape(x_1 - x_2, (tf.shape(x_1)[0], -1)), axis=1)
-        return tf.reduce_mean(tf.nn.relu(rise / run - margin))
+        return tf.reduce_mean(tf.nn.relu(tf.math.divide_no_nan(rise, run) - margin))
 
 
 def _strength(layer):

@@ -15,7 +15,9 @@ def verdict(kept, first, last, main):
     layers = {0: "No layer", 1: "1 layer"}.get(kept, f"{kept} layers")
     if not first:
         return f"{layers} stacked, judged by the critic alone"
-    if not kept or last is None:
+    if kept and last is None:
+        return f"{layers} kept, not scored"
+    if not kept:
         return f"{layers} kept, {title_of(main)} {first[main]:.3g}"
     return f"{layers} kept, {title_of(main)} {first[main]:.3g} to {last[main]:.3g}"
 
@@ -54,8 +56,13 @@ def next_steps(settings, log, scores, kept):
             f"Train it longer: {longer}."
         )
     elif not kept:
-        smaller = "--step-size auto" if searched else f"--step-size {float(size) / 4:g}, or auto"
-        tips.append(f"Every layer made the samples worse. Take smaller steps: {smaller}.")
+        if size == "auto":
+            tip = f"Train the critic longer before each: {longer}."
+        elif searched:
+            tip = "Take smaller steps: --step-size auto."
+        else:
+            tip = f"Take smaller steps: --step-size {float(size) / 4:g}, or auto."
+        tips.append(f"Every layer made the samples worse. {tip}")
     elif kept < deepest:
         smaller = "" if searched else f" Take smaller steps: --step-size {float(size) / 2:g}."
         tips.append(

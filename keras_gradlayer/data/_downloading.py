@@ -44,12 +44,15 @@ def _answering(urls):
     import requests  # TFDS has it
 
     hosts = {urlsplit(url).netloc: url for url in urls if url.startswith("http")}
+    failure = None
     for url in hosts.values():
-        with contextlib.suppress(requests.RequestException):
+        try:
             requests.head(url, timeout=_SECONDS)  # whatever it says
             return
-    if hosts:
-        raise ConnectionError(f"{', '.join(hosts)} did not answer within {_SECONDS:g} s")
+        except requests.RequestException as e:
+            failure = e
+    if failure:
+        raise ConnectionError(f"{', '.join(hosts)} cannot be reached: {failure}")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 MOST_PIXELS = 2**26
 """The most pixels of an image, 8192 x 8192; a PNG of 400 kB can have 144 million."""
 _MOST_BYTES = 8 * MOST_PIXELS  # a file of four channels of 16 bits, without compression
+_MOST_SEGMENTS = 10_000
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
@@ -35,8 +36,8 @@ def images_of(folder: pathlib.Path) -> list[pathlib.Path]:
             files.append(path)
         elif not path.is_dir() or path.is_symlink():
             raise ValueError(
-                f"Expected image files in '{folder}'. Received: {path}, which is no file or a link "
-                "to none"
+                f"Expected image files in '{folder}'. Received: {path}, which is not a "
+                "regular file, or is a broken link"
             )
     if large := [p for p in files if _is_large(p)]:
         raise ValueError(
@@ -94,12 +95,8 @@ def pixels(f) -> int:
 def _jpeg(f):
     """Width and height in the header of the frame, after any number of other segments."""
     f.seek(2)
-    while True:
-        while f.read(1) not in (b"\xff", b""):  # what stands between segments is skipped
-            pass
-        while (marker := f.read(1)) == b"\xff":
-            pass
-        [kind] = struct.unpack("B", marker)
+    for _ in range(_MOST_SEGMENTS):
+        kind = _marker(f)
         if kind in _FRAME_HEADERS:
             height, width = struct.unpack(">3x2H", f.read(7))
             return width, height
@@ -108,15 +105,28 @@ def _jpeg(f):
             if length < 2:
                 return 0, 0
             f.seek(length - 2, os.SEEK_CUR)
+    return MOST_PIXELS, MOST_PIXELS  # no picture has as many
+
+
+def _marker(f):
+    """The kind of the next marker; what stands before it, and fill bytes, are skipped."""
+    begun = False
+    while chunk := f.read(2**16):
+        fill = chunk if begun else chunk[chunk.find(b"\xff") :] if b"\xff" in chunk else b""
+        begun = begun or bool(fill)
+        if kind := fill.lstrip(b"\xff"):
+            f.seek(1 - len(kind), os.SEEK_CUR)
+            return kind[0]
+    raise IndexError("cut off")
 
 
 def _gif(f, flags):
-    """The pixels of all frames: all are unpacked, even if only the first is used."""
+    """The pixels of all frames, or of a canvas for them all: TensorFlow makes one or the other."""
 
     def colors(flags):
         return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
 
-    total = 0
+    total = widest = tallest = 0
     f.seek(13 + colors(flags))
     while (kind := f.read(1)) in (b"!", b","):  # extensions and frames, until the end
         if kind == b"!":
@@ -124,7 +134,8 @@ def _gif(f, flags):
         else:
             width, height, flags = struct.unpack("<4x2HB", f.read(9))
             total += width * height
+            widest, tallest = max(widest, width), max(tallest, height)
             f.seek(colors(flags) + 1, os.SEEK_CUR)
         while (size := f.read(1)) not in (b"\0", b""):
             f.seek(size[0], os.SEEK_CUR)
-    return total
+    return max(total, widest * tallest)

@@ -218,8 +218,9 @@ def _load(name, split, batch_size, seed, data_dir, prepare=tf.identity):
     finally:
         logging.set_verbosity(verbosity)
     _checks.instance_of("split", split, str, "the name of a split, such as 'train[:1000]'")
+    made = builder(name, data_dir=data_dir)
     try:
-        data = read(builder(name, data_dir=data_dir), split)
+        data = read(made, split)
         count = len(data)
     except (ValueError, AssertionError) as e:  # an unknown split, or one of no images
         raise ValueError(

@@ -3,9 +3,9 @@
 The Wasserstein distance of anything to itself moved by θ is |θ|: no coupling costs more than to
 move all by θ, and the 1-Lipschitz function x·u, along the move, tells as much. KL and JS depend on
 the overlap: on parallel lines, which have none, they are infinite and log 2 whatever θ ≠ 0 is; for
-the toys here, mixtures of narrow Gaussians, JS is so within six standard deviations, until modes of
-the one come to lie on other modes of the other. Dots are what critics of W and JS, trained on the
-lines, make of them.
+the toys here, mixtures of narrow Gaussians, JS reaches log 2 once θ exceeds about six standard
+deviations, and falls again where modes of one meet modes of the other. Dots are what critics of W
+and JS, trained on the lines, make of them.
 
 Source: Arjovsky et al., "Wasserstein GAN", 2017, Example 1 and Figure 1.
 """

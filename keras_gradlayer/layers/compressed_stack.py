@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gradlayer import _checks
+from keras_gradlayer import _backend, _checks
 from keras_gradlayer._checksum import checksum
 from keras_gradlayer.layers.frozen_parts import variables_of
 from keras_gradlayer.layers.gradient_layer_stack import GradientLayerStack
@@ -25,8 +25,8 @@ class CompressedStack(GradientLayerStack):
 
     What is kept of a kernel, a weight of two axes or more, is its difference to the potential's: as
     `s q`, with integers q from -127 to 127 (int8) or from -7 to 7 (int4, two in a byte) and a scale
-    s for each entry of the last axis, or rounded to bfloat16. Biases, statistics of normalization
-    and what is no float are few, and stay as they were.
+    s for each entry of the last axis, or rounded to bfloat16. Arrays of one axis, such as
+    biases, and what is no float are few, and stay as they were.
 
     Source: a departure from Nitanda & Suzuki (2018), who keep the critics. The rounding is the
     symmetric one of integer networks, by channel (Krishnamoorthi, "Quantizing deep convolutional
@@ -71,6 +71,7 @@ class CompressedStack(GradientLayerStack):
                 f"`precision` must be one of {', '.join(_LEVELS)}. "
                 f"Received: precision={precision!r}"
             )
+        _backend.need_tensorflow("A CompressedStack")
         self.precision = precision
         super().__init__(potential, step_size, max_layers, **kwargs)
 
@@ -112,6 +113,11 @@ class CompressedStack(GradientLayerStack):
         return values
 
     def _taken(self, other, depth):
+        if self._history is None or other._history is None:
+            raise ValueError(
+                "`copy_history` needs potentials that have their variables. Received one that is "
+                "not built: call it or the stack on data first."
+            )
         if isinstance(other, CompressedStack):
             return super()._taken(other, depth)
         expected = [tuple(v.shape) for v in self._base]
@@ -132,7 +138,8 @@ class CompressedStack(GradientLayerStack):
 
     def fingerprint(self, first: int = 0, before: int = 0, last: int | None = None) -> int:
         """A checksum of the stacked layers and of what they differ from."""
-        return super().fingerprint(first, checksum(self._base, before), last)
+        base = self._base if self._history else ()
+        return super().fingerprint(first, checksum(base, before), last)
 
     def append(self, *args, **kwargs) -> None:
         """Refused: a compressed history is finished."""

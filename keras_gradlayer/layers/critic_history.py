@@ -137,7 +137,8 @@ class CriticHistory(FrozenParts):
     def _assign(self, variable, rows, values):
         """Set some rows of a variable in place, on every replica of this process."""
         if not _backend.is_tensorflow():
-            variable.assign(ops.scatter_update(variable, np.reshape(rows, (-1, 1)), values))
+            rows = np.reshape([int(k) for k in rows], (-1, 1))
+            variable.assign(ops.scatter_update(variable, rows, values))
             return
         for copy in self._strategy.experimental_local_results(variable.value):
             copy.scatter_update(tf.IndexedSlices(values, rows))
@@ -178,7 +179,7 @@ class CriticHistory(FrozenParts):
                 f"Received: one of {self.depth} layers"
             )
         self._check_room(depth)
-        self._check_layers({h.name: h.value[:depth] for h in other._rows()})
+        self._check_layers({h.name: _backend.to_numpy(h.value[:depth]) for h in other._rows()})
         for mine, theirs in zip(self._rows(), self._taken(other, depth)):
             self._assign(mine, range(depth), theirs)
         self._depth.assign(depth)
@@ -202,7 +203,7 @@ class CriticHistory(FrozenParts):
             last: the layer to end before; the depth by default.
         """
         for k in range(first, self.depth if last is None else last):
-            before = checksum((row(h, k) for h in self._rows()), before)
+            before = checksum((_backend.to_numpy(row(h, k)) for h in self._rows()), before)
         return before
 
     def _rows(self):
@@ -234,7 +235,7 @@ class CriticHistory(FrozenParts):
         """Save the stacked layers, not the room kept for more, and the parts."""
         super().save_own_variables(store)
         depth = self.depth
-        values = depth, *(rows.numpy()[:depth] for rows in self._rows())
+        values = depth, *(_backend.to_numpy(rows.value[:depth]) for rows in self._rows())
         for name, value in zip(self._names(), values):
             store[name] = value
 

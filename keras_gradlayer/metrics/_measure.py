@@ -72,7 +72,7 @@ def weighed(scorer, scores, monitor):
         return scores, main_score(scorer, scores, monitor), None
     try:
         return {"monitor": float(monitor(scores))}, "monitor", "max"
-    except (TypeError, ValueError, KeyError) as e:
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as e:
         raise ValueError(
-            f"`monitor` must give a number of the scores {', '.join(scores)}. It said: {e!r}"
+            f"`monitor` must give a number of the scores {', '.join(scores)}. Received: {e!r}"
         ) from e

@@ -17,6 +17,7 @@ from keras_gradlayer._nesting import computes_in
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import CompressedStack, GradientLayerStack
+from keras_gradlayer.layers.frozen_parts import variables_of
 from keras_gradlayer.models.conditions import conditions_for
 from keras_gradlayer.models.copying import copy_model
 from keras_gradlayer.models.output_range import output_range
@@ -178,7 +179,8 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         parts = self.base, stack.potential, self.head
         base, critic, head = _copies(*parts, self.latent) if self._copies else parts
         if kind is not type(stack):  # compressed layers differ from the last critic
-            for v, value in zip(critic.variables, stack.values(self.depth - 1)):
+            values = stack.values(self.depth - 1)
+            for v, value in zip(variables_of(critic), values, strict=True):
                 v.assign(value)
         twin = type(self)(base, kind(critic, head=head, **settings), self.latent, self._copies)
         twin.stack.copy_history(stack)

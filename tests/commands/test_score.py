@@ -79,7 +79,7 @@ def test_bad_input(capsys, models, classifier):
     ):
         assert message in fails(capsys, *arguments)
     assert (models / "scores.json").read_text() == "mine"
-    assert "damaged has a file that is no image" in fails(capsys, *sized, models / "damaged")
+    assert "Received: 2 files: " in fails(capsys, *sized, models / "damaged")
     real = [*sized[:4], models / "damaged", *sized[5:], models / "g.keras"]
     assert "--real: " in fails(capsys, *real)
 

@@ -70,6 +70,25 @@ def test_all_frames_of_a_gif_count():
     assert _image_files.pixels(io.BytesIO(gif)) == 5 * 20 * 30
 
 
+def test_a_gif_of_thin_frames():
+    """TensorFlow decodes the first frame on a canvas that holds each."""
+    frames = picture(1, 900, "L"), picture(900, 1, "L")
+    parts = [encoded(frame, "GIF") for frame in frames]
+    header, second = parts[0][:-1], parts[1][parts[1].index(b",") :]
+    gif = header + b"," + second[1:]  # frames without a color table of their own
+    decoded = tf.io.decode_image(gif, expand_animations=False)
+    assert _image_files.pixels(io.BytesIO(gif)) >= decoded.shape[0] * decoded.shape[1]
+
+
+def test_a_jpeg_with_much_before_its_frame():
+    """In one search, not byte by byte; a file of nothing but segments is refused."""
+    jpeg = FILES["jpeg"]
+    late = jpeg[:20] + bytes(10**7) + jpeg[20:]
+    assert _image_files.pixels(io.BytesIO(late)) == 31 * 57
+    segments = b"\xff\xd8" + b"\xff\xe1\x00\x02" * 20_000
+    assert _image_files.pixels(io.BytesIO(segments)) > _image_files.MOST_PIXELS
+
+
 def test_what_is_cut_off_or_no_image():
     """Never an error, nor a loop; nothing is decoded of what ends before its size."""
     for name, content in FILES.items():
@@ -130,9 +149,9 @@ def test_no_regular_files(tmp_path):
     """A pipe would be waited for, and a device read without end."""
     (tmp_path / "a.png").write_bytes(FILES["png"])
     os.mkfifo(tmp_path / "b.png")
-    with pytest.raises(ValueError, match="b.png, which is no file"):
+    with pytest.raises(ValueError, match="b.png, which is not a regular file"):
         kgl.data.image_folder(tmp_path, (8, 8, 3), batch_size=1)
     (tmp_path / "b.png").unlink()
     (tmp_path / "b.png").symlink_to("/dev/zero")
-    with pytest.raises(ValueError, match="b.png, which is no file"):
+    with pytest.raises(ValueError, match="b.png, which is not a regular file"):
         kgl.data.image_folder(tmp_path, (8, 8, 3), batch_size=1)

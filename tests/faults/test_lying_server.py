@@ -163,11 +163,25 @@ def test_a_server_that_is_busy_slowly(ask):
     assert time.monotonic() - start < 1.4  # five attempts of 0.3 s take 1.5 s, and pauses
 
 
+def test_pauses_end_at_the_timeout(ask):
+    """A server that is busy at once: the pauses alone would take 1.4 s."""
+    asked = []
+
+    def busy(file):
+        asked.append(time.monotonic())
+        file.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+
+    start = time.monotonic()
+    ask({}, "did not answer within 0.5 s", kind=TimeoutError, timeout=0.5, raw=busy)
+    assert time.monotonic() - start < 1.3
+    assert max(asked) - start < 0.6  # none after it
+
+
 def test_a_client_goes_on_after_a_drip(server):
     own = server.rest.RequestHandlerClass
+    # before the client connects: a connection keeps its handler
+    server.rest.RequestHandlerClass = answering(own, {}, written=drip)
     with kgl.serving.connect(server.urls()[1], timeout=0.5) as client:
-        client.signatures()
-        server.rest.RequestHandlerClass = answering(own, {}, written=drip)
         with pytest.raises(TimeoutError):
             client.sample([1])
         server.rest.RequestHandlerClass = own

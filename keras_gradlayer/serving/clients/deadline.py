@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 
 import requests
 import urllib3
@@ -15,13 +16,10 @@ class Deadline(contextlib.AbstractContextManager):
     """Hangs up on what this thread reads over an `adapter`, after so many seconds.
 
     A socket's own timeout begins anew with each byte.
-
-    Attributes:
-        over: whether it has hung up.
     """
 
     def __init__(self, seconds: float):
-        self.over = False
+        self._end = time.monotonic() + seconds
         self._socket: socket.socket | None = None
         self._timer = threading.Timer(seconds, self._hang_up)
         self._timer.daemon = True
@@ -35,6 +33,16 @@ class Deadline(contextlib.AbstractContextManager):
         self._timer.cancel()
         _waiting.deadline = None
 
+    @property
+    def left(self) -> float:
+        """Seconds until then."""
+        return max(0.0, self._end - time.monotonic())
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return not self.left
+
     def watch(self, connection: HTTPConnection) -> None:
         """Read from this connection from now on; a `TimeoutError` if it is too late for that."""
         self._socket = connection.sock
@@ -42,9 +50,24 @@ class Deadline(contextlib.AbstractContextManager):
             raise TimeoutError
 
     def _hang_up(self):
-        self.over = True
         with contextlib.suppress(OSError, AttributeError):  # closed, or not open yet
             self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class PunctualRetry(urllib3.Retry):
+    """Asks again where the server is busy or breaks off, but not where it is slow or time is up."""
+
+    def increment(self, method=None, url=None, response=None, error=None, *args, **kwargs):
+        """One retry less; the error itself where there is to be none."""
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            raise error
+        if _waiting.deadline.over:
+            raise TimeoutError from error
+        return super().increment(method, url, response, error, *args, **kwargs)
+
+    def get_backoff_time(self) -> float:
+        """Seconds to wait, of those that are left."""
+        return min(super().get_backoff_time(), _waiting.deadline.left)
 
 
 class _Punctual:
@@ -87,5 +110,6 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 def _use_ours(manager):
-    manager.pool_classes_by_scheme = {"http": _Http, "https": _Https}
+    if not type(manager).__module__.startswith("urllib3.contrib"):  # of SOCKS, with its own pools
+        manager.pool_classes_by_scheme = {"http": _Http, "https": _Https}
     return manager

@@ -10,10 +10,9 @@ import numpy as np
 import requests
 from google.protobuf import json_format
 from urllib3.exceptions import HTTPError, ReadTimeoutError
-from urllib3.util import Retry
 
 from keras_gradlayer.serving.clients.client import MOST_BYTES, Client
-from keras_gradlayer.serving.clients.deadline import Deadline, adapter
+from keras_gradlayer.serving.clients.deadline import Deadline, PunctualRetry, adapter
 from keras_gradlayer.serving.messages import SignatureDefMap
 
 _RETRIES = 4
@@ -23,15 +22,6 @@ _ERRORS = {
     **dict.fromkeys(_BUSY, ConnectionError),
     504: TimeoutError,
 }
-
-
-class _Retry(Retry):
-    """Asks again where the server is busy or breaks off, and not where it is slow."""
-
-    def increment(self, method=None, url=None, response=None, error=None, *args, **kwargs):
-        if isinstance(error, ReadTimeoutError):
-            raise error
-        return super().increment(method, url, response, error, *args, **kwargs)
 
 
 class RestClient(Client):
@@ -65,7 +55,7 @@ class RestClient(Client):
             self._own.session = session = requests.Session()
             self._sessions.add(session)
             session.headers.update(self.headers)
-            retry = _Retry(
+            retry = PunctualRetry(
                 total=_RETRIES,
                 backoff_factor=0.1,
                 status_forcelist=_BUSY,
