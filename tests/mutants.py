@@ -34,21 +34,21 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
-        "layers/gradient_layer.py",
-        "x + self.step_size * gradient",
-        "x - self.step_size * gradient",
+        "layers/_steps.py",
+        "z = z + step_size * gradient",
+        "z = z - step_size * gradient",
         "tests/layers/test_gradient_layer.py",
     ),
     Mutant(
-        "layers/gradient_layer_stack.py",
-        "z += step_size * first",
-        "z += step_size * gradient",
+        "layers/_steps.py",
+        "(i + 1, step(i, z, gradient(z)))",
+        "(i + 1, step(i, z, first))",
         "tests/layers/test_gradient_layer_stack.py",
     ),
     Mutant(
         "layers/gradient_layer_stack.py",
-        "tf.where(k < row_layers, moved, z)",
-        "tf.where(k <= row_layers, moved, z)",
+        "ops.where(k < row_layers, moved, z)",
+        "ops.where(k <= row_layers, moved, z)",
         "tests/layers/test_gradient_layer_stack.py",
     ),
     Mutant(
@@ -77,8 +77,8 @@ MUTANTS = [
     ),
     Mutant(
         "trainers/particles.py",
-        "return total / count",
-        "return total * count",
+        "return norm / count, gone / count",
+        "return norm * count, gone / count",
         "tests/trainers/test_loop.py",
     ),
     Mutant(

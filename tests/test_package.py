@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 import yaml
 
 import keras_gradlayer as kgl
+from tests.mutants import MUTANTS
 
 ROOT = pathlib.Path(kgl.__file__).parents[1]
 PACKAGE = ROOT / "keras_gradlayer"
@@ -233,3 +234,9 @@ def test_a_base_install_fine_tunes_and_exports_and_names_the_extra_that_is_missi
     named = [line.split("pip install ")[1].rstrip(".") for line in said]
     expected = ["data", "metrics", "serving"]
     assert named == [f"'keras-gradlayer[{extra}]'" for extra in expected]
+
+
+def test_planted_faults_have_a_place():
+    """The table of `make mutants` names lines that are there."""
+    for mutant in MUTANTS:
+        assert (PACKAGE / mutant.file).read_text().count(mutant.old) == 1, mutant
