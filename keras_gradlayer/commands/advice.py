@@ -70,7 +70,9 @@ def next_steps(settings, log, scores, kept):
             f"will not help.{smaller or f' Train the critic longer between them: {longer}.'}"
         )
     elif kept >= room:
-        tips.append(f"All the layers that there was room for were kept: try --layers {2 * room}.")
+        tips.append(
+            f"Every layer allowed by --layers was kept: try --layers {2 * room}, with a new --out."
+        )
     elif epochs and log and epochs[-1] == int(log[-1]["epoch"]) + 1:
         tips.append(f"The last epoch still added a layer: try more epochs, --layers {2 * room}.")
     else:
@@ -94,7 +96,7 @@ def next_steps(settings, log, scores, kept):
             "on held-out data: it overfits. Use more data or fewer --critic-steps."
         )
     margins = [_number(row.get("injectivity_margin")) for row in log]
-    if any(margin < 0 for margin in margins):
+    if any(margin < 0 for margin in margins) and not searched:
         finer = 2 * int(settings.get("steps_per_layer") or 1)
         tips.append(
             "A layer may have moved different samples to one place (its margin is below 0): take "

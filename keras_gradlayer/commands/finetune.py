@@ -23,7 +23,9 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
             f"{', '.join([*IMAGES, *TOYS])}, a folder of images, or a .npy or .npz file.",
             required=True,
         ),
-        option("--generator", "The generator's .keras file; by default the latent's identity."),
+        option(
+            "--generator", "The generator's .keras file; by default the identity on the latent."
+        ),
         option("--critic", "The critic's .keras file.", required=True),
         option("--critic-output", "Of a critic with several outputs, the one that scores."),
         option(

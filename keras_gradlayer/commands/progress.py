@@ -11,6 +11,10 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.unit, self.bar = unit, None
 
+    def on_train_begin(self, logs=None):
+        """Let a search of step sizes show its progress, too."""
+        self.model.loop.verbose = True
+
     def on_epoch_begin(self, epoch, logs=None):
         """Start the bar, at the epoch that a resumed run starts at."""
         if self.bar is None:

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import keras
 import tensorflow as tf
+from tqdm import tqdm
 
 from keras_gradlayer import _checks
 from keras_gradlayer.models._followed import Followed
@@ -114,17 +115,35 @@ class Search(StepRule):
 
     def choose(self, tuner: keras.Model) -> float:
         """The step that helps, the longest or the best of them, or 0."""
-        self.look(tuner)
-        eta, least = self._first(tuner), 0.5**self.halvings
-        if not self.helps(tuner, eta):
+        bar = tqdm(
+            desc=f"step of layer {tuner.stack.depth + 1}",
+            unit="trial",
+            delay=1,  # short searches show nothing
+            leave=False,
+            disable=not tuner.loop.verbose,
+        )
+
+        def helps(eta):
+            bar.set_postfix({"η": f"{eta:.4g}"}, refresh=False)
+            found = self.helps(tuner, eta)
+            bar.update()
+            return found
+
+        with bar:
+            self.look(tuner)
+            return self._searched(self._first(tuner), helps)
+
+    def _searched(self, eta, helps):
+        least = 0.5**self.halvings
+        if not helps(eta):
             shorter = [eta / 2**k for k in range(1, self.halvings + 1)]
-            helpful = next((eta for eta in shorter if self.helps(tuner, eta)), 0.0)
+            helpful = next((eta for eta in shorter if helps(eta)), 0.0)
             least *= eta
-            while self.compares and helpful > least and self.helps(tuner, helpful / 2):
+            while self.compares and helpful > least and helps(helpful / 2):
                 helpful /= 2
             return helpful
         most = eta / least if self.grows else eta
-        while eta < most and self.helps(tuner, 2 * eta):
+        while eta < most and helps(2 * eta):
             eta *= 2
         return eta
 

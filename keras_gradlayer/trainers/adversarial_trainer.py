@@ -240,6 +240,7 @@ class AdversarialTrainer(AdversarialModel):
             if group > 1:  # Keras would take the number of groups for that of batches
                 data = data.filter(lambda *x: True)
         loop.new_run(Feed(group, self.strategy), fitting=True)
+        loop.verbose = bool(verbose)
         joined = [Averaging(self), *listed, Restored(loop, initial_epoch)]
         if ready:
             ready[:] = joined

@@ -25,6 +25,7 @@ class LoopState:
         feed: where the batches come from.
         callbacks: the step callbacks that have joined.
         fitting: whether `fit` drives the loop, and not `train_on_batch`.
+        verbose: whether that fit shows its progress.
         started: whether the present fit has taken its first update.
         ready: whether what the updates need is as it was when they were last taken.
         checked: whether the present data have been checked, or the first batch by hand.
@@ -42,6 +43,7 @@ class LoopState:
     feed: Feed = dataclasses.field(init=False, repr=False)
     callbacks: list = dataclasses.field(default_factory=list)
     fitting: bool = False
+    verbose: bool = False
     started: bool = False
     ready: bool = False
     checked: bool = False

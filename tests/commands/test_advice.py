@@ -41,10 +41,11 @@ def test_the_epoch_of_each_layer():
     [
         (log(0, 0), 0, {}, "No step was accepted.*more epochs, --layers 8"),
         (log(0, 0), 0, {"critic_steps": 50}, "No step was accepted.*--critic-steps 100"),
+        (log(1, 2), 0, {"step_size": "auto"}, "Every layer made.*Train the critic longer"),
         (log(1, 2), 0, {"step_size": "0.4"}, "Every layer made.*--step-size 0.1, or auto"),
         (log(1, 2, 3), 2, {"step_size": "0.4"}, "worse after layer 2 of 3.*--step-size 0.2"),
         (log(1, 2, 3), 2, {"critic_steps": 5}, "worse after layer 2 of 3.*--critic-steps 10"),
-        (log(1, 2, 3, 4), 4, {}, "room for were kept: try --layers 8"),
+        (log(1, 2, 3, 4), 4, {}, "allowed by --layers was kept: try --layers 8"),
         (log(1, 1, 2), 2, {}, "The last epoch still added a layer"),
         (log(1, 2, 2), 2, {}, "Later critics found no further step.*--insert"),
     ],
@@ -59,7 +60,11 @@ def test_how_the_run_went(rows, kept, changes, expected):
     ("columns", "changes", "expected"),
     [
         ({"wasserstein": 4.0, "heldout_wasserstein": 1.5}, {}, "at 4 on.*at 1.5 on held-out"),
-        ({"injectivity_margin": -0.2}, {"steps_per_layer": 2}, "--steps-per-layer 4"),
+        (
+            {"injectivity_margin": -0.2},
+            {"steps_per_layer": 2, "step_size": "0.4"},
+            "--steps-per-layer 4",
+        ),
         ({}, {"real": "d"}, "name others by --real"),
     ],
 )
@@ -73,6 +78,10 @@ def test_what_is_well_is_not_mentioned():
     assert len(advice.next_steps(SETTINGS, log(1, 1, **well), scored(1), 1)) == 1
     nothing = {"heldout_wasserstein": "", "injectivity_margin": "nan", "wasserstein": 4.0}
     assert len(advice.next_steps(SETTINGS, log(1, 1, **nothing), scored(1), 1)) == 1
+    searched = SETTINGS | {
+        "step_size": "auto"
+    }  # by a score, which a smaller step would not improve
+    assert len(advice.next_steps(searched, log(1, 1, injectivity_margin=-1), scored(1), 1)) == 1
 
 
 def test_without_scores():

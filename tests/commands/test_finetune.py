@@ -116,7 +116,7 @@ def test_scores(capsys, models, classifier, finetune):
     end = change if kept else f"{first['frechet_distance']:.3g}"
     assert f"<h1>{word} kept, Fréchet distance {end}</h1>" in page
     headings = re.findall("<h2>(.*?)</h2>", page)
-    assert headings[:3] == ["Accepted steps", "What to try next", "Scores by depth"]
+    assert headings[:3] == ["Steps", "What to try next", "Scores by depth"]
     texts = ["20 samples against 20 real images", "judge (", keras.__version__, "c.keras"]
     texts += [f"{row['frechet_distance']:.4g}" for row in record["scores"]]
     assert [text for text in texts if text not in page] == []

@@ -1,5 +1,7 @@
 """Each critic followed as far as a held-out score gets better."""
 
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -37,6 +39,19 @@ def test_as_far_as_it_helps():
     assert logs["layers"] == [tuner.stack.depth]
     # nothing more to gain: the critic trains on, no layer is stacked
     assert fit(tuner)["layers"] == logs["layers"]
+
+
+def test_a_long_search_shows_its_progress(capfd):
+    """A bar counts the trials once a second has gone by, unless `fit` is to be quiet."""
+
+    def slow(x):
+        time.sleep(0.3)
+        return spread(x)
+
+    for verbose in (0, 2):
+        tuner = oracles.quadratic_tuner(CENTER, step_size=search(slow, 0.1, samples=50))
+        tuner.fit(oracles.points(16), batch_size=16, verbose=verbose)
+        assert ("step of layer 1" in capfd.readouterr().err) == bool(verbose)
 
 
 def test_a_step_of_any_size_is_found():
@@ -227,7 +242,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="`monitor` must be one of spread. Received: 'recall'"):
         fit(tuner)
     tuner.step_size = search(spread, monitor=lambda s: s["recall"])
-    with pytest.raises(ValueError, match="`monitor` must give a number of the scores spread. It"):
+    with pytest.raises(ValueError, match="`monitor` must give a number of the scores spread. Received: KeyError"):
         fit(tuner)
     with pytest.raises(TypeError, match="`scorer` must be a kgl.metrics.Scorer or a function"):
         search(3)
