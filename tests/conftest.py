@@ -1,3 +1,4 @@
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -14,6 +15,14 @@ import pytest
 def pytest_collection_modifyitems(items):
     """Whole commands and results first: no worker has one of these long files left at the end."""
     items.sort(key=lambda item: len(item.path.parts))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collected():
+    """What a file leaves behind is not gone through again at each collection: graphs are large."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
