@@ -242,7 +242,8 @@ def test_bad_input():
     with pytest.raises(ValueError, match="`monitor` must be one of spread. Received: 'recall'"):
         fit(tuner)
     tuner.step_size = search(spread, monitor=lambda s: s["recall"])
-    with pytest.raises(ValueError, match="`monitor` must give a number of the scores spread. Received: KeyError"):
+    said = "`monitor` must give a number of the scores spread. Received: KeyError"
+    with pytest.raises(ValueError, match=said):
         fit(tuner)
     with pytest.raises(TypeError, match="`scorer` must be a kgl.metrics.Scorer or a function"):
         search(3)
