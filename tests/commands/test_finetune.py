@@ -43,7 +43,9 @@ def test_finetune(capsys, models, finetune):
     assert "2 gradient layers (η = 0.1)." in page
     cells = re.findall("<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
     assert cells == [("1", "0.1", "1"), ("2", "0.1", "2")]  # layer, step, epoch
-    assert "try <code>--layers 4</code>, with a new <code>--out</code>." in page  # there was room for two
+    assert (
+        "try <code>--layers 4</code>, with a new <code>--out</code>." in page
+    )  # there was room for two
     for name in ("before", "after", "curves"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
