@@ -16,11 +16,12 @@ from keras_gradlayer.trainers._data import check_finite
 
 _NAMES = ("x", "x_train", "data")
 _LABELS = ("condition", "conditions", "labels", "label", "y", "y_train")
+# What NumPy raises for files that are damaged or claim too much, and zipfile (a RuntimeError) for
+# archives that have a password or a compression which it lacks.
 _UNREADABLE = (
-    *(OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError),
+    *(OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
-"""What NumPy raises for files that are damaged, or claim too much."""
 
 
 def is_array(path):

@@ -20,8 +20,8 @@ class CompressedStack(GradientLayerStack):
     """Replays critics that are kept as small differences to one of them.
 
     Use it to store and serve a finished history: `Sampler.compress` makes one. The critics of a
-    history are near to each other, and a difference fits into bits where the critic would not. Each
-    is restored when its turn comes, once a layer; all else is as in `GradientLayerStack`.
+    history are close to each other, and a difference fits into bits where the critic would not.
+    Each is restored when its turn comes, once a layer; all else is as in `GradientLayerStack`.
 
     What is kept of a kernel, a weight of two axes or more, is its difference to the potential's: as
     `s q`, with integers q from -127 to 127 (int8) or from -7 to 7 (int4, two in a byte) and a scale

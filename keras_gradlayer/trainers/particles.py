@@ -34,7 +34,7 @@ class Particles:
     Attributes:
         version: the fingerprint of the flow whose layers they have moved through; `None` where
             they have to be drawn or replayed.
-        seeds: int64 of shape (count,), `None` before they are drawn.
+        seeds: int64 of shape (count,); empty before they are drawn.
     """
 
     def __init__(

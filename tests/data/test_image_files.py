@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_gradlayer as kgl
-from keras_gradlayer.commands import sources
+from keras_gradlayer.commands import arrays, sources
 from keras_gradlayer.data import _image_files
 
 
@@ -155,3 +155,16 @@ def test_no_regular_files(tmp_path):
     (tmp_path / "b.png").symlink_to("/dev/zero")
     with pytest.raises(ValueError, match="b.png, which is not a regular file"):
         kgl.data.image_folder(tmp_path, (8, 8, 3), batch_size=1)
+
+
+@pytest.mark.parametrize(("place", "value"), [("flags", 1), ("method", 99)])
+def test_archives_that_cannot_be_unpacked(tmp_path, place, value):
+    """With a password, or by a method of compression that Python lacks: one line."""
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 2), "float32"))
+    archive = bytearray((tmp_path / "x.npz").read_bytes())
+    local, listed = archive.index(b"PK\3\4"), archive.index(b"PK\1\2")
+    for start in (local + 6, listed + 8):  # flags, then method
+        struct.pack_into("<H", archive, start + 2 * (place == "method"), value)
+    (tmp_path / "x.npz").write_bytes(archive)
+    with pytest.raises(click.UsageError, match=r"x\.npz cannot be read: .*(encrypted|compression)"):
+        arrays.load_array(tmp_path / "x.npz", (2,))
