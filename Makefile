@@ -5,8 +5,9 @@ OLDEST := .venv-oldest/bin
 OLDEST_PYTHON ?= $(or $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null),$(PYTHON))
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-# Two processes: one alone would compile more with XLA than Linux lets a process map (65,530 maps).
-PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes for two cores, since some tests wait. One alone would compile more with XLA than
+# Linux lets a process map (65,530 maps).
+PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 ALL_TESTS := .venv/test,kserve
 RELEASE := $(CURDIR)/.venv-release/bin
 # Of a base install, without extras.

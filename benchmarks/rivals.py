@@ -26,6 +26,7 @@ def flows(generator, critic, budget):
     models = generator, critic
     return {
         "fixed critic": lambda eta: kgl.refine(*models, eta, budget),
+        "fixed critic, latent": lambda eta: kgl.refine(*models, eta, budget, "bottom"),
         "DGflow, KL": lambda eta: kgl.refine(*models, eta, budget, "top", "kl", temperature=0.01),
         "DGflow, JS": lambda eta: kgl.refine(
             *models, eta, budget, "top", "minimax", temperature=0.01
@@ -75,11 +76,11 @@ def best_step(make, judge):
     return 4.0**k
 
 
-def history(generator, critic, data, judge, budget, seed, train):
+def history(generator, critic, data, judge, budget, seed, insert, train):
     """Layers by the line search, of a critic that trains between them or stands still."""
     keras.utils.set_random_seed(seed)
     rule = kgl.step_rules.LineSearch(lambda x: {"fd": judge(x)["frechet_distance"]}, seed=seed)
-    tuner = kgl.FineTuner(generator, critic, rule, max_layers=budget)
+    tuner = kgl.FineTuner(generator, critic, rule, max_layers=budget, insert=insert)
     rate = keras.optimizers.Adam(5e-5, 0.5, 0.9) if train else keras.optimizers.SGD(0.0)
     tuner.compile(critic_optimizer=rate)
     callbacks = [kgl.callbacks.CriticInnerLoop(390)]
@@ -90,6 +91,25 @@ def history(generator, critic, data, judge, budget, seed, train):
     fit = {"epochs": epochs, "steps_per_epoch": steps, "verbose": 0}
     tuner.fit(data.repeat(), callbacks=callbacks, **fit)
     return tuner.sampler()
+
+
+def transported(generator, critic, step_size, steps):
+    """The generator behind latents moved by optimal transport, as one model for `history`."""
+    moved = kgl.rivals.dot(generator, critic, step_size, steps)
+    z = keras.Input(generator.input_shape[1:])
+    x = moved.stack(z)
+    for layer in generator.layers:
+        if not isinstance(layer, keras.layers.InputLayer):
+            x = layer(x)
+    return keras.Model(z, x)
+
+
+LAYERS = {  # method: where its layers go, and whether the critic trains between them
+    "fixed critic, line search": ("auto", False),
+    "history": ("auto", True),
+    "history, latent": ("bottom", True),
+    "optimal transport, then history": ("auto", True),
+}
 
 
 @click.command()
@@ -110,7 +130,9 @@ def main(name, generator, critic, data, classifier, budget, seeds, count, out):
     report = Judge(classifier, data, "test", count)
     made = flows(generator, critic, budget)
     settings = dict.fromkeys(["base", *made, "rejection", "Metropolis-Hastings"])
-    settings |= dict.fromkeys(["fixed critic, line search", "history"])
+    settings |= dict.fromkeys(LAYERS)
+    known = json.loads(out.read_text()).get(name, {}) if out.exists() else {}
+    settings |= {method: rows[0].get("step_size") for method, rows in known.items()}
 
     def record(method, seed, seconds, scores, **facts):
         results = json.loads(out.read_text()) if out.exists() else {}
@@ -137,10 +159,14 @@ def main(name, generator, critic, data, classifier, budget, seeds, count, out):
                     settings[method] = best_step(made[method], search)
                 facts["step_size"] = settings[method]
                 samples = made[method](settings[method])
-            elif method in ("history", "fixed critic, line search"):
+            elif method in LAYERS:
                 training = getattr(kgl.data, data)(batch_size=64, seed=seed)
-                train = method == "history"
-                samples = history(generator, critic, training, search, budget, seed, train)
+                base, gradients = generator, budget
+                if method == "optimal transport, then history":  # half the budget each
+                    gradients //= 2
+                    step_size = 2 * settings["optimal transport, latent"]
+                    base = transported(generator, critic, step_size, gradients)
+                samples = history(base, critic, training, search, gradients, seed, *LAYERS[method])
                 facts["step_sizes"] = samples.step_sizes.tolist()
             else:
                 images = getattr(kgl.data, data)(split="train[10000:15000]", batch_size=5000)

@@ -44,11 +44,13 @@ def test_as_far_as_it_helps():
 def test_a_long_search_shows_its_progress(capfd):
     """A bar counts the trials once a second has gone by, unless `fit` is to be quiet."""
 
-    def slow(x):
-        time.sleep(0.3)
-        return spread(x)
-
     for verbose in (0, 2):
+        waits = iter([0.6, 0.6])
+
+        def slow(x, waits=waits):
+            time.sleep(next(waits, 0))
+            return spread(x)
+
         tuner = oracles.quadratic_tuner(CENTER, step_size=search(slow, 0.1, samples=50))
         tuner.fit(oracles.points(16), batch_size=16, verbose=verbose)
         assert ("step of layer 1" in capfd.readouterr().err) == bool(verbose)

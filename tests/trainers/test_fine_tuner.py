@@ -39,7 +39,7 @@ def test_contract(case, tmp_path):
     contract.check_trainer(lambda **kwargs: make(**CASES[case], **xla, **kwargs), tmp_path)
 
 
-@pytest.mark.parametrize("case", ["top", "layer", "fresh"])
+@pytest.mark.parametrize("case", ["top", "fresh"])
 def test_modes(case):
     contract.check_trainer_modes(lambda **kwargs: make(**CASES[case], **kwargs))
 
