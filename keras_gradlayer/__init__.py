@@ -17,7 +17,7 @@ from keras_gradlayer import (
 from keras_gradlayer._version import __version__
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.models.sampler import Sampler
-from keras_gradlayer.trainers import GAN, DualingGAN, FineTuner, UnrolledGAN, refine
+from keras_gradlayer.trainers import GAN, DualingGAN, FineTuner, UnrolledGAN, best_insert, refine
 
 __all__ = [
     "GAN",
@@ -26,6 +26,7 @@ __all__ = [
     "Latent",
     "Sampler",
     "UnrolledGAN",
+    "best_insert",
     "callbacks",
     "data",
     "latents",

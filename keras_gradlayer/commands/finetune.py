@@ -88,16 +88,19 @@ def command(inputs, flow, training, scores, run):
         raise click.UsageError(f"{name} needs --classifier, which makes the score.")
     keras.utils.set_random_seed(run.seed)
     step_size = options.parse_step_size(flow.step_size)
-    tuner = kgl.FineTuner(
+    gan = (
         load_model(inputs.generator) if inputs.generator else None,
         sources.load_critic(inputs.critic, inputs.critic_output),
-        step_size,
-        insert=flow.insert,
+    )
+    make_tuner = functools.partial(
+        kgl.FineTuner,
+        *gan,
         objective=flow.objective,
         max_layers=flow.layers,
         particles=options.parse_particles(flow.particles),
         steps_per_layer=flow.steps_per_layer,
     )
+    tuner = make_tuner(step_size, insert=flow.insert)
     conditional = tuner.condition_spec is not None
     if inputs.labels and not (conditional and is_array(data)):
         raise click.UsageError("--labels is for a conditional GAN and --data in a file.")
@@ -146,7 +149,6 @@ def command(inputs, flow, training, scores, run):
         if search:  # not on the images that are reported against, if there are others
             first = None if step_size == "auto" else step_size
             tuner.step_size = kgl.step_rules.LineSearch(make_scorer(data), step_size=first)
-    tuner.compile(critic_optimizer=keras.optimizers.Adam(training.learning_rate, 0.5, 0.9))
     validation = None
     if data in IMAGES:
         given = {"split": "test[:250]", "batch_size": 50}
@@ -154,6 +156,11 @@ def command(inputs, flow, training, scores, run):
         validation = sources.load_images(data, value_range, shape, **given)
     opened = open_run(run.out, run.resume, "tuner.keras", real=real)
     out = opened.folder
+    if flow.insert == "auto" and gan[0] and isinstance(tuner.step_size, kgl.step_rules.LineSearch):
+        rule, guess = tuner.step_size, tuner.insert
+        search = functools.partial(_best_insert, *gan, rule.scorer, flow, samples)
+        tuner = make_tuner(rule, insert=opened.once("insert", search, guess))
+    tuner.compile(critic_optimizer=keras.optimizers.Adam(training.learning_rate, 0.5, 0.9))
     if scorer:
         path = out / "scores.json"
         restore = {"restore_best_layers": True, "path": path, "samples": count}
@@ -173,3 +180,14 @@ def command(inputs, flow, training, scores, run):
     opened.finish(tuner, "tuner.keras")
     layers = report.describe_layers(step_sizes)
     click.echo(f"{layers}; sampler: {out / 'sampler.keras'}; {page}")
+
+
+def _best_insert(generator, critic, scorer, flow, samples):
+    """Where layers improve the score most; says what was found."""
+    place, losses = kgl.best_insert(
+        generator, critic, scorer, objective=flow.objective, data=samples
+    )
+    named = {"top": "before the output activation", "bottom": "on the latent"}
+    found = (f"{named.get(name, f'after {name}')} {loss:.4g}" for name, loss in losses.items())
+    click.echo(f"Layers go {named.get(place, f'after {place}')}: {', '.join(found)}.")
+    return place

@@ -103,6 +103,13 @@ class LineSearch(Search):
         super().start(tuner)
         self._known, self._value_range = None, tuner.output_range()
 
+    @property
+    def loss(self) -> float:
+        """What its samples score with the layers accepted so far, better when lower."""
+        if self._known is None:
+            raise ValueError("No samples have been scored yet. Expected a search before.")
+        return self._known[2]
+
     def make_programs(self, tuner: keras.Model) -> None:
         """Make what runs on tensors."""
         super().make_programs(tuner)

@@ -152,6 +152,28 @@ def test_line_search(capsys, models, classifier, finetune):
     assert distances == sorted(distances, reverse=True)  # searched and scored on the same images
 
 
+def test_the_place_is_searched_once(capsys, models, classifier, finetune):
+    """A run says and keeps where its layers go, and one that is resumed asks no more."""
+    out = models / "run"
+    arguments = [*finetune, "--classifier", classifier, "--layers", 1, "--out", out]
+    status, printed, _ = run(capsys, *arguments)
+    assert status == 0
+    place, found = re.search(r"Layers go (.*?): (.*)\.", printed).groups()
+    assert "on the latent" in found
+    assert len(found.split(", ")) >= 2
+    insert = json.loads((out / "run.json").read_text())["found"]["insert"]
+    assert keras.saving.load_model(out / "tuner.keras").insert == insert
+    words = {"top": "before the output activation", "bottom": "on the latent"}
+    assert place == words.get(insert, f"after {insert}")
+    (out / "tuner.keras").unlink()  # as if it had been stopped before
+    record = json.loads((out / "run.json").read_text())
+    other = "top" if insert != "top" else "bottom"
+    (out / "run.json").write_text(json.dumps(record | {"found": {"insert": other}}))
+    status, printed, _ = run(capsys, *arguments, "--resume")
+    assert (status, "Layers go" in printed) == (0, False)
+    assert keras.saving.load_model(out / "tuner.keras").insert == other
+
+
 def test_scores_of_a_generator_of_another_range(capsys, models, classifier, finetune):
     """A sigmoid's samples are scored as those of the same generator in [-1, 1] are."""
     sigmoid_generator(models / "sigmoid.keras", (8, 8, 3))
