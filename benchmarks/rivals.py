@@ -76,10 +76,19 @@ def best_step(make, judge):
     return 4.0**k
 
 
-def history(generator, critic, data, judge, budget, seed, insert, train):
-    """Layers by the line search, of a critic that trains between them or stands still."""
+def history(generator, critic, data, judge, budget, seed, train, insert=None):
+    """Layers by the line search, of a critic that trains between them or stands still.
+
+    They go where `kgl.best_insert` finds them best, unless that is given.
+    """
     keras.utils.set_random_seed(seed)
-    rule = kgl.step_rules.LineSearch(lambda x: {"fd": judge(x)["frechet_distance"]}, seed=seed)
+
+    def distance(x):
+        return {"fd": judge(x)["frechet_distance"]}
+
+    if insert is None:
+        insert, _ = kgl.best_insert(generator, critic, distance, seed=seed)
+    rule = kgl.step_rules.LineSearch(distance, seed=seed)
     tuner = kgl.FineTuner(generator, critic, rule, max_layers=budget, insert=insert)
     rate = keras.optimizers.Adam(5e-5, 0.5, 0.9) if train else keras.optimizers.SGD(0.0)
     tuner.compile(critic_optimizer=rate)
@@ -104,11 +113,10 @@ def transported(generator, critic, step_size, steps):
     return keras.Model(z, x)
 
 
-LAYERS = {  # method: where its layers go, and whether the critic trains between them
-    "fixed critic, line search": ("auto", False),
-    "history": ("auto", True),
-    "history, latent": ("bottom", True),
-    "optimal transport, then history": ("auto", True),
+LAYERS = {  # method: whether the critic trains between its layers
+    "fixed critic, line search": False,
+    "history": True,
+    "optimal transport, then history": True,
 }
 
 
@@ -161,12 +169,14 @@ def main(name, generator, critic, data, classifier, budget, seeds, count, out):
                 samples = made[method](settings[method])
             elif method in LAYERS:
                 training = getattr(kgl.data, data)(batch_size=64, seed=seed)
-                base, gradients = generator, budget
+                given = training, search, budget, seed, LAYERS[method]
                 if method == "optimal transport, then history":  # half the budget each
-                    gradients //= 2
                     step_size = 2 * settings["optimal transport, latent"]
-                    base = transported(generator, critic, step_size, gradients)
-                samples = history(base, critic, training, search, gradients, seed, *LAYERS[method])
+                    moved = transported(generator, critic, step_size, budget // 2)
+                    given = training, search, budget // 2, seed, True, "auto"
+                    samples = history(moved, critic, *given)
+                else:
+                    samples = history(generator, critic, *given)
                 facts["step_sizes"] = samples.step_sizes.tolist()
             else:
                 images = getattr(kgl.data, data)(split="train[10000:15000]", batch_size=5000)
