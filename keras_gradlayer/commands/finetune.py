@@ -95,12 +95,11 @@ def command(inputs, flow, training, scores, run):
     make_tuner = functools.partial(
         kgl.FineTuner,
         *gan,
-        objective=flow.objective,
         max_layers=flow.layers,
         particles=options.parse_particles(flow.particles),
         steps_per_layer=flow.steps_per_layer,
     )
-    tuner = make_tuner(step_size, insert=flow.insert)
+    tuner = make_tuner(step_size, insert=flow.insert, objective=flow.objective)
     conditional = tuner.condition_spec is not None
     if inputs.labels and not (conditional and is_array(data)):
         raise click.UsageError("--labels is for a conditional GAN and --data in a file.")
@@ -157,9 +156,9 @@ def command(inputs, flow, training, scores, run):
     opened = open_run(run.out, run.resume, "tuner.keras", real=real)
     out = opened.folder
     if flow.insert == "auto" and gan[0] and isinstance(tuner.step_size, kgl.step_rules.LineSearch):
-        rule, guess = tuner.step_size, tuner.insert
-        search = functools.partial(_best_insert, *gan, rule.scorer, flow, samples)
-        tuner = make_tuner(rule, insert=opened.once("insert", search, guess))
+        guess = {"insert": tuner.insert, "objective": tuner.objective.name}
+        search = functools.partial(_best_start, *gan, tuner, samples, flow.objective)
+        tuner = make_tuner(tuner.step_size, **opened.once("start", search, guess))
     tuner.compile(critic_optimizer=keras.optimizers.Adam(training.learning_rate, 0.5, 0.9))
     if scorer:
         path = out / "scores.json"
@@ -182,12 +181,26 @@ def command(inputs, flow, training, scores, run):
     click.echo(f"{layers}; sampler: {out / 'sampler.keras'}; {page}")
 
 
-def _best_insert(generator, critic, scorer, flow, samples):
-    """Where layers improve the score most; says what was found."""
-    place, losses = kgl.best_insert(
-        generator, critic, scorer, objective=flow.objective, data=samples
-    )
-    named = {"top": "before the output activation", "bottom": "on the latent"}
-    found = (f"{named.get(name, f'after {name}')} {loss:.4g}" for name, loss in losses.items())
-    click.echo(f"Layers go {named.get(place, f'after {place}')}: {', '.join(found)}.")
-    return place
+def _best_start(generator, critic, tuner, samples, objective):
+    """Where layers improve the score most, and along which gradient; says what was found.
+
+    Minimax and non-saturating are one game for the critic, and two for the generator.
+    """
+    known = tuner.objective.name
+    both = (objective, known) == ("auto", "minimax")
+    objectives = ["minimax", "non_saturating"] if both else [known]
+    scorer, found = tuner.step_size.scorer, {}
+    for objective in objectives:
+        place, losses = kgl.best_insert(
+            generator, critic, scorer, objective=objective, data=samples
+        )
+        found[objective] = losses[place], place
+        each = ", ".join(f"{_PLACES.get(k, f'after {k}')} {v:.4g}" for k, v in losses.items())
+        click.echo(f"Scores of first layers, {objective}: {each}.")
+    objective = min(found, key=found.__getitem__)
+    place = found[objective][1]
+    click.echo(f"Layers go {_PLACES.get(place, f'after {place}')}, objective {objective}.")
+    return {"insert": place, "objective": objective}
+
+
+_PLACES = {"top": "before the output activation", "bottom": "on the latent"}

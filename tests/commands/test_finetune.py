@@ -158,20 +158,41 @@ def test_the_place_is_searched_once(capsys, models, classifier, finetune):
     arguments = [*finetune, "--classifier", classifier, "--layers", 1, "--out", out]
     status, printed, _ = run(capsys, *arguments)
     assert status == 0
-    place, found = re.search(r"Layers go (.*?): (.*)\.", printed).groups()
+    [found] = re.findall("Scores of first layers, wasserstein: (.*)\\.", printed)
     assert "on the latent" in found
-    assert len(found.split(", ")) >= 2
-    insert = json.loads((out / "run.json").read_text())["found"]["insert"]
+    place, objective = re.search("Layers go (.*), objective (.*)\\.", printed).groups()
+    start = json.loads((out / "run.json").read_text())["found"]["start"]
+    insert = start["insert"]
+    assert start["objective"] == objective == "wasserstein"
     assert keras.saving.load_model(out / "tuner.keras").insert == insert
     words = {"top": "before the output activation", "bottom": "on the latent"}
     assert place == words.get(insert, f"after {insert}")
     (out / "tuner.keras").unlink()  # as if it had been stopped before
     record = json.loads((out / "run.json").read_text())
     other = "top" if insert != "top" else "bottom"
-    (out / "run.json").write_text(json.dumps(record | {"found": {"insert": other}}))
+    start["insert"] = other
+    (out / "run.json").write_text(json.dumps(record | {"found": {"start": start}}))
     status, printed, _ = run(capsys, *arguments, "--resume")
     assert (status, "Layers go" in printed) == (0, False)
     assert keras.saving.load_model(out / "tuner.keras").insert == other
+
+
+def test_a_sigmoid_critic_is_followed_along_the_better_gradient(
+    capsys, models, classifier, finetune
+):
+    """Minimax and non-saturating are both tried, unless the user names one."""
+    critic = keras.saving.load_model(models / "c.keras")
+    x = keras.Input(critic.input_shape[1:])
+    keras.Model(x, keras.layers.Activation("sigmoid")(critic(x))).save(models / "s.keras")
+    begin = [*finetune[:-1], models / "s.keras", "--classifier", classifier, "--layers", 1]
+    status, printed, _ = run(capsys, *begin, "--out", models / "both")
+    assert status == 0
+    games = re.findall("Scores of first layers, (.*?):", printed)
+    assert games == ["minimax", "non_saturating"]
+    chosen = re.search("objective (.*)\\.", printed)[1]
+    assert keras.saving.load_model(models / "both" / "tuner.keras").objective.name == chosen
+    _, printed, _ = run(capsys, *begin, "--objective", "minimax", "--out", models / "one")
+    assert re.findall("Scores of first layers, (.*?):", printed) == ["minimax"]
 
 
 def test_scores_of_a_generator_of_another_range(capsys, models, classifier, finetune):
