@@ -79,17 +79,26 @@ def best_step(make, judge):
 def history(generator, critic, data, judge, budget, seed, train, insert=None):
     """Layers by the line search, of a critic that trains between them or stands still.
 
-    They go where `kgl.best_insert` finds them best, unless that is given.
+    They go where `kgl.best_insert` finds them best, unless that is given, and for a critic with a
+    final sigmoid along the better of two gradients: what `keras-gradlayer finetune` does.
     """
     keras.utils.set_random_seed(seed)
 
     def distance(x):
         return {"fd": judge(x)["frechet_distance"]}
 
+    objective, found = "auto", {}
     if insert is None:
-        insert, _ = kgl.best_insert(generator, critic, distance, seed=seed)
+        sigmoid = kgl.FineTuner(generator, critic).objective.name == "minimax"
+        for objective in ("minimax", "non_saturating") if sigmoid else ("auto",):
+            place, losses = kgl.best_insert(
+                generator, critic, distance, seed=seed, objective=objective
+            )
+            found[losses[place]] = place, objective
+        insert, objective = found[min(found)]
     rule = kgl.step_rules.LineSearch(distance, seed=seed)
-    tuner = kgl.FineTuner(generator, critic, rule, max_layers=budget, insert=insert)
+    settings = {"max_layers": budget, "insert": insert, "objective": objective}
+    tuner = kgl.FineTuner(generator, critic, rule, **settings)
     rate = keras.optimizers.Adam(5e-5, 0.5, 0.9) if train else keras.optimizers.SGD(0.0)
     tuner.compile(critic_optimizer=rate)
     callbacks = [kgl.callbacks.CriticInnerLoop(390)]
