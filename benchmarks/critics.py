@@ -62,12 +62,12 @@ ROWS = {  # what differs from the second
 PLACES = "latent, then middle"
 
 
-def run(generator, critic, data, judge, rounds, row, insert="auto"):
-    """A sampler by the settings of a row of `ROWS`."""
+def run(generator, critic, data, judge, rounds, row, **settings):
+    """A sampler by the settings of a row of `ROWS`, and those that all rows share."""
     updates = row.get("updates", UPDATES)
     rule = kgl.step_rules.LineSearch(lambda x: {"fd": judge(x)["frechet_distance"]}, seed=1)
     critic = row.get("critic", lambda critic: critic)(critic)
-    settings = {"max_layers": ROOM, "insert": insert, **row.get("tuner", {})}
+    settings |= {"max_layers": ROOM, **row.get("tuner", {})}
     tuner = kgl.FineTuner(generator, critic, rule, **settings)
     tuner.compile(critic_optimizer=row.get("optimizer", adam)())
     callbacks = row.get("penalty", lambda: [kgl.callbacks.GradientPenalty(10.0)])()
@@ -92,11 +92,13 @@ def followed_by(sampler, generator):
 @click.option("--data", type=click.Choice(["cifar10", "mnist"]), required=True)
 @click.option("--classifier", type=FILE, required=True)
 @click.option("--row", "rows", multiple=True, type=click.Choice([*ROWS, PLACES]))
+@click.option("--insert", default="auto", show_default=True)
+@click.option("--objective", default="auto", show_default=True)
 @click.option("--rounds", default=4, show_default=True)
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--count", default=10_000, show_default=True)
 @click.option("--out", type=FILE, required=True)
-def main(generator, critic, data, classifier, rows, rounds, seeds, count, out):
+def main(generator, critic, data, classifier, rows, insert, objective, rounds, seeds, count, out):
     """Add rows to the JSON file; what stands there is left as it is."""
     generator, critic = (
         keras.saving.load_model(path, compile=False) for path in (generator, critic)
@@ -117,11 +119,14 @@ def main(generator, critic, data, classifier, rows, rounds, seeds, count, out):
             start = time.monotonic()
             batches = getattr(kgl.data, data)(batch_size=64, seed=seed)
             if name == PLACES:
-                samplers = [run(generator, critic, batches, search, 1, {}, "bottom")]
+                game = {"objective": objective}
+                given = critic, batches, search
+                samplers = [run(generator, *given, 1, {}, insert="bottom", **game)]
                 base = followed_by(samplers[0], generator)
-                samplers.append(run(base, critic, batches, search, rounds, {}))
+                samplers.append(run(base, *given, rounds, {}, insert="auto", **game))
             else:
-                samplers = [run(generator, critic, batches, search, rounds, ROWS[name])]
+                given = critic, batches, search, rounds, ROWS[name]
+                samplers = [run(generator, *given, insert=insert, objective=objective)]
             steps = [s.step_sizes.tolist() for s in samplers]
             row = {"seed": seed, "seconds": round(time.monotonic() - start, 1)}
             row |= {"step_sizes": steps, **report(samplers[-1])}
