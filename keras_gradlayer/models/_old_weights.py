@@ -49,6 +49,8 @@ class _H5:
 
     def calls(self) -> Iterator[Callable]:
         """By Keras 3 itself, where it reads the file."""
+        if _sequential_in_functional(self.config):
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is old
             try:
@@ -56,6 +58,17 @@ class _H5:
             except Exception:  # of any kind, for what it cannot read
                 return
         yield lambda x: keras.tree.flatten(twin(x if len(x) > 1 else x[0], training=False))
+
+
+def _sequential_in_functional(config):
+    """Whether Keras 3 lacks a call of the graph, for which Keras 3.13 looks without end."""
+    inner = config.get("config")
+    layers = inner.get("layers", ()) if isinstance(inner, dict) else inner or ()
+    layers = [layer for layer in layers if isinstance(layer, dict)]
+    here = config.get("class_name") in ("Functional", "Model") and any(
+        layer.get("class_name") == "Sequential" for layer in layers
+    )
+    return here or any(map(_sequential_in_functional, layers))
 
 
 class _Zip:

@@ -46,6 +46,21 @@ def test_what_cannot_be_converted_is_refused(name):
         kgl.models.convert(FILES / name)
 
 
+def test_keras_is_not_asked_for_what_it_would_look_for_without_end(monkeypatch):
+    """A Sequential within a Functional model, which Keras 3.13 never ends to load."""
+
+    def load(path, **kwargs):
+        asked.append(path)
+        raise ValueError
+
+    asked = []
+    monkeypatch.setattr(keras.saving, "load_model", load)
+    kgl.models.convert(FILES / "combined.h5")
+    assert not asked
+    kgl.models.convert(FILES / "mlp.h5")
+    assert asked == [FILES / "mlp.h5"]
+
+
 def test_what_a_gan_trains_on_with_is_kept():
     """Frozen layers, regularizers, constraints, dropout, and the momentum of statistics."""
     model = kgl.models.convert(FILES / "combined.h5")
