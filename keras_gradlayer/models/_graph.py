@@ -57,6 +57,14 @@ class Graph:
         """The call that gave a tensor; `None` for inputs."""
         return self._made_by.get(id(tensor))
 
+    def depends(self, tensor: keras.KerasTensor, x: keras.KerasTensor) -> bool:
+        """Whether a tensor is made from `x`."""
+        made = {id(x)}
+        for call in self.calls:
+            if any(id(y) in made for y in call.inputs):
+                made.update(map(id, call.outputs))
+        return id(tensor) in made
+
     def replay(self, known: dict[int, keras.KerasTensor]) -> keras.KerasTensor | None:
         """The output, given other tensors for those of these ids; `None` if it needs more."""
         known = dict(known)

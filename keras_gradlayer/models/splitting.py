@@ -35,7 +35,8 @@ def split(generator: keras.Model, insert: str = "top") -> tuple[keras.Model, ker
 
     Returns:
         (base, head), which share layers and weights with the generator; only a layer whose fused
-        activation was split off is a copy. The head takes [x, condition] where it needs to.
+        activation was split off is a copy. Of a conditional generator, at a layer, each takes the
+        condition as its second input if it uses it.
 
     Raises:
         ValueError: if the generator has several inputs or outputs, or no graph to cut; if there is
@@ -170,7 +171,10 @@ def _split_after(generator, name):
             f"'{generator.name}' cannot be cut after '{name}': later layers need more than its "
             "output. Expected a layer that everything passes through."
         )
-    base, head = _model("base", generator, graph.inputs, cut), _model("head", generator, x, output)
+    inputs = graph.inputs  # without a condition that comes later: Keras 3.13 rebuilds no such model
+    if isinstance(inputs, list) and not graph.depends(cut, inputs[-1]):
+        inputs = inputs[0]
+    base, head = _model("base", generator, inputs, cut), _model("head", generator, x, output)
     if graph.kind(cut) == "activation" and all(map(selects, head.operations[1:])):
         _checks.warn(
             f"insert={name!r} puts gradient layers behind the output activation of "
