@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 import keras_gradlayer as kgl
@@ -407,7 +408,7 @@ def test_a_base_takes_no_condition_that_comes_after_it(tmp_path):
     joined = layers.Concatenate(name="joined")([h, c])
     generator = keras.Model([z, c], layers.Dense(2, name="last")(joined))
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(5, 3)).astype("float32"), rng.normal(size=(5, 2)).astype("float32")
+    x, y = (tf.constant(rng.normal(size=(5, n)), "float32") for n in (3, 2))
     base, head = kgl.models.split(generator, "before")
     assert (len(base.inputs), len(head.inputs)) == (1, 2)
     base.save(tmp_path / "base.keras")
