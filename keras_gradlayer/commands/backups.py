@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import shutil
+import zipfile
 
 import click
 
@@ -74,6 +75,14 @@ class Backups:
         except ValueError as e:
             raise click.UsageError(f"{found} does not fit the model: {e}") from e
         return _position(found)
+
+    def config(self):
+        """The config of the model in the newest sound backup; `None` if there is none."""
+        found = self.newest()
+        if found is None:
+            return None
+        with zipfile.ZipFile(found / MODEL) as file:
+            return json.loads(file.read("config.json"))["config"]
 
     def newest(self, epochs=None, steps=None):
         """The newest sound backup, if any; those that are not are named, and set aside."""

@@ -45,11 +45,17 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
             "auto",
         ),
         option("--steps-per-layer", "Steps of η/m with each stacked critic (m).", 1),
-        option("--insert", "auto, top, bottom or a layer's name.", "auto"),
+        option(
+            "--insert",
+            "Where the layers go: top, bottom or a layer's name; auto compares three places by the "
+            "score, where the steps are searched by it.",
+            "auto",
+        ),
         option(
             "--objective",
-            "The game the critic comes from: auto (minimax for a critic that ends with a sigmoid, "
-            "else wasserstein), wasserstein, minimax, non_saturating, kl, hinge or least_squares.",
+            "The game the critic comes from: auto (for a critic that ends with a sigmoid minimax, "
+            "or non_saturating if --insert auto finds it better; else wasserstein), wasserstein, "
+            "minimax, non_saturating, kl, hinge or least_squares.",
             "auto",
         ),
         options.PARTICLES,
@@ -155,10 +161,16 @@ def command(inputs, flow, training, scores, run):
         validation = sources.load_images(data, value_range, shape, **given)
     opened = open_run(run.out, run.resume, "tuner.keras", real=real)
     out = opened.folder
+    tuner.learn_conditions(samples)
     if flow.insert == "auto" and gan[0] and isinstance(tuner.step_size, kgl.step_rules.LineSearch):
-        guess = {"insert": tuner.insert, "objective": tuner.objective.name}
-        search = functools.partial(_best_start, *gan, tuner, samples, flow.objective)
-        tuner = make_tuner(tuner.step_size, **opened.once("start", search, guess))
+        rows = None if tuner.condition_spec is None else (None, tuner.conditions.all_rows())
+        start = _start_of(opened.backups.config()) or _best_start(*gan, tuner, rows, flow)
+        if flow.objective != "auto":  # where a run is resumed with another
+            start["objective"] = flow.objective
+        keras.utils.set_random_seed(run.seed)  # as of a run that is resumed, and did not search
+        tuner = make_tuner(tuner.step_size, **start)
+        if rows:
+            tuner.learn_conditions(rows)
     tuner.compile(critic_optimizer=keras.optimizers.Adam(training.learning_rate, 0.5, 0.9))
     if scorer:
         path = out / "scores.json"
@@ -167,7 +179,6 @@ def command(inputs, flow, training, scores, run):
     if pictures.drawable(shape):
         callbacks.append(kgl.callbacks.SampleGrid(out / "grid"))
     callbacks.append(kgl.callbacks.FlowMonitor(validation, samples=250))
-    tuner.learn_conditions(samples)
     latents = draw(tuner, 64, run.seed)
     pictures.sample_picture(out / "before.png", tuner(latents, layers=0), value_range)
     opened.fit(tuner, samples, flow.layers, callbacks, steps_per_epoch=training.critic_steps)
@@ -181,19 +192,26 @@ def command(inputs, flow, training, scores, run):
     click.echo(f"{layers}; sampler: {out / 'sampler.keras'}; {page}")
 
 
-def _best_start(generator, critic, tuner, samples, objective):
+def _start_of(config):
+    """What an unfinished run began with."""
+    if config is None:
+        return None
+    objective = keras.saving.deserialize_keras_object(config["objective"])
+    return {"insert": config["insert"], "objective": objective}
+
+
+def _best_start(generator, critic, tuner, rows, flow):
     """Where layers improve the score most, and along which gradient; says what was found.
 
     Minimax and non-saturating are one game for the critic, and two for the generator.
     """
     known = tuner.objective.name
-    both = (objective, known) == ("auto", "minimax")
+    both = (flow.objective, known) == ("auto", "minimax")
     objectives = ["minimax", "non_saturating"] if both else [known]
     scorer, found = tuner.step_size.scorer, {}
     for objective in objectives:
-        place, losses = kgl.best_insert(
-            generator, critic, scorer, objective=objective, data=samples
-        )
+        given = {"objective": objective, "steps_per_layer": flow.steps_per_layer}
+        place, losses = kgl.best_insert(generator, critic, scorer, data=rows, **given)
         found[objective] = losses[place], place
         each = ", ".join(f"{_PLACES.get(k, f'after {k}')} {v:.4g}" for k, v in losses.items())
         click.echo(f"Scores of first layers, {objective}: {each}.")

@@ -19,7 +19,6 @@ from keras_gradlayer.commands.signals import Signals
 from keras_gradlayer.serving.versions import local_path
 
 _RECORD = "run.json"
-_FOUND = "found"
 
 
 class Run:
@@ -57,18 +56,6 @@ class Run:
         )
         self.signals.model = None
 
-    def once(self, name, find, default):
-        """What `find` gives, kept in run.json: a run that is resumed has the same.
-
-        A run with backups that has nothing there is of an older version, which took the default.
-        """
-        record = _read_record(self.folder)
-        found = record.setdefault(_FOUND, {})
-        if name not in found:
-            found[name] = default if self.backups.folder.exists() else find()
-            write_text(self.folder / _RECORD, json.dumps(record, indent=2))
-        return found[name]
-
     def finish(self, model, name):
         """Save what says that a run is finished, whole or not at all, and drop the rest."""
         draft = self.folder / f"unfinished-{name}"
@@ -97,8 +84,6 @@ def open_run(path, resume, result, **known):
     before = _read_record(path) if resume else {"run": uuid.uuid4().hex}
     _check_same(path, before, settings)
     record = settings | {"run": before.get("run", "")}
-    if _FOUND in before:
-        record[_FOUND] = before[_FOUND]
     if record != before:
         write_text(path / _RECORD, json.dumps(record, indent=2))
     return Run(path, record["run"], context.with_resource(Signals()))
@@ -133,7 +118,7 @@ def _check_same(path, before, settings):
         name: f"{_label(name)} {before[name]}. Received: {settings.get(name)}"
         for name in before
         # as text, which older versions kept all settings as
-        if name not in ("run", _FOUND) and str(settings.get(name)) != str(before[name])
+        if name != "run" and str(settings.get(name)) != str(before[name])
     }
     if changed:
         raise click.UsageError(

@@ -187,12 +187,16 @@ class Conditions(keras.layers.Layer):
             room[: len(found)] = found
             variable.assign(room)
 
+    def all_rows(self) -> np.ndarray:
+        """The conditions that were learnt, as often as they were met."""
+        frequencies = self.frequencies.numpy()
+        return np.repeat(self.values.numpy(), frequencies, axis=0)
+
     def learn_more(self, rows: ArrayLike) -> None:
         """Take these rows to those that are known, until there are as many as there is room for."""
         frequencies = self.frequencies.numpy()
         if frequencies.sum() < len(frequencies):
-            known = np.repeat(self.values.numpy(), frequencies, axis=0)
-            self.learn(np.concatenate([known, np.asarray(rows)]))
+            self.learn(np.concatenate([self.all_rows(), np.asarray(rows)]))
 
     def draw(self, seeds: ArrayLike) -> tf.Tensor:
         """The condition of each seed, shape (n, *shape)."""

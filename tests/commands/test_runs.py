@@ -14,6 +14,7 @@ from keras_gradlayer.commands import runs
 from keras_gradlayer.commands.signals import Signals
 from keras_gradlayer.trainers.loop_state import LoopState
 from tests.commands.commandline import fails, run
+from tests.models import test_conditions as conditional
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,35 @@ def test_resume(capsys, tmp_path, finetune, monkeypatch):
     tuners = [keras.saving.load_model(tmp_path / n / "tuner.keras") for n in ("straight", "broken")]
     assert tuners[0].stack.depth == tuners[1].stack.depth > 0
     assert "there is no unfinished run" in fails(capsys, *finetune, "--out", broken, "--resume")
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_resume_of_a_run_that_searched_its_place(capsys, tmp_path, monkeypatch, at):
+    """Conditional, stopped before and after the first backup: it ends like one that was not."""
+    generator, critic = conditional.parts()
+    generator.save(tmp_path / "g.keras")
+    critic.save(tmp_path / "c.keras")
+    x, labels = conditional.data(100)
+    np.savez(tmp_path / "data.npz", x=x, y=labels)
+    start = ["finetune", "--data", tmp_path / "data.npz", "--layers", 3, "--batch-size", 10]
+    start += ["--generator", tmp_path / "g.keras", "--critic", tmp_path / "c.keras"]
+    status, printed, _ = run(capsys, *start, "--out", tmp_path / "straight")
+    assert status == 0
+    assert "Layers go " in printed
+    broken = tmp_path / "broken"
+    with monkeypatch.context() as patch:
+        interrupt(patch, at=at)
+        assert run(capsys, *start, "--out", broken)[0] == 130
+    (broken / "run.json").write_text("{}")  # goes on with what is given
+    status, printed, _ = run(capsys, *start, "--out", broken, "--resume")
+    assert status == 0
+    assert ("Layers go " in printed) == (at == 0)
+    ours, theirs = (
+        keras.saving.load_model(tmp_path / name / "tuner.keras") for name in ("straight", "broken")
+    )
+    assert (ours.insert, ours.objective.name) == (theirs.insert, theirs.objective.name)
+    for a, b in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_interrupted_before_the_first_epoch_ended(capsys, tmp_path, finetune, monkeypatch):
