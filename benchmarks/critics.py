@@ -14,7 +14,7 @@ import time
 
 import click
 import keras
-from rivals import FILE, Judge
+from rivals import FILE, Judge, behind
 
 import keras_gradlayer as kgl
 
@@ -76,16 +76,6 @@ def run(generator, critic, data, judge, rounds, row, **settings):
     return tuner.sampler()
 
 
-def followed_by(sampler, generator):
-    """A sampler of latents, and the generator behind it, as one model."""
-    z = keras.Input(generator.input_shape[1:])
-    x = sampler.stack(z)
-    for layer in generator.layers:
-        if not isinstance(layer, keras.layers.InputLayer):
-            x = layer(x)
-    return keras.Model(z, x)
-
-
 @click.command()
 @click.option("--generator", type=FILE, required=True)
 @click.option("--critic", type=FILE, required=True)
@@ -122,7 +112,7 @@ def main(generator, critic, data, classifier, rows, insert, objective, rounds, s
                 game = {"objective": objective}
                 given = critic, batches, search
                 samplers = [run(generator, *given, 1, {}, insert="bottom", **game)]
-                base = followed_by(samplers[0], generator)
+                base = behind(samplers[0], generator)
                 samplers.append(run(base, *given, rounds, {}, insert="auto", **game))
             else:
                 given = critic, batches, search, rounds, ROWS[name]

@@ -111,11 +111,10 @@ def history(generator, critic, data, judge, budget, seed, train, insert=None):
     return tuner.sampler()
 
 
-def transported(generator, critic, step_size, steps):
-    """The generator behind latents moved by optimal transport, as one model for `history`."""
-    moved = kgl.rivals.dot(generator, critic, step_size, steps)
+def behind(sampler, generator):
+    """The generator behind latents that a sampler's layers have moved, as one model."""
     z = keras.Input(generator.input_shape[1:])
-    x = moved.stack(z)
+    x = sampler.stack(z)
     for layer in generator.layers:
         if not isinstance(layer, keras.layers.InputLayer):
             x = layer(x)
@@ -181,9 +180,9 @@ def main(name, generator, critic, data, classifier, budget, seeds, count, out):
                 given = training, search, budget, seed, LAYERS[method]
                 if method == "optimal transport, then history":  # half the budget each
                     step_size = 2 * settings["optimal transport, latent"]
-                    moved = transported(generator, critic, step_size, budget // 2)
+                    moved = kgl.rivals.dot(generator, critic, step_size, budget // 2)
                     given = training, search, budget // 2, seed, True, "auto"
-                    samples = history(moved, critic, *given)
+                    samples = history(behind(moved, generator), critic, *given)
                 else:
                     samples = history(generator, critic, *given)
                 facts["step_sizes"] = samples.step_sizes.tolist()
