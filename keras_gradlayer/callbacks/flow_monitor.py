@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks
 from keras_gradlayer._conditions import rows, to_spec, unpair
+from keras_gradlayer._programs import program
 from keras_gradlayer.callbacks._watcher import Watcher
 from keras_gradlayer.models._followed import CHUNK
 
@@ -87,10 +88,10 @@ class FlowMonitor(Watcher):
             follow = functools.partial(stack.follow, **given)
             return _measure(follow, z, step_size / stack.steps_per_layer)
 
-        jit = {"jit_compile": model.jit_compile, "reduce_retracing": True, "autograph": False}
+        jit = {"jit_compile": model.jit_compile, "reduce_retracing": True}
         # By the critic as it was stacked, which may have trained on since.
-        self._score = tf.function(stack._score_by, **jit)
-        self._measure = tf.function(measure, **jit)
+        self._score = program(stack._score_by, **jit)
+        self._measure = program(measure, **jit)
 
     def _begin(self, epoch):
         self._depth = self.model.stack.depth

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_gradlayer import _backend, _checks
 from keras_gradlayer._checksum import checksum
+from keras_gradlayer._programs import program
 from keras_gradlayer.layers.frozen_parts import FrozenParts, variables_of
 
 
@@ -38,7 +39,7 @@ class CriticHistory(FrozenParts):
         self._history = self._refusal = None
         self._strategy = tf.distribute.get_strategy()
         if _backend.is_tensorflow():
-            put = tf.function(self._put, autograph=False)
+            put = program(self._put)
             self._store = lambda *layer: put(*layer)  # a tf.function would be saved with the model
         else:
             self._store = self._put

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_gradlayer import _checks
 from keras_gradlayer._loading import load_model
+from keras_gradlayer._programs import program
 
 
 class Classifier:
@@ -62,7 +63,7 @@ class Classifier:
         digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in variables)).hexdigest()
         self._source = name
         self.name = f"{name} ({digest[:8]})" if variables else name
-        self._classify = tf.function(self._outputs, reduce_retracing=True, autograph=False)
+        self._classify = program(self._outputs, reduce_retracing=True)
 
     def __call__(self, images: np.ndarray | tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Logits and features of a batch, as float32 arrays."""

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, _conditions, _images
 from keras_gradlayer._conditions import pair, rows, unpair
+from keras_gradlayer._programs import program
 from keras_gradlayer.latents.gaussian import default_latent
 from keras_gradlayer.metrics.classifier_score import classifier_score, split_classifier_score
 from keras_gradlayer.metrics.classifiers import Classifier
@@ -267,11 +268,10 @@ def sample_batches(
     if layers is not None:
         _checks.positive_int("layers", layers, zero_ok=True)
     arguments = {} if layers is None else {"layers": layers}
-    draw = tf.function(
+    draw = program(
         lambda z: model(z, training=False, **arguments),
         jit_compile=getattr(model, "stack", None) is not None and model.jit_compile,
         reduce_retracing=True,
-        autograph=False,
     )
     if getattr(model, "latent", None) is None:
         if len(getattr(model, "inputs", None) or [None]) > 1:

@@ -1,9 +1,12 @@
 """Fixed latents, followed while the generator changes."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 from keras_gradlayer._conditions import call, draw, pair, rows, unpair
+from keras_gradlayer._programs import program
 
 CHUNK = 250
 
@@ -28,24 +31,25 @@ class Followed:
         self._latents = self._z = None
         self._depth = self._mark = 0
 
-        def program(step):
-            jit = getattr(model, "jit_compile", False)
-            return tf.function(step, jit_compile=jit, reduce_retracing=True, autograph=False)
+        jit = getattr(model, "jit_compile", False)
+        compiled = functools.partial(program, jit_compile=jit, reduce_retracing=True)
 
         if hasattr(model, "stack"):
             flow = getattr(model, "flow", model)
             dtype = model.stack.variable_dtype  # half precision would measure its own rounding
-            self._base = program(
+            self._base = compiled(
                 lambda z, c: tf.cast(call(model.base, z, c, training=False), dtype)
             )
-            self._advance = program(
+            self._advance = compiled(
                 lambda z, c, first, last: model.stack(z, last, first, **flow.given(c))
             )
-            self._head = program(
+            self._head = compiled(
                 lambda z, c: tf.cast(call(model.head, z, c, training=False), "float32")
             )
         else:
-            self._head = program(lambda z, c: tf.cast(model(pair(z, c), training=False), "float32"))
+            self._head = compiled(
+                lambda z, c: tf.cast(model(pair(z, c), training=False), "float32")
+            )
 
     @property
     def latents(self):

@@ -14,6 +14,7 @@ from keras_gradlayer._checksum import checksum
 from keras_gradlayer._chunking import chunk_rows
 from keras_gradlayer._conditions import call, given, pair, spec_of, unpair
 from keras_gradlayer._nesting import computes_in
+from keras_gradlayer._programs import program
 from keras_gradlayer._serialization import Configured
 from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.layers import CompressedStack, GradientLayerStack
@@ -314,7 +315,7 @@ class Sampler(Configured, _xla.AutoXLA, keras.Model):
         x = pair(*given(self, x, condition))
         rows = min(_checks.positive_int("batch_size", rows), few)
         if self._draw is None:
-            draw = tf.function(lambda z: self(z), jit_compile=self.jit_compile, autograph=False)
+            draw = program(lambda z: self(z), jit_compile=self.jit_compile)
             self._draw = lambda z: draw(z)  # a tf.function would be saved with the model
         bar = keras.utils.Progbar(-(-n // rows), verbose=1 if verbose == "auto" else verbose)
         found = []

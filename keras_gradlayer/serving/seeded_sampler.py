@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from keras_gradlayer import _checks
 from keras_gradlayer._conditions import to_spec
 from keras_gradlayer._loading import load_model
+from keras_gradlayer._programs import program
 from keras_gradlayer.serving import signatures
 from keras_gradlayer.serving.clients.local_client import LocalClient
 from keras_gradlayer.serving.metadata import checked_facts, facts_of, package_versions
@@ -76,7 +77,7 @@ class SeededSampler:
         self.depth = facts["depth"]
         self.draws_images = images is not None
         drawn = images or (low, high)
-        self._encode = tf.function(lambda x: signatures.encode_images(x, drawn), autograph=False)
+        self._encode = program(lambda x: signatures.encode_images(x, drawn))
         facts = {
             "weights": _fingerprint(self._functions["sample"].variables),
             **{key: facts.get(key) for key in _FACTS},

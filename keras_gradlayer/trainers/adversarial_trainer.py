@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, _replicas, _xla
 from keras_gradlayer._conditions import unpair
+from keras_gradlayer._programs import program
 from keras_gradlayer.models.output_range import range_mismatch
 from keras_gradlayer.trainers import _data, _loop
 from keras_gradlayer.trainers._feed import Feed, grouped
@@ -389,7 +390,7 @@ class AdversarialTrainer(AdversarialModel):
         if self.run_eagerly:
             return step
         jit = self.jit_compile
-        return tf.function(step, jit_compile=jit, reduce_retracing=True, autograph=False)
+        return program(step, jit_compile=jit, reduce_retracing=True)
 
     def _cleared(self, step, *args):
         """A step that leaves none of its tensors here: those of a graph are of no use outside."""

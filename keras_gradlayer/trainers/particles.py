@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_gradlayer import _replicas
 from keras_gradlayer._chunking import chunk_rows
 from keras_gradlayer._conditions import draw_rows, pair
+from keras_gradlayer._programs import program
 from keras_gradlayer.models.sampler import Sampler
 
 _FAR = 1e18
@@ -199,8 +200,8 @@ def _replay(flow, compiled):
     if compiled is None:
         return lambda seeds: flow.positions(draw_rows(flow, seeds))
     # XLA would draw other numbers, and not on every device the same.
-    sample = tf.function(lambda seeds: draw_rows(flow, seeds), autograph=False)
-    positions = tf.function(flow.positions, jit_compile=compiled, autograph=False)
+    sample = program(lambda seeds: draw_rows(flow, seeds))
+    positions = program(flow.positions, jit_compile=compiled)
     return lambda seeds: positions(sample(tf.constant(seeds)))
 
 
