@@ -59,7 +59,11 @@ class Judge:
 
 
 def best_step(make, judge):
-    """The step, from 1 by factors of 4, that gives the least Fréchet distance."""
+    """The step, of the powers of 4 from 4⁻⁸ to 4⁶, that gives the least Fréchet distance.
+
+    Every second one is tried, and then the neighbours of the best: a chain that has run away can
+    hide the minimum from a search that goes downhill.
+    """
     found = {}
 
     def loss(k):
@@ -68,12 +72,8 @@ def best_step(make, judge):
             found[k] = distance if np.isfinite(distance) else np.inf
         return found[k]
 
-    k = 0
-    while k < 6 and loss(k + 1) < loss(k):
-        k += 1
-    while k > -8 and loss(k - 1) < loss(k):
-        k -= 1
-    return 4.0**k
+    k = min(range(-8, 7, 2), key=loss)
+    return 4.0 ** min((k - 1, k, k + 1), key=loss)
 
 
 def history(generator, critic, data, judge, budget, seed, train, insert=None):
