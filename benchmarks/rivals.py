@@ -4,8 +4,11 @@ Each method has the step, or the place, that gives the least Fréchet distance o
 training images, and is then judged by 10,000 others against the test images. `history` trains the
 critic between its layers; all others leave it as it was handed over.
 
+Those "in equal minutes" have as long as the history took: twice the critic gradients, and again,
+each time with a search of the step, or the GAN trained on.
+
     python benchmarks/rivals.py --name dcgan --generator g.keras --critic c.keras --data mnist \
-        --classifier mnist_cnn.keras --out docs/results/rivals.json
+        --game dcgan --classifier mnist_cnn.keras --out docs/results/rivals.json
 """
 
 import json
@@ -76,6 +79,41 @@ def best_step(make, judge):
     return 4.0 ** min((k - 1, k, k + 1), key=loss)
 
 
+def in_minutes(models, method, judge, budget, seconds):
+    """The step, and the number of critic gradients, that a method finds best in so long."""
+    start, best = time.monotonic(), (np.inf, None, None)
+    while time.monotonic() - start < seconds:
+        make = flows(*models, budget)[method]
+        step_size = best_step(make, judge)
+        best = min(best, (judge(make(step_size))["frechet_distance"], step_size, budget))
+        budget *= 2
+    return best[1:]
+
+
+def game(name):
+    """The game that a GAN was trained in."""
+    if name == "dcgan":
+        adams = [keras.optimizers.Adam(2e-4, 0.5) for _ in range(2)]
+        return kgl.presets.Preset("non_saturating", *adams, [kgl.callbacks.CriticInnerLoop(1)])
+    return getattr(kgl.presets, name)()
+
+
+def trained_on(generator, critic, data, name, seconds):
+    """The generator after so many seconds more of its game."""
+    models = [keras.models.clone_model(m) for m in (generator, critic)]
+    for model, source in zip(models, (generator, critic)):
+        model.set_weights(source.get_weights())
+    generator, critic = models
+    if getattr(critic.layers[-1], "activation", None) is keras.activations.sigmoid:
+        critic.layers[-1].activation = keras.activations.linear
+    preset = game(name)
+    gan, start = preset.gan(generator, critic), time.monotonic()
+    while time.monotonic() - start < seconds:
+        steps = 20 * preset.critic_steps
+        gan.fit(data.repeat(), steps_per_epoch=steps, callbacks=preset.callbacks, verbose=0)
+    return generator
+
+
 def history(generator, critic, data, judge, budget, seed, train, insert=None):
     """Layers by the line search, of a critic that trains between them or stands still.
 
@@ -121,6 +159,8 @@ def behind(sampler, generator):
     return keras.Model(z, x)
 
 
+EQUAL_MINUTES = "fixed critic", "fixed critic, latent", "DDLS", "optimal transport, latent"
+TRAINED_ON = "trained on"
 LAYERS = {  # method: whether the critic trains between its layers
     "fixed critic, line search": False,
     "history": True,
@@ -134,11 +174,14 @@ LAYERS = {  # method: whether the critic trains between its layers
 @click.option("--critic", type=FILE, required=True)
 @click.option("--data", type=click.Choice(["cifar10", "mnist"]), required=True)
 @click.option("--classifier", type=FILE, required=True)
+@click.option(
+    "--game", "played", type=click.Choice(["dcgan", "hinge", "wgan_gp"]), help="To train on in."
+)
 @click.option("--budget", default=6, show_default=True, help="Critic gradients a sample.")
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--count", default=10_000, show_default=True)
 @click.option("--out", type=FILE, required=True)
-def main(name, generator, critic, data, classifier, budget, seeds, count, out):
+def main(name, generator, critic, data, classifier, played, budget, seeds, count, out):
     """Add a GAN's rows to the JSON file; what stands there is left as it is."""
     generator = keras.saving.load_model(generator, compile=False)
     critic = keras.saving.load_model(critic, compile=False)
@@ -147,8 +190,14 @@ def main(name, generator, critic, data, classifier, budget, seeds, count, out):
     made = flows(generator, critic, budget)
     settings = dict.fromkeys(["base", *made, "rejection", "Metropolis-Hastings"])
     settings |= dict.fromkeys(LAYERS)
+    equal = {f"{method}, in equal minutes": method for method in EQUAL_MINUTES}
+    settings |= dict.fromkeys([*equal, *([TRAINED_ON] if played else [])])
     known = json.loads(out.read_text()).get(name, {}) if out.exists() else {}
-    settings |= {method: rows[0].get("step_size") for method, rows in known.items()}
+    settings |= {
+        method: (rows[0].get("step_size"), rows[0].get("gradients", budget))
+        for method, rows in known.items()
+        if "step_size" in rows[0]
+    }
 
     def record(method, seed, seconds, scores, **facts):
         results = json.loads(out.read_text()) if out.exists() else {}
@@ -157,14 +206,16 @@ def main(name, generator, critic, data, classifier, budget, seeds, count, out):
         out.write_text(json.dumps(results, indent=1) + "\n")
         print(name, method, row, flush=True)
 
-    def done(method, seed):
+    def took(method, seed):
+        """The seconds of a row, `None` where it is still to be made."""
         results = json.loads(out.read_text()) if out.exists() else {}
-        return any(row["seed"] == seed for row in results.get(name, {}).get(method, []))
+        rows = results.get(name, {}).get(method, [])
+        return next((row["seconds"] for row in rows if row["seed"] == seed), None)
 
     for seed in range(1, seeds + 1):
         report.seed = 1000 + seed
         for method in settings:
-            if done(method, seed):
+            if took(method, seed) is not None:
                 continue
             start = time.monotonic()
             facts = {}
@@ -172,14 +223,26 @@ def main(name, generator, critic, data, classifier, budget, seeds, count, out):
                 samples = kgl.metrics.sample_batches(generator, count, report.seed)
             elif method in made:
                 if settings[method] is None:
-                    settings[method] = best_step(made[method], search)
-                facts["step_size"] = settings[method]
-                samples = made[method](settings[method])
+                    settings[method] = best_step(made[method], search), budget
+                facts["step_size"] = settings[method][0]
+                samples = made[method](facts["step_size"])
+            elif method in equal:
+                if settings[method] is None:
+                    given = (generator, critic), equal[method], search, budget
+                    settings[method] = in_minutes(*given, took("history", seed))
+                step_size, gradients = settings[method]
+                facts |= {"step_size": step_size, "gradients": gradients}
+                samples = flows(generator, critic, gradients)[equal[method]](step_size)
+            elif method == TRAINED_ON:
+                training = getattr(kgl.data, data)(batch_size=64, seed=seed)
+                given = generator, critic, training, played
+                model = trained_on(*given, took("history", seed))
+                samples = kgl.metrics.sample_batches(model, count, report.seed)
             elif method in LAYERS:
                 training = getattr(kgl.data, data)(batch_size=64, seed=seed)
                 given = training, search, budget, seed, LAYERS[method]
                 if method == "optimal transport, then history":  # half the budget each
-                    step_size = 2 * settings["optimal transport, latent"]
+                    step_size = 2 * settings["optimal transport, latent"][0]
                     moved = kgl.rivals.dot(generator, critic, step_size, budget // 2)
                     given = training, search, budget // 2, seed, True, "auto"
                     samples = history(behind(moved, generator), critic, *given)
