@@ -5,7 +5,7 @@ turn, for some rounds. The first row's critic stands still: what a row is ahead 
 training gave.
 
     python benchmarks/critics.py --generator generator.keras --critic critic.keras --data cifar10 \
-        --classifier cifar10_resnet56.keras --out docs/results/critics.json
+        --game wgan_gp --classifier cifar10_resnet56.keras --out docs/results/critics.json
 """
 
 import json
@@ -14,7 +14,8 @@ import time
 
 import click
 import keras
-from rivals import FILE, Judge, behind
+import tensorflow as tf
+from rivals import FILE, Judge, behind, copy
 
 import keras_gradlayer as kgl
 
@@ -45,8 +46,38 @@ def pair(critic):
     return keras.Model(x, keras.layers.Average()([critic(x), other(x)]))
 
 
+class AllDepths(kgl.FineTuner):
+    """The critic is shown samples of every depth, each batch of one."""
+
+    def generate(self, n, condition=None):
+        """`n` samples after a random number of layers."""
+        z = self.latent.sample(n, self.seed_generator)
+        most = tf.cast(self.stack.layer_count, "int32")
+        layers = tf.random.uniform((), 0, most + 1, "int32")
+        return self.flow(z, layers=layers, condition=condition)
+
+
+class GoesOn(keras.callbacks.Callback):
+    """The critic's own game goes on with the generator, in a copy; layers follow that critic."""
+
+    def __init__(self, generator, critic, data, name, iterations):
+        super().__init__()
+        self.preset = getattr(kgl.presets, name)()
+        self.gan = self.preset.gan(copy(generator), copy(critic))
+        self.data, self.steps = data.repeat(), iterations * self.preset.critic_steps
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Play some iterations; the next epoch stacks."""
+        if epoch + 1 == self.params["epochs"]:
+            return
+        callbacks = self.preset.callbacks
+        self.gan.fit(self.data, steps_per_epoch=self.steps, callbacks=callbacks, verbose=0)
+        self.model.critic.set_weights(self.gan.critic.get_weights())
+
+
+STILL = {"optimizer": lambda: keras.optimizers.SGD(0.0), "penalty": lambda: [], "updates": 1}
 ROWS = {  # what differs from the second
-    "stands still": {"optimizer": lambda: keras.optimizers.SGD(0.0), "penalty": lambda: []},
+    "stands still": {**STILL, "rounds": 1},
     "trains on": {},
     "100 updates a round": {"updates": 100},
     "instance noise, σ = 0.2": {"more": lambda: [kgl.callbacks.InstanceNoise(0.2)]},
@@ -58,20 +89,26 @@ ROWS = {  # what differs from the second
         "penalty": lambda: [kgl.callbacks.R1Penalty(10.0)],
     },
     "every latent once": {"tuner": {"particles": None}},
+    "samples of all depths": {"class": AllDepths, "tuner": {"particles": None}},
+    "the game goes on": {**STILL, "game": 100},
 }
 PLACES = "latent, then middle"
 
 
-def run(generator, critic, data, judge, rounds, row, **settings):
+def run(generator, critic, data, judge, rounds, row, played=None, **settings):
     """A sampler by the settings of a row of `ROWS`, and those that all rows share."""
     updates = row.get("updates", UPDATES)
     rule = kgl.step_rules.LineSearch(lambda x: {"fd": judge(x)["frechet_distance"]}, seed=1)
     critic = row.get("critic", lambda critic: critic)(critic)
     settings |= {"max_layers": ROOM, **row.get("tuner", {})}
-    tuner = kgl.FineTuner(generator, critic, rule, **settings)
+    tuner = row.get("class", kgl.FineTuner)(generator, critic, rule, **settings)
     tuner.compile(critic_optimizer=row.get("optimizer", adam)())
     callbacks = row.get("penalty", lambda: [kgl.callbacks.GradientPenalty(10.0)])()
     callbacks += [kgl.callbacks.CriticInnerLoop(updates), *row.get("more", lambda: [])()]
+    if "game" in row:
+        callbacks.append(GoesOn(generator, critic, data, played, row["game"]))
+        rounds += 1  # the first critic is that which was handed over
+    rounds = row.get("rounds", rounds)
     tuner.fit(data.repeat(), epochs=rounds, steps_per_epoch=updates, callbacks=callbacks, verbose=0)
     return tuner.sampler()
 
@@ -80,6 +117,7 @@ def run(generator, critic, data, judge, rounds, row, **settings):
 @click.option("--generator", type=FILE, required=True)
 @click.option("--critic", type=FILE, required=True)
 @click.option("--data", type=click.Choice(["cifar10", "mnist"]), required=True)
+@click.option("--game", "played", type=click.Choice(["dcgan", "hinge", "wgan_gp"]), required=True)
 @click.option("--classifier", type=FILE, required=True)
 @click.option("--row", "rows", multiple=True, type=click.Choice([*ROWS, PLACES]))
 @click.option("--insert", default="auto", show_default=True)
@@ -88,7 +126,9 @@ def run(generator, critic, data, judge, rounds, row, **settings):
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--count", default=10_000, show_default=True)
 @click.option("--out", type=FILE, required=True)
-def main(generator, critic, data, classifier, rows, insert, objective, rounds, seeds, count, out):
+def main(
+    generator, critic, data, played, classifier, rows, insert, objective, rounds, seeds, count, out
+):
     """Add rows to the JSON file; what stands there is left as it is."""
     generator, critic = (
         keras.saving.load_model(path, compile=False) for path in (generator, critic)
@@ -116,7 +156,7 @@ def main(generator, critic, data, classifier, rows, insert, objective, rounds, s
                 samplers.append(run(base, *given, rounds, {}, insert="auto", **game))
             else:
                 given = critic, batches, search, rounds, ROWS[name]
-                samplers = [run(generator, *given, insert=insert, objective=objective)]
+                samplers = [run(generator, *given, played, insert=insert, objective=objective)]
             steps = [s.step_sizes.tolist() for s in samplers]
             row = {"seed": seed, "seconds": round(time.monotonic() - start, 1)}
             row |= {"step_sizes": steps, **report(samplers[-1])}

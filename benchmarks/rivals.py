@@ -79,6 +79,13 @@ def best_step(make, judge):
     return 4.0 ** min((k - 1, k, k + 1), key=loss)
 
 
+def average(generator, critic, data, name):
+    """The critic averaged over its game, and the seconds that took."""
+    start, preset = time.monotonic(), getattr(kgl.presets, name)()
+    critic = preset.average_critic(generator, critic, data, iterations=GAME, verbose=0)
+    return critic, time.monotonic() - start
+
+
 def in_minutes(models, method, judge, budget, seconds):
     """The step, and the number of critic gradients, that a method finds best in so long."""
     start, best = time.monotonic(), (np.inf, None, None)
@@ -90,23 +97,19 @@ def in_minutes(models, method, judge, budget, seconds):
     return best[1:]
 
 
-def game(name):
-    """The game that a GAN was trained in."""
-    if name == "dcgan":
-        adams = [keras.optimizers.Adam(2e-4, 0.5) for _ in range(2)]
-        return kgl.presets.Preset("non_saturating", *adams, [kgl.callbacks.CriticInnerLoop(1)])
-    return getattr(kgl.presets, name)()
+def copy(model):
+    """The model, on its own, without a final sigmoid."""
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    if getattr(twin.layers[-1], "activation", None) is keras.activations.sigmoid:
+        twin.layers[-1].activation = keras.activations.linear
+    return twin
 
 
 def trained_on(generator, critic, data, name, seconds):
     """The generator after so many seconds more of its game."""
-    models = [keras.models.clone_model(m) for m in (generator, critic)]
-    for model, source in zip(models, (generator, critic)):
-        model.set_weights(source.get_weights())
-    generator, critic = models
-    if getattr(critic.layers[-1], "activation", None) is keras.activations.sigmoid:
-        critic.layers[-1].activation = keras.activations.linear
-    preset = game(name)
+    generator, critic = copy(generator), copy(critic)
+    preset = getattr(kgl.presets, name)()
     gan, start = preset.gan(generator, critic), time.monotonic()
     while time.monotonic() - start < seconds:
         steps = 20 * preset.critic_steps
@@ -161,11 +164,15 @@ def behind(sampler, generator):
 
 EQUAL_MINUTES = "fixed critic", "fixed critic, latent", "DDLS", "optimal transport, latent"
 TRAINED_ON = "trained on"
-LAYERS = {  # method: whether the critic trains between its layers
-    "fixed critic, line search": False,
-    "history": True,
-    "optimal transport, then history": True,
+LAYERS = {  # method: whether the critic is averaged before, and trains between its layers
+    "fixed critic, line search": (False, False),
+    "history": (False, True),
+    "optimal transport, then history": (False, True),
+    "averaged critic, line search": (True, False),
+    "averaged critic, then history": (True, True),
 }
+GAME = 500  # generator updates to average the critic over
+LONGEST = "averaged critic, line search"
 
 
 @click.command()
@@ -174,14 +181,13 @@ LAYERS = {  # method: whether the critic trains between its layers
 @click.option("--critic", type=FILE, required=True)
 @click.option("--data", type=click.Choice(["cifar10", "mnist"]), required=True)
 @click.option("--classifier", type=FILE, required=True)
-@click.option(
-    "--game", "played", type=click.Choice(["dcgan", "hinge", "wgan_gp"]), help="To train on in."
-)
+@click.option("--game", "played", type=click.Choice(["dcgan", "hinge", "wgan_gp"]), required=True)
+@click.option("--method", "methods", multiple=True, help="Which; all by default.")
 @click.option("--budget", default=6, show_default=True, help="Critic gradients a sample.")
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--count", default=10_000, show_default=True)
 @click.option("--out", type=FILE, required=True)
-def main(name, generator, critic, data, classifier, played, budget, seeds, count, out):
+def main(name, generator, critic, data, classifier, played, methods, budget, seeds, count, out):
     """Add a GAN's rows to the JSON file; what stands there is left as it is."""
     generator = keras.saving.load_model(generator, compile=False)
     critic = keras.saving.load_model(critic, compile=False)
@@ -191,7 +197,7 @@ def main(name, generator, critic, data, classifier, played, budget, seeds, count
     settings = dict.fromkeys(["base", *made, "rejection", "Metropolis-Hastings"])
     settings |= dict.fromkeys(LAYERS)
     equal = {f"{method}, in equal minutes": method for method in EQUAL_MINUTES}
-    settings |= dict.fromkeys([*equal, *([TRAINED_ON] if played else [])])
+    settings |= dict.fromkeys([*equal, TRAINED_ON])
     known = json.loads(out.read_text()).get(name, {}) if out.exists() else {}
     settings |= {
         method: (rows[0].get("step_size"), rows[0].get("gradients", budget))
@@ -214,7 +220,8 @@ def main(name, generator, critic, data, classifier, played, budget, seeds, count
 
     for seed in range(1, seeds + 1):
         report.seed = 1000 + seed
-        for method in settings:
+        averaged = None
+        for method in methods or settings:
             if took(method, seed) is not None:
                 continue
             start = time.monotonic()
@@ -229,23 +236,31 @@ def main(name, generator, critic, data, classifier, played, budget, seeds, count
             elif method in equal:
                 if settings[method] is None:
                     given = (generator, critic), equal[method], search, budget
-                    settings[method] = in_minutes(*given, took("history", seed))
+                    settings[method] = in_minutes(*given, took(LONGEST, seed))
                 step_size, gradients = settings[method]
                 facts |= {"step_size": step_size, "gradients": gradients}
                 samples = flows(generator, critic, gradients)[equal[method]](step_size)
             elif method == TRAINED_ON:
                 training = getattr(kgl.data, data)(batch_size=64, seed=seed)
                 given = generator, critic, training, played
-                model = trained_on(*given, took("history", seed))
+                model = trained_on(*given, took(LONGEST, seed))
                 samples = kgl.metrics.sample_batches(model, count, report.seed)
             elif method in LAYERS:
                 training = getattr(kgl.data, data)(batch_size=64, seed=seed)
-                given = training, search, budget, seed, LAYERS[method]
+                averages, train = LAYERS[method]
+                given = training, search, budget, seed, train
                 if method == "optimal transport, then history":  # half the budget each
                     step_size = 2 * settings["optimal transport, latent"][0]
                     moved = kgl.rivals.dot(generator, critic, step_size, budget // 2)
                     given = training, search, budget // 2, seed, True, "auto"
                     samples = history(behind(moved, generator), critic, *given)
+                elif averages:
+                    if averaged is None:
+                        keras.utils.set_random_seed(seed)
+                        averaged, game = average(generator, critic, training, played)
+                        start = time.monotonic()
+                    samples = history(generator, averaged, *given)
+                    start, facts["game"] = start - game, round(game, 1)
                 else:
                     samples = history(generator, critic, *given)
                 facts["step_sizes"] = samples.step_sizes.tolist()

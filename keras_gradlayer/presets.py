@@ -5,13 +5,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, callbacks
 from keras_gradlayer.trainers import GAN, DualingGAN, UnrolledGAN
+from keras_gradlayer.trainers._parts import copies_to_play
+from keras_gradlayer.trainers.averaging import MeanWeights
 
 __all__ = [
     "Preset",
     "ct_gan",
+    "dcgan",
     "dragan",
     "dualing_gan",
     "gradient_regularized",
@@ -64,6 +70,77 @@ class Preset(NamedTuple):
             optimizers["critic_optimizer"] = self.critic_optimizer
         gan.compile(**optimizers)
         return gan
+
+    def average_critic(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        x: ArrayLike | tf.data.Dataset,
+        condition: ArrayLike | None = None,
+        iterations: int = 500,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        **kwargs,
+    ) -> keras.Model:
+        """The critic averaged over its game, which goes on for a while with copies.
+
+        Use it on a GAN that has stopped improving, before `FineTuner(generator, critic)`. In a game
+        the critic swings with the generator that it plays against. The mean of its weights holds
+        what is wrong with all the generators nearby, and layers that follow it gain more (see
+        docs/RIVALS.md). The generator handed over is the one to fine-tune; what becomes of its copy
+        is left behind.
+
+        Source: none that we know for layers. The mean of weights is that of Izmailov et al.,
+        "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018; averages of
+        both players are Brown's fictitious play (1951). Nitanda & Suzuki (2018) train the critic
+        against samples that stand still.
+
+        Args:
+            generator: as for `FineTuner`.
+            critic: the same; it and the generator must have been trained by a game such as this.
+            x: real samples, or batches of them, as for `GAN.fit`.
+            condition: the samples' conditions, for a conditional GAN.
+            iterations: updates of the generator.
+            batch_size: for arrays, this preset's by default.
+            verbose: as for `fit`.
+            **kwargs: what else the trainer takes, such as `latent`.
+
+        Returns:
+            A copy of the critic, with the mean of all its variables after each of its updates. A
+            sigmoid that it ends with is kept.
+
+        Raises:
+            ValueError: as `GAN` and its `fit`, and for a model that cannot be copied.
+            FloatingPointError: if the game diverges.
+
+        Example:
+
+        >>> generator = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+        >>> x = keras.random.normal((320, 2))
+        >>> critic = mlp_critic((2,))
+        >>> averaged = wgan_gp().average_critic(generator, critic, x, iterations=2, verbose=0)
+        """
+        iterations = _checks.positive_int("iterations", iterations)
+        generator, critic, played = copies_to_play(generator, critic, self.objective)
+        gan = self.gan(generator, played, **kwargs)
+        mean = MeanWeights(played)
+        if batch_size is None and not isinstance(x, tf.data.Dataset):
+            batch_size = self.batch_size
+        gan.fit(
+            x,
+            condition,
+            batch_size,
+            callbacks=[*self.callbacks, mean],
+            steps_per_epoch=iterations * self.critic_steps,
+            verbose=verbose,
+        )
+        mean.apply()
+        if bad := [w.path for w in critic.weights if not np.isfinite(w.numpy()).all()]:
+            raise FloatingPointError(
+                f"The game diverged: NaN or infinity in {', '.join(bad)}. Take the preset of the "
+                "game that the GAN was trained in, or a smaller `learning_rate`."
+            )
+        return critic
 
 
 def wgan(limit: float = 0.01, critic_steps: int = 5, learning_rate: float = 5e-5) -> Preset:
@@ -158,6 +235,25 @@ def ct_gan(
     """
     added = callbacks.GradientPenalty(penalty), callbacks.ConsistencyPenalty(consistency, margin)
     return _preset("wasserstein", _adams(learning_rate, 0.9), critic_steps, *added)
+
+
+def dcgan(critic_steps: int = 1, learning_rate: float = 2e-4) -> Preset:
+    """The GAN of Goodfellow et al. (2014), whose generator maximizes log D, by DCGAN's settings.
+
+    Source: Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative
+    Adversarial Networks", ICLR 2016, section 4: Adam of 2e-4 with β1 = 0.5, m = 128. A critic gives
+    logits here, without the final sigmoid.
+
+    Args:
+        critic_steps: critic updates before each generator update.
+        learning_rate: of both optimizers.
+
+    Example:
+
+    >>> preset = dcgan()
+    """
+    adams = _adams(learning_rate, 0.999)
+    return _preset("non_saturating", adams, critic_steps, batch_size=128)
 
 
 def hinge(critic_steps: int = 5, learning_rate: float = 2e-4) -> Preset:

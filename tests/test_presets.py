@@ -63,3 +63,35 @@ def test_settings_are_taken():
     assert gan.steps == 2
     gan = kgl.presets.dualing_gan("cost").gan(oracles.point_generator(), critic, trust_region=0.1)
     assert (gan.variant, gan.trust_region) == ("cost", 0.1)
+
+
+def test_the_mean_critic_of_a_game(monkeypatch):
+    """The mean after each update, as one sees who plays the same game and looks."""
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(self.model.critic.get_weights())
+
+    x = oracles.points(64)
+    critic = kgl.models.mlp_critic((2,), units=4)
+    generator = oracles.point_generator()
+    given = oracles.weights_of(generator), oracles.weights_of(critic)
+    keras.utils.set_random_seed(3)
+    preset = kgl.presets.wgan_gp(critic_steps=2, learning_rate=1e-2)
+    averaged = preset.average_critic(generator, critic, x, iterations=3, batch_size=16, verbose=0)
+    keras.utils.set_random_seed(3)
+    preset = kgl.presets.wgan_gp(critic_steps=2, learning_rate=1e-2)
+    twins = [keras.models.clone_model(m) for m in (generator, critic)]
+    for twin, weights in zip(twins, given):
+        twin.set_weights(weights)
+    gan = preset.gan(*twins)
+    fit = {"batch_size": 16, "steps_per_epoch": 6, "verbose": 0}
+    gan.fit(x, callbacks=[*preset.callbacks, Look()], **fit)
+    assert len(seen) == 6
+    for mean, *weights in zip(averaged.get_weights(), *seen):
+        np.testing.assert_allclose(mean, np.mean(weights, 0), atol=1e-6)
+    assert np.abs(averaged.get_weights()[0] - seen[-1][0]).max() > 1e-3  # the game moves it
+    for model, weights in zip((generator, critic), given):  # those handed over are left alone
+        for a, b in zip(oracles.weights_of(model), weights):
+            np.testing.assert_array_equal(a, b)

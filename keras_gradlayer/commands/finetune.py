@@ -1,13 +1,14 @@
 """`keras-gradlayer finetune`: gradient layers on a GAN of one's own."""
 
 import functools
+import itertools
 
 import click
 import keras
 
 import keras_gradlayer as kgl
 from keras_gradlayer import pictures
-from keras_gradlayer._conditions import draw, unpair
+from keras_gradlayer._conditions import draw, spec_of, unpair
 from keras_gradlayer.commands import arrays, options, report, sources
 from keras_gradlayer.commands.arrays import is_array
 from keras_gradlayer.commands.options import COUNT, POSITIVE, flag, grouped, option
@@ -58,6 +59,13 @@ from keras_gradlayer.commands.sources import IMAGES, TOYS, load_model
             "minimax, non_saturating, kl, hinge or least_squares.",
             "auto",
         ),
+        option(
+            "--average-critic",
+            "With --insert auto: generator updates for which the GAN's game goes on, with copies, "
+            "to average the critic over; that critic or --critic, whichever scores better.  "
+            "[default: 500]",
+            type=click.IntRange(0),
+        ),
         options.PARTICLES,
         flag(
             "--line-search",
@@ -100,12 +108,13 @@ def command(inputs, flow, training, scores, run):
     )
     make_tuner = functools.partial(
         kgl.FineTuner,
-        *gan,
+        gan[0],
         max_layers=flow.layers,
         particles=options.parse_particles(flow.particles),
         steps_per_layer=flow.steps_per_layer,
     )
-    tuner = make_tuner(step_size, insert=flow.insert, objective=flow.objective)
+    start = {"critic": gan[1], "insert": flow.insert, "objective": flow.objective}
+    tuner = make_tuner(step_size=step_size, **start)
     conditional = tuner.condition_spec is not None
     if inputs.labels and not (conditional and is_array(data)):
         raise click.UsageError("--labels is for a conditional GAN and --data in a file.")
@@ -159,16 +168,30 @@ def command(inputs, flow, training, scores, run):
         given = {"split": "test[:250]", "batch_size": 50}
         given |= {"labels": True} if conditional else {}
         validation = sources.load_images(data, value_range, shape, **given)
+    searched = gan[0] is not None and isinstance(tuner.step_size, kgl.step_rules.LineSearch)
+    if flow.average_critic and not (searched and flow.insert == "auto"):
+        raise click.UsageError(
+            "--average-critic needs --generator, --insert auto, and steps searched by a score."
+        )
     opened = open_run(run.out, run.resume, "tuner.keras", real=real)
     out = opened.folder
     tuner.learn_conditions(samples)
-    if flow.insert == "auto" and gan[0] and isinstance(tuner.step_size, kgl.step_rules.LineSearch):
+    if searched and flow.insert == "auto":
         rows = None if tuner.condition_spec is None else (None, tuner.conditions.all_rows())
-        start = _start_of(opened.backups.config()) or _best_start(*gan, tuner, rows, flow)
+        begun = _start_of(opened.backups.config())
+        if begun is None:
+            critics = {"as it is": gan[1]}
+            iterations = 500 if flow.average_critic is None else flow.average_critic
+            plays = tuner.condition_spec is None or spec_of(tuner.critic) is not None
+            if iterations and plays:  # not as in an AC-GAN, whose game is about classes, too
+                given = gan, samples, iterations, training
+                critics |= _averaged(*given, tuner.objective.name)
+            begun = _best_start(gan[0], critics, tuner, rows, flow)
+        start |= begun
         if flow.objective != "auto":  # where a run is resumed with another
             start["objective"] = flow.objective
         keras.utils.set_random_seed(run.seed)  # as of a run that is resumed, and did not search
-        tuner = make_tuner(tuner.step_size, **start)
+        tuner = make_tuner(step_size=tuner.step_size, **start)
         if rows:
             tuner.learn_conditions(rows)
     tuner.compile(critic_optimizer=keras.optimizers.Adam(training.learning_rate, 0.5, 0.9))
@@ -200,8 +223,24 @@ def _start_of(config):
     return {"insert": config["insert"], "objective": objective}
 
 
-def _best_start(generator, critic, tuner, rows, flow):
-    """Where layers improve the score most, and along which gradient; says what was found.
+def _averaged(gan, samples, iterations, training, objective):
+    """By name the critic's mean over the game of this objective, which goes on with copies."""
+    presets = {
+        "wasserstein": kgl.presets.wgan_gp(training.penalty, training.one_sided),
+        "hinge": kgl.presets.hinge(),
+        "least_squares": kgl.presets.least_squares(),
+    }
+    preset = presets.get(objective, kgl.presets.dcgan())
+    click.echo(f"The game goes on for {iterations} generator updates, to average the critic.")
+    try:
+        return {"averaged": preset.average_critic(*gan, samples, iterations=iterations)}
+    except FloatingPointError as e:
+        click.echo(f"The critic stays as it is. {e}")
+        return {}
+
+
+def _best_start(generator, critics, tuner, rows, flow):
+    """Where layers improve the score most, along which critic and gradient; says what was found.
 
     Minimax and non-saturating are one game for the critic, and two for the generator.
     """
@@ -209,16 +248,17 @@ def _best_start(generator, critic, tuner, rows, flow):
     both = (flow.objective, known) == ("auto", "minimax")
     objectives = ["minimax", "non_saturating"] if both else [known]
     scorer, found = tuner.step_size.scorer, {}
-    for objective in objectives:
+    for name, objective in itertools.product(critics, objectives):
         given = {"objective": objective, "steps_per_layer": flow.steps_per_layer}
-        place, losses = kgl.best_insert(generator, critic, scorer, data=rows, **given)
-        found[objective] = losses[place], place
+        place, losses = kgl.best_insert(generator, critics[name], scorer, data=rows, **given)
+        found[name, objective] = losses[place], place
         each = ", ".join(f"{_PLACES.get(k, f'after {k}')} {v:.4g}" for k, v in losses.items())
-        click.echo(f"Scores of first layers, {objective}: {each}.")
-    objective = min(found, key=found.__getitem__)
-    place = found[objective][1]
-    click.echo(f"Layers go {_PLACES.get(place, f'after {place}')}, objective {objective}.")
-    return {"insert": place, "objective": objective}
+        click.echo(f"Scores of first layers, critic {name}, {objective}: {each}.")
+    name, objective = min(found, key=found.__getitem__)
+    place = found[name, objective][1]
+    where = _PLACES.get(place, f"after {place}")
+    click.echo(f"Layers go {where}, critic {name}, objective {objective}.")
+    return {"critic": critics[name], "insert": place, "objective": objective}
 
 
 _PLACES = {"top": "before the output activation", "bottom": "on the latent"}

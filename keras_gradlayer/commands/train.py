@@ -16,6 +16,7 @@ METHODS = {
     "wgan": kgl.presets.wgan,
     "dragan": kgl.presets.dragan,
     "ct-gan": kgl.presets.ct_gan,
+    "dcgan": kgl.presets.dcgan,
     "hinge": kgl.presets.hinge,
     "least-squares": kgl.presets.least_squares,
     "gradient-regularized": kgl.presets.gradient_regularized,

@@ -86,6 +86,27 @@ def make_flow(
     return generator, Sampler(base, layers, latent, copies=copy, name="flow"), insert
 
 
+def copies_to_play(
+    generator: keras.Model, critic: keras.Model, objective: str
+) -> tuple[keras.Model, keras.Model, keras.Model]:
+    """Copies of a GAN's generator and critic, and the critic as a game has it.
+
+    That shares the copy's layers. It gives logits where the objective is about those.
+    """
+    for name, part in (("generator", generator), ("critic", critic)):
+        _checks.instance_of(name, part, keras.layers.Layer, "a Keras model")
+    generator, critic, condition = standard_inputs(generator, critic)
+    z = default_latent(generator).shape
+    generator = copy_model("generator", generator, z, condition)
+    x = _checks.output_shape(generator, z, condition=condition)[1:]
+    critic = copy_model("critic", critic, x, condition)
+    for part in (generator, critic):
+        if not part.trainable_variables:  # as a frozen generator
+            part.trainable = True
+    played = without_sigmoid(critic) if objectives.get(objective).logits else None
+    return generator, critic, critic if played is None else played
+
+
 def _in_game(critic, objective):
     """The critic as the objective has it, logits where it is about those, and the objective."""
     auto = _checks.among(objective, ("auto",))

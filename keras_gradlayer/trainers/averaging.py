@@ -1,6 +1,7 @@
-"""Weights that an optimizer averages (`use_ema`)."""
+"""Averages of weights over training."""
 
 import keras
+import numpy as np
 
 
 class Averaging(keras.callbacks.Callback):
@@ -41,3 +42,23 @@ def reset_averages(optimizer: keras.optimizers.Optimizer, variables: list[keras.
     found = [v for v in optimizer.variables if v.name.endswith("_average")]
     for average, value in zip(found, variables, strict=True):
         average.assign(value)
+
+
+class MeanWeights(keras.callbacks.Callback):
+    """The mean of a model's weights over all updates of a fit; `apply` gives it to the model."""
+
+    def __init__(self, of: keras.Model):
+        super().__init__()
+        self._weights, self._updates = of.weights, 0
+        self._means = [np.zeros(w.shape) for w in self._weights]
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Take up the weights that an update has left."""
+        self._updates += 1
+        for mean, w in zip(self._means, self._weights):
+            mean += (w.numpy() - mean) / self._updates
+
+    def apply(self) -> None:
+        """Set the weights to their means."""
+        for mean, w in zip(self._means, self._weights):
+            w.assign(mean)
