@@ -122,7 +122,7 @@ def command(inputs, flow, training, scores, run):
     held_out = known = None
     if not is_array(data):
         given = data, training.batch_size, run.seed, shape, value_range
-        samples = sources.load_data(*given, labels=conditional)
+        load = functools.partial(sources.load_data, *given, labels=conditional)
     else:
         samples = arrays.load_array(data, shape)
         if conditional:
@@ -133,7 +133,9 @@ def command(inputs, flow, training, scores, run):
             samples, held_out = arrays.hold_out(samples)
             held_out, _ = unpair(held_out)
         known = arrays.in_range(arrays.some(unpair(samples)[0], 2500), value_range).numpy()
-        samples = arrays.batches(samples, training.batch_size, run.seed, value_range)
+        given = samples, training.batch_size, run.seed, value_range
+        load = functools.partial(arrays.batches, *given)
+    samples = load()
     if real and not scores.classifier:
         held_out = arrays.load_array(real, shape)
     callbacks = [kgl.callbacks.GradientPenalty(training.penalty, training.one_sided)]
@@ -184,7 +186,7 @@ def command(inputs, flow, training, scores, run):
             iterations = 500 if flow.average_critic is None else flow.average_critic
             plays = tuner.condition_spec is None or spec_of(tuner.critic) is not None
             if iterations and plays:  # not as in an AC-GAN, whose game is about classes, too
-                given = gan, samples, iterations, training
+                given = gan, load(), iterations, training  # as new, for a run that is resumed
                 critics |= _averaged(*given, tuner.objective.name)
             begun = _best_start(gan[0], critics, tuner, rows, flow)
         start |= begun

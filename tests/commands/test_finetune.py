@@ -103,6 +103,7 @@ def test_scores(capsys, models, classifier, finetune):
     """Each depth is scored, the best is kept, and a page tells of the run."""
     out = models / "out"
     scored = [*finetune, "--layers", 3, "--classifier", classifier, "--score-count", 20]
+    scored += ["--average-critic", 0]
     status, printed, _ = run(capsys, *scored, "--out", out)
     assert status == 0
     record = json.loads((out / "scores.json").read_text())
@@ -139,6 +140,7 @@ def test_line_search(capsys, models, classifier, finetune):
     """Each critic is followed as far as it helps, and the page has the accepted step sizes."""
     out = models / "search"
     scored = [*finetune, "--layers", 3, "--classifier", classifier, "--score-count", 20]
+    scored += ["--average-critic", 0]
     status, printed, _ = run(capsys, *scored, "--line-search", "--out", out)
     assert status == 0
     assert "The search and the scores use the same images" in printed
@@ -152,18 +154,60 @@ def test_line_search(capsys, models, classifier, finetune):
     assert distances == sorted(distances, reverse=True)  # searched and scored on the same images
 
 
-def test_the_place_is_said(capsys, models, classifier, finetune):
+def test_the_start_is_said(capsys, models, classifier, finetune):
+    """Of three places and two critics the best: by the scores that are said."""
     out = models / "run"
-    arguments = [*finetune, "--classifier", classifier, "--layers", 1, "--out", out]
-    status, printed, _ = run(capsys, *arguments)
+    arguments = [*finetune, "--classifier", classifier, "--layers", 1, "--average-critic", 3]
+    status, printed, _ = run(capsys, *arguments, "--out", out)
     assert status == 0
-    [found] = re.findall("Scores of first layers, wasserstein: (.*)\\.", printed)
-    assert "on the latent" in found
-    place, objective = re.search("Layers go (.*), objective (.*)\\.", printed).groups()
+    assert "The game goes on for 3 generator updates" in printed
+    found = re.findall("Scores of first layers, critic (.*), wasserstein: (.*)\\.", printed)
+    assert [name for name, _ in found] == ["as it is", "averaged"]
+    losses = {
+        (name, place): float(loss)
+        for name, each in found
+        for place, loss in (part.rsplit(" ", 1) for part in each.split(", "))
+    }
+    assert {"on the latent"} < {place for _, place in losses}
+    place, name, objective = re.search(
+        "Layers go (.*), critic (.*), objective (.*)\\.", printed
+    ).groups()
     assert objective == "wasserstein"
+    assert losses[name, place] == min(losses.values())
     insert = keras.saving.load_model(out / "tuner.keras").insert
     words = {"top": "before the output activation", "bottom": "on the latent"}
     assert place == words.get(insert, f"after {insert}")
+
+
+def test_the_averaged_critic_is_followed(capsys, models, classifier, finetune, monkeypatch):
+    """Where it scores better; the tuner begins with it."""
+    better = keras.saving.load_model(models / "c.keras")
+    better.set_weights([-w for w in better.get_weights()])
+    monkeypatch.setattr(kgl.presets.Preset, "average_critic", lambda *_, **__: better)
+    monkeypatch.setattr(
+        kgl, "best_insert", lambda g, c, *_, **__: ("top", {"top": float(c is not better)})
+    )
+    arguments = [*finetune, "--classifier", classifier, "--layers", 1, "--learning-rate", 1e-30]
+    status, printed, _ = run(capsys, *arguments, "--out", models / "out")
+    assert status == 0
+    assert "before the output activation, critic averaged, objective wasserstein." in printed
+    tuner = keras.saving.load_model(models / "out" / "tuner.keras")
+    for found, expected in zip(tuner.critic.get_weights(), better.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_game_that_diverges(capsys, models, classifier, finetune, monkeypatch):
+    """The critic that was handed over is followed."""
+
+    def diverge(*_, **__):
+        raise FloatingPointError("The game diverged: NaN or infinity in w.")
+
+    monkeypatch.setattr(kgl.presets.Preset, "average_critic", diverge)
+    arguments = [*finetune, "--classifier", classifier, "--layers", 1]
+    status, printed, _ = run(capsys, *arguments, "--out", models / "out")
+    assert status == 0
+    assert "The critic stays as it is. The game diverged: NaN or infinity in w." in printed
+    assert "critic as it is, objective" in printed
 
 
 def test_a_sigmoid_critic_is_followed_along_the_better_gradient(
@@ -174,14 +218,15 @@ def test_a_sigmoid_critic_is_followed_along_the_better_gradient(
     x = keras.Input(critic.input_shape[1:])
     keras.Model(x, keras.layers.Activation("sigmoid")(critic(x))).save(models / "s.keras")
     begin = [*finetune[:-1], models / "s.keras", "--classifier", classifier, "--layers", 1]
+    begin += ["--average-critic", 0]
     status, printed, _ = run(capsys, *begin, "--out", models / "both")
     assert status == 0
-    games = re.findall("Scores of first layers, (.*?):", printed)
+    games = re.findall("Scores of first layers, critic as it is, (.*?):", printed)
     assert games == ["minimax", "non_saturating"]
     chosen = re.search("objective (.*)\\.", printed)[1]
     assert keras.saving.load_model(models / "both" / "tuner.keras").objective.name == chosen
     _, printed, _ = run(capsys, *begin, "--objective", "minimax", "--out", models / "one")
-    assert re.findall("Scores of first layers, (.*?):", printed) == ["minimax"]
+    assert re.findall("Scores of first layers, critic as it is, (.*?):", printed) == ["minimax"]
 
 
 def test_scores_of_a_generator_of_another_range(capsys, models, classifier, finetune):
@@ -199,6 +244,7 @@ def test_scores_of_a_generator_of_another_range(capsys, models, classifier, fine
     assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-5)
 
     scored = [*finetune, "--layers", 1, "--classifier", classifier, "--score-count", 20]
+    scored += ["--average-critic", 0]
     scored += ["--generator", models / "sigmoid.keras"]
     status, _, err = run(capsys, *scored, "--out", models / "out")
     assert status == 0
@@ -273,6 +319,7 @@ def test_bad_input(capsys, models, finetune):
         ([*finetune, *out, "--insert", "middle"], "'top', 'bottom' or the name of a layer"),
         ([*finetune, *out, "--particles", "some"], '--particles must be "auto", "none" or a num'),
         ([*finetune, *out, "--layers", 0], "0 is not in the range"),
+        ([*finetune, *out, "--average-critic", 5], "needs --generator, --insert auto, and steps"),
         ([*finetune, *out, "--batch-size", 21], "batch_size=21 for 20 images"),
         (finetune, "Missing option '--out'"),
         (
@@ -297,7 +344,7 @@ def test_conditional_gan_in_files(capsys, tmp_path):
     both.save(tmp_path / "d.keras")
     x, labels = conditional.data(100)
     np.savez(tmp_path / "data.npz", x=x, y=labels)
-    start = ["finetune", "--data", tmp_path / "data.npz", "--layers", 2]
+    start = ["finetune", "--data", tmp_path / "data.npz", "--layers", 2, "--average-critic", 2]
     start += ["--generator", tmp_path / "g.keras", "--critic", tmp_path / "d.keras"]
     message = fails(capsys, *start, "--out", tmp_path / "out")
     assert "--critic-output must name the output" in message

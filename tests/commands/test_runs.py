@@ -80,6 +80,7 @@ def test_resume_of_a_run_that_searched_its_place(capsys, tmp_path, monkeypatch, 
     np.savez(tmp_path / "data.npz", x=x, y=labels)
     start = ["finetune", "--data", tmp_path / "data.npz", "--layers", 3, "--batch-size", 10]
     start += ["--generator", tmp_path / "g.keras", "--critic", tmp_path / "c.keras"]
+    start += ["--average-critic", 2]
     status, printed, _ = run(capsys, *start, "--out", tmp_path / "straight")
     assert status == 0
     assert "Layers go " in printed
