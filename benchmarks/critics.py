@@ -91,6 +91,8 @@ ROWS = {  # what differs from the second
     "every latent once": {"tuner": {"particles": None}},
     "samples of all depths": {"class": AllDepths, "tuner": {"particles": None}},
     "the game goes on": {**STILL, "game": 100},
+    "averaged over its game": {**STILL, "rounds": 1, "average": 500},
+    "averaged over its game, trains on": {"average": 500},
 }
 PLACES = "latent, then middle"
 
@@ -100,6 +102,11 @@ def run(generator, critic, data, judge, rounds, row, played=None, **settings):
     updates = row.get("updates", UPDATES)
     rule = kgl.step_rules.LineSearch(lambda x: {"fd": judge(x)["frechet_distance"]}, seed=1)
     critic = row.get("critic", lambda critic: critic)(critic)
+    if "average" in row:
+        preset = getattr(kgl.presets, played)()
+        critic = preset.average_critic(
+            generator, critic, data, iterations=row["average"], verbose=0
+        )
     settings |= {"max_layers": ROOM, **row.get("tuner", {})}
     tuner = row.get("class", kgl.FineTuner)(generator, critic, rule, **settings)
     tuner.compile(critic_optimizer=row.get("optimizer", adam)())

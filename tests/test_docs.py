@@ -24,6 +24,7 @@ PAGES = ["README.md", "CONTRIBUTING.md", "export/README.md", *SITE]
 SMALLER = {
     "LineSearch(scorer)": "LineSearch(scorer, samples=50)",
     "best_insert(generator, critic, scorer)": "best_insert(generator, critic, scorer, 1, 50)",
+    "iterations=500": "iterations=2",
     "width=32": "width=2",
     "epochs=100": "epochs=2",
     "count=500": "count=300",
