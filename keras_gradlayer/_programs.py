@@ -1,4 +1,4 @@
-"""Programs of TensorFlow's that many objects make, each its own."""
+"""TensorFlow programs, one for each object."""
 
 import functools
 from collections.abc import Callable

@@ -10,9 +10,12 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_gradlayer import _checks, callbacks
+from keras_gradlayer._conditions import unpair
+from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.trainers import GAN, DualingGAN, UnrolledGAN
+from keras_gradlayer.trainers._data import as_dataset
 from keras_gradlayer.trainers._parts import copies_to_play
-from keras_gradlayer.trainers.averaging import MeanWeights
+from keras_gradlayer.trainers.averaging import MeanWeights, recompute_statistics
 
 __all__ = [
     "Preset",
@@ -27,6 +30,9 @@ __all__ = [
     "wgan",
     "wgan_gp",
 ]
+
+
+_STATISTICS = 25  # batches of each kind, for the statistics of batch normalization
 
 
 class Preset(NamedTuple):
@@ -79,16 +85,18 @@ class Preset(NamedTuple):
         condition: ArrayLike | None = None,
         iterations: int = 500,
         batch_size: int | None = None,
+        callbacks: list[keras.callbacks.Callback] | None = None,
         verbose: str | int = "auto",
+        latent: Latent | None = None,
         **kwargs,
     ) -> keras.Model:
         """The critic averaged over its game, which goes on for a while with copies.
 
         Use it on a GAN that has stopped improving, before `FineTuner(generator, critic)`. In a game
-        the critic swings with the generator that it plays against. The mean of its weights holds
-        what is wrong with all the generators nearby, and layers that follow it gain more (see
-        docs/RIVALS.md). The generator handed over is the one to fine-tune; what becomes of its copy
-        is left behind.
+        the critic swings with the generator that it plays against, and the mean of its weights may
+        be the better guide: docs/RIVALS.md has GANs where layers that follow it gain more. Compare
+        the two by `kgl.best_insert`. The generator handed over is the one to fine-tune; what
+        becomes of its copy is left behind.
 
         Source: none that we know for layers. The mean of weights is that of Izmailov et al.,
         "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018; averages of
@@ -102,12 +110,15 @@ class Preset(NamedTuple):
             condition: the samples' conditions, for a conditional GAN.
             iterations: updates of the generator.
             batch_size: for arrays, this preset's by default.
+            callbacks: for `fit`, besides this preset's.
             verbose: as for `fit`.
-            **kwargs: what else the trainer takes, such as `latent`.
+            latent: the latent distribution; a standard normal by default.
+            **kwargs: what else the trainer takes.
 
         Returns:
-            A copy of the critic, with the mean of all its variables after each of its updates. A
-            sigmoid that it ends with is kept.
+            A copy of the critic, with the mean of its weights after each of its updates. A sigmoid
+            that it ends with is kept. The statistics of batch normalization are computed anew, on
+            real and generated batches.
 
         Raises:
             ValueError: as `GAN` and its `fit`, and for a model that cannot be copied.
@@ -121,8 +132,12 @@ class Preset(NamedTuple):
         >>> averaged = wgan_gp().average_critic(generator, critic, x, iterations=2, verbose=0)
         """
         iterations = _checks.positive_int("iterations", iterations)
-        generator, critic, played = copies_to_play(generator, critic, self.objective)
-        gan = self.gan(generator, played, **kwargs)
+        given = generator, critic, self.objective, latent
+        generator, critic, played = copies_to_play(*given)
+        optimizers = self.generator_optimizer, self.critic_optimizer
+        fresh = [o and type(o).from_config(o.get_config()) for o in optimizers]
+        game = self._replace(generator_optimizer=fresh[0], critic_optimizer=fresh[1])
+        gan = game.gan(generator, played, latent=latent, **kwargs)
         mean = MeanWeights(played)
         if batch_size is None and not isinstance(x, tf.data.Dataset):
             batch_size = self.batch_size
@@ -130,11 +145,21 @@ class Preset(NamedTuple):
             x,
             condition,
             batch_size,
-            callbacks=[*self.callbacks, mean],
+            callbacks=[*self.callbacks, *(callbacks or ()), mean],
             steps_per_epoch=iterations * self.critic_steps,
             verbose=verbose,
         )
         mean.apply()
+
+        def batches():
+            data, _ = as_dataset(x, condition, batch_size, spec=gan.condition_spec)
+            for batch in data.take(_STATISTICS):
+                real, labels = unpair(batch)
+                yield real, labels
+                yield unpair(gan.generate(len(real), labels))[0], labels
+
+        recompute_statistics(played, batches())
+        critic.set_weights(played.get_weights())
         if bad := [w.path for w in critic.weights if not np.isfinite(w.numpy()).all()]:
             raise FloatingPointError(
                 f"The game diverged: NaN or infinity in {', '.join(bad)}. Take the preset of the "

@@ -5,10 +5,11 @@ import itertools
 
 import click
 import keras
+from tqdm.keras import TqdmCallback
 
 import keras_gradlayer as kgl
 from keras_gradlayer import pictures
-from keras_gradlayer._conditions import draw, spec_of, unpair
+from keras_gradlayer._conditions import draw, unpair
 from keras_gradlayer.commands import arrays, options, report, sources
 from keras_gradlayer.commands.arrays import is_array
 from keras_gradlayer.commands.options import COUNT, POSITIVE, flag, grouped, option
@@ -182,10 +183,9 @@ def command(inputs, flow, training, scores, run):
         rows = None if tuner.condition_spec is None else (None, tuner.conditions.all_rows())
         begun = _start_of(opened.backups.config())
         if begun is None:
-            critics = {"as it is": gan[1]}
+            critics = {"given": gan[1]}
             iterations = 500 if flow.average_critic is None else flow.average_critic
-            plays = tuner.condition_spec is None or spec_of(tuner.critic) is not None
-            if iterations and plays:  # not as in an AC-GAN, whose game is about classes, too
+            if iterations:
                 given = gan, load(), iterations, training  # as new, for a run that is resumed
                 critics |= _averaged(*given, tuner.objective.name)
             begun = _best_start(gan[0], critics, tuner, rows, flow)
@@ -226,18 +226,23 @@ def _start_of(config):
 
 
 def _averaged(gan, samples, iterations, training, objective):
-    """By name the critic's mean over the game of this objective, which goes on with copies."""
+    """The averaged critic by name; empty where the game cannot go on, or diverges."""
     presets = {
         "wasserstein": kgl.presets.wgan_gp(training.penalty, training.one_sided),
         "hinge": kgl.presets.hinge(),
         "least_squares": kgl.presets.least_squares(),
     }
     preset = presets.get(objective, kgl.presets.dcgan())
-    click.echo(f"The game goes on for {iterations} generator updates, to average the critic.")
+    click.echo(
+        f"The game of --objective {objective} goes on for {iterations} generator updates, to "
+        "average the critic."
+    )
     try:
-        return {"averaged": preset.average_critic(*gan, samples, iterations=iterations)}
-    except FloatingPointError as e:
-        click.echo(f"The critic stays as it is. {e}")
+        bar = TqdmCallback(epochs=1, verbose=2, leave=False)
+        given = {"iterations": iterations, "callbacks": [bar], "verbose": 0}
+        return {"averaged": preset.average_critic(*gan, samples, **given)}
+    except (FloatingPointError, ValueError) as e:
+        click.echo(f"The given critic is followed. {e}")
         return {}
 
 
@@ -255,11 +260,11 @@ def _best_start(generator, critics, tuner, rows, flow):
         place, losses = kgl.best_insert(generator, critics[name], scorer, data=rows, **given)
         found[name, objective] = losses[place], place
         each = ", ".join(f"{_PLACES.get(k, f'after {k}')} {v:.4g}" for k, v in losses.items())
-        click.echo(f"Scores of first layers, critic {name}, {objective}: {each}.")
+        click.echo(f"Scores of first layers, {name} critic, {objective}: {each}.")
     name, objective = min(found, key=found.__getitem__)
     place = found[name, objective][1]
     where = _PLACES.get(place, f"after {place}")
-    click.echo(f"Layers go {where}, critic {name}, objective {objective}.")
+    click.echo(f"Layers go {where}, {name} critic, objective {objective}.")
     return {"critic": critics[name], "insert": place, "objective": objective}
 
 

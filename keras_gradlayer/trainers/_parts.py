@@ -87,22 +87,23 @@ def make_flow(
 
 
 def copies_to_play(
-    generator: keras.Model, critic: keras.Model, objective: str
+    generator: keras.Model, critic: keras.Model, objective: str, latent: Latent | None
 ) -> tuple[keras.Model, keras.Model, keras.Model]:
     """Copies of a GAN's generator and critic, and the critic as a game has it.
 
-    That shares the copy's layers. It gives logits where the objective is about those.
+    That gives logits where the objective is about those; its weights are in the copy's order.
     """
     for name, part in (("generator", generator), ("critic", critic)):
         _checks.instance_of(name, part, keras.layers.Layer, "a Keras model")
     generator, critic, condition = standard_inputs(generator, critic)
-    z = default_latent(generator).shape
+    z = (latent or default_latent(generator)).shape
     generator = copy_model("generator", generator, z, condition)
     x = _checks.output_shape(generator, z, condition=condition)[1:]
     critic = copy_model("critic", critic, x, condition)
     for part in (generator, critic):
         if not part.trainable_variables:  # as a frozen generator
-            part.trainable = True
+            for layer in [part, *nested_layers(part)]:
+                layer.trainable = True
     played = without_sigmoid(critic) if objectives.get(objective).logits else None
     return generator, critic, critic if played is None else played
 

@@ -160,9 +160,9 @@ def test_the_start_is_said(capsys, models, classifier, finetune):
     arguments = [*finetune, "--classifier", classifier, "--layers", 1, "--average-critic", 3]
     status, printed, _ = run(capsys, *arguments, "--out", out)
     assert status == 0
-    assert "The game goes on for 3 generator updates" in printed
-    found = re.findall("Scores of first layers, critic (.*), wasserstein: (.*)\\.", printed)
-    assert [name for name, _ in found] == ["as it is", "averaged"]
+    assert "The game of --objective wasserstein goes on for 3 generator updates" in printed
+    found = re.findall("Scores of first layers, (.*) critic, wasserstein: (.*)\\.", printed)
+    assert [name for name, _ in found] == ["given", "averaged"]
     losses = {
         (name, place): float(loss)
         for name, each in found
@@ -170,7 +170,7 @@ def test_the_start_is_said(capsys, models, classifier, finetune):
     }
     assert {"on the latent"} < {place for _, place in losses}
     place, name, objective = re.search(
-        "Layers go (.*), critic (.*), objective (.*)\\.", printed
+        "Layers go (.*), (.*) critic, objective (.*)\\.", printed
     ).groups()
     assert objective == "wasserstein"
     assert losses[name, place] == min(losses.values())
@@ -190,7 +190,7 @@ def test_the_averaged_critic_is_followed(capsys, models, classifier, finetune, m
     arguments = [*finetune, "--classifier", classifier, "--layers", 1, "--learning-rate", 1e-30]
     status, printed, _ = run(capsys, *arguments, "--out", models / "out")
     assert status == 0
-    assert "before the output activation, critic averaged, objective wasserstein." in printed
+    assert "before the output activation, averaged critic, objective wasserstein." in printed
     tuner = keras.saving.load_model(models / "out" / "tuner.keras")
     for found, expected in zip(tuner.critic.get_weights(), better.get_weights(), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -206,8 +206,8 @@ def test_a_game_that_diverges(capsys, models, classifier, finetune, monkeypatch)
     arguments = [*finetune, "--classifier", classifier, "--layers", 1]
     status, printed, _ = run(capsys, *arguments, "--out", models / "out")
     assert status == 0
-    assert "The critic stays as it is. The game diverged: NaN or infinity in w." in printed
-    assert "critic as it is, objective" in printed
+    assert "The given critic is followed. The game diverged: NaN or infinity in w." in printed
+    assert "given critic, objective" in printed
 
 
 def test_a_sigmoid_critic_is_followed_along_the_better_gradient(
@@ -221,12 +221,12 @@ def test_a_sigmoid_critic_is_followed_along_the_better_gradient(
     begin += ["--average-critic", 0]
     status, printed, _ = run(capsys, *begin, "--out", models / "both")
     assert status == 0
-    games = re.findall("Scores of first layers, critic as it is, (.*?):", printed)
+    games = re.findall("Scores of first layers, given critic, (.*?):", printed)
     assert games == ["minimax", "non_saturating"]
     chosen = re.search("objective (.*)\\.", printed)[1]
     assert keras.saving.load_model(models / "both" / "tuner.keras").objective.name == chosen
     _, printed, _ = run(capsys, *begin, "--objective", "minimax", "--out", models / "one")
-    assert re.findall("Scores of first layers, critic as it is, (.*?):", printed) == ["minimax"]
+    assert re.findall("Scores of first layers, given critic, (.*?):", printed) == ["minimax"]
 
 
 def test_scores_of_a_generator_of_another_range(capsys, models, classifier, finetune):
