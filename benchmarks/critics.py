@@ -15,7 +15,7 @@ import time
 import click
 import keras
 import tensorflow as tf
-from rivals import FILE, Judge, behind, copy
+from rivals import FILE, Judge, average, behind, copy
 
 import keras_gradlayer as kgl
 
@@ -91,8 +91,8 @@ ROWS = {  # what differs from the second
     "every latent once": {"tuner": {"particles": None}},
     "samples of all depths": {"class": AllDepths, "tuner": {"particles": None}},
     "the game goes on": {**STILL, "game": 100},
-    "averaged over its game": {**STILL, "rounds": 1, "average": 500},
-    "averaged over its game, trains on": {"average": 500},
+    "averaged over its game": {**STILL, "rounds": 1, "average": True},
+    "averaged over its game, trains on": {"average": True},
 }
 PLACES = "latent, then middle"
 
@@ -103,10 +103,7 @@ def run(generator, critic, data, judge, rounds, row, played=None, **settings):
     rule = kgl.step_rules.LineSearch(lambda x: {"fd": judge(x)["frechet_distance"]}, seed=1)
     critic = row.get("critic", lambda critic: critic)(critic)
     if "average" in row:
-        preset = getattr(kgl.presets, played)()
-        critic = preset.average_critic(
-            generator, critic, data, iterations=row["average"], verbose=0
-        )
+        critic, _ = average(generator, critic, data, played)
     settings |= {"max_layers": ROOM, **row.get("tuner", {})}
     tuner = row.get("class", kgl.FineTuner)(generator, critic, rule, **settings)
     tuner.compile(critic_optimizer=row.get("optimizer", adam)())

@@ -4,8 +4,8 @@ Each method has the step, or the place, that gives the least Fréchet distance o
 training images, and is then judged by 10,000 others against the test images. `history` trains the
 critic between its layers; all others leave it as it was handed over.
 
-Those "in equal minutes" have as long as the history took: twice the critic gradients, and again,
-each time with a search of the step, or the GAN trained on.
+Those "in equal minutes" have as long as the averaged critic and its line search took: twice the
+critic gradients, and again, each time with a search of the step, or the GAN trained on.
 
     python benchmarks/rivals.py --name dcgan --generator g.keras --critic c.keras --data mnist \
         --game dcgan --classifier mnist_cnn.keras --out docs/results/rivals.json
@@ -221,6 +221,9 @@ def main(name, generator, critic, data, classifier, played, methods, budget, see
     for seed in range(1, seeds + 1):
         report.seed = 1000 + seed
         averaged = None
+        late = {*equal, TRAINED_ON} & {*(methods or settings)}
+        if methods and late and LONGEST not in methods and took(LONGEST, seed) is None:
+            raise click.UsageError(f"{sorted(late)} need the row {LONGEST!r} before them.")
         for method in methods or settings:
             if took(method, seed) is not None:
                 continue
