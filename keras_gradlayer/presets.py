@@ -15,7 +15,7 @@ from keras_gradlayer.latents.latent import Latent
 from keras_gradlayer.trainers import GAN, DualingGAN, UnrolledGAN
 from keras_gradlayer.trainers._data import as_dataset
 from keras_gradlayer.trainers._parts import copies_to_play
-from keras_gradlayer.trainers.averaging import MeanWeights, recompute_statistics
+from keras_gradlayer.trainers.mean_weights import MeanWeights, recompute_statistics
 
 __all__ = [
     "Preset",
@@ -136,7 +136,7 @@ class Preset(NamedTuple):
         generator, critic, played = copies_to_play(*given)
         optimizers = self.generator_optimizer, self.critic_optimizer
         fresh = [o and type(o).from_config(o.get_config()) for o in optimizers]
-        game = self._replace(generator_optimizer=fresh[0], critic_optimizer=fresh[1])
+        game = Preset(self.objective, *fresh, self.callbacks, self.batch_size, self.trainer)
         gan = game.gan(generator, played, latent=latent, **kwargs)
         mean = MeanWeights(played)
         if batch_size is None and not isinstance(x, tf.data.Dataset):
