@@ -134,9 +134,11 @@ class Preset(NamedTuple):
         iterations = _checks.positive_int("iterations", iterations)
         given = generator, critic, self.objective, latent
         generator, critic, played = copies_to_play(*given)
-        optimizers = self.generator_optimizer, self.critic_optimizer
-        fresh = [o and type(o).from_config(o.get_config()) for o in optimizers]
-        game = Preset(self.objective, *fresh, self.callbacks, self.batch_size, self.trainer)
+        own, theirs = self.generator_optimizer, self.critic_optimizer
+        own = type(own).from_config(own.get_config())  # a preset serves more than once
+        theirs = theirs and type(theirs).from_config(theirs.get_config())
+        settings = self.callbacks, self.batch_size, self.trainer
+        game = Preset(self.objective, own, theirs, *settings)
         gan = game.gan(generator, played, latent=latent, **kwargs)
         mean = MeanWeights(played)
         if batch_size is None and not isinstance(x, tf.data.Dataset):
