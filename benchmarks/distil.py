@@ -11,7 +11,7 @@ as the GAN's generator and has the same number of updates:
 "stacked again" are layers of the adversarial student's critic on the student, as in the xICFG
 algorithm of CFG-GAN.
 
-    python benchmarks/distil.py --generator generator.keras --critic critic.keras --data cifar10 \\
+    python benchmarks/distil.py --generator generator.keras --critic critic.keras --data cifar10 \
         --game wgan_gp --classifier cifar10_resnet56.keras --out docs/results/distil.json
 """
 
@@ -88,7 +88,9 @@ def main(generator, critic, data, played, classifier, layers, pairs, updates, co
         seconds = round(time.monotonic() - start, 1)
         samples = kgl.metrics.sample_batches(model, count, report.seed)
         rows[name] = {"seconds": seconds, **report(samples), **facts}
-        out.write_text(json.dumps({"updates": updates, "pairs": pairs, "rows": rows}, indent=1))
+        out.write_text(
+            json.dumps({"updates": updates, "pairs": pairs, "rows": rows}, indent=1) + "\n"
+        )
         print(name, rows[name], flush=True)
 
     start = time.monotonic()
